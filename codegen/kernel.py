@@ -1,0 +1,97 @@
+"""How a lowered operator tells the scheduler and the C emitter what it is.
+
+A lowering (`codegen/lowering/`) turns one operator of the graph into a `Kernel`: which C functions
+of `runtime/` it calls, with which layer descriptor and constants, which input rows each output row
+needs, and what its output may overwrite while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A constant array of a layer, packed in the order in which the kernel reads it.
+
+    Emitted as a 4-byte aligned `static const CTYPE NAME[]`; its bytes, rounded up to 4, are the
+    layer's share of `flash.weights`.
+    """
+
+    ctype: str  # int8_t, uint8_t, int16_t, int32_t ...
+    data: NDArray[np.generic]  # one-dimensional
+
+
+@dataclass(frozen=True)
+class RowWindow:
+    """Output row y reads input rows [y * stride - before, y * stride - before + size), clipped."""
+
+    stride: int
+    before: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What an operator's output may overwrite of one of its inputs while a band of rows runs.
+
+    mode "none": nothing. mode "rows": rows run in ascending order, so output row y may lie on any
+    input row that no output row >= y reads. mode "elements": as "rows", and inside a row the kernel
+    reads input unit u before it writes output unit u, units ascending, so the two rows may overlap
+    where the end of output unit u is not above the start of input unit u + 1 (units are
+    `input_unit` and `output_unit` bytes).
+    """
+
+    mode: str = "none"
+    input_unit: int = 0
+    output_unit: int = 0
+
+
+@dataclass(frozen=True)
+class Read:
+    """One activation input of a kernel. `window` None: every output row needs every input row."""
+
+    tensor: str
+    window: RowWindow | None
+    overlap: Overlap = Overlap()
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a C kernel, over a band of output rows.
+
+    The C kernel is `static inline` in `runtime/HEADER` and has the signature
+
+        void FUNCTION(const LAYER_TYPE *layer, tn_rows in..., tn_rows out, [void *scratch,]
+                      int32_t y_begin, int32_t y_end)
+
+    with one `tn_rows` for each of `inputs` (indices into Kernel.reads), `scratch` (4-byte aligned)
+    only when `scratch` is true. `fields` initialise the layer descriptor, in the order of its C
+    members; those named in `literals` are compiled into the specialisation.
+    """
+
+    function: str
+    header: str
+    layer_type: str
+    fields: Mapping[str, int | Constant | tuple[int, ...]]
+    inputs: tuple[int, ...]
+    literals: tuple[str, ...] = ()
+    scratch: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One lowered operator: its calls run one after the other for each band of output rows."""
+
+    name: str  # the operator's
+    kind: str
+    reads: tuple[Read, ...]
+    output: str
+    calls: tuple[Call, ...]
+    scratch_bytes: int = 0
+    macs: int = 0
+    band: str = "any"  # "any": rows may be cut into bands; "whole": all rows in one step

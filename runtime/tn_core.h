@@ -1,0 +1,61 @@
+/* tn_core.h: what every kernel shares: rows, bands, word access, clamping.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The unit of work is a band of output rows [y_begin, y_end). A row is the W*C elements of one y of
+ * an NHWC tensor; a tensor of another rank is one row. Kernels are static inline functions whose
+ * layer descriptor becomes literals where the generator wants them; they own no memory, call
+ * nothing but memcpy, memmove and memset, and cannot fail.
+ */
+#ifndef TN_CORE_H
+#define TN_CORE_H
+
+#include <stdint.h>
+#include <string.h>
+
+/* TN_DSP 1: use the Armv7E-M / Armv8-M DSP instructions, or their exact C twins on a host. */
+#ifndef TN_DSP
+#if defined(__ARM_FEATURE_DSP)
+#define TN_DSP 1
+#else
+#define TN_DSP 0
+#endif
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define TN_INLINE static inline __attribute__((always_inline))
+#define TN_NOINLINE __attribute__((noinline))
+#define TN_UNUSED __attribute__((unused))
+#else
+#define TN_INLINE static inline
+#define TN_NOINLINE
+#define TN_UNUSED
+#endif
+
+/* Rows of a tensor in the arena. Row y starts at data + (y mod ring) * pitch; ring 0: the tensor
+ * is whole, row y starts at data + y * pitch and rows follow each other without a gap. */
+typedef struct {
+    int8_t *data;
+    int32_t pitch; /* bytes from a row to the next: the bytes of a row */
+    int32_t ring;  /* rows in the ring, or 0 */
+} tn_rows;
+
+TN_INLINE int8_t *tn_row(tn_rows rows, int32_t y) {
+    return rows.data + (rows.ring != 0 ? y % rows.ring : y) * rows.pitch;
+}
+
+TN_INLINE int32_t tn_min(int32_t a, int32_t b) { return a < b ? a : b; }
+TN_INLINE int32_t tn_max(int32_t a, int32_t b) { return a > b ? a : b; }
+TN_INLINE int32_t tn_clamp(int32_t x, int32_t low, int32_t high) {
+    return x < low ? low : (x > high ? high : x);
+}
+
+/* Little-endian word at any address (one LDR where the core allows unaligned access). */
+TN_INLINE uint32_t tn_load32(const void *p) {
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+TN_INLINE void tn_store32(void *p, uint32_t word) { memcpy(p, &word, sizeof word); }
+
+#endif
