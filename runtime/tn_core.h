@@ -24,12 +24,26 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define TN_INLINE static inline __attribute__((always_inline))
-#define TN_NOINLINE __attribute__((noinline))
 #define TN_UNUSED __attribute__((unused))
 #else
 #define TN_INLINE static inline
-#define TN_NOINLINE
 #define TN_UNUSED
+#endif
+
+/* A function that stays one function under its own name: layers, and specialised kernels. */
+#if defined(__clang__)
+#define TN_NOINLINE __attribute__((noinline))
+#elif defined(__GNUC__)
+#define TN_NOINLINE __attribute__((noinline, noclone))
+#else
+#define TN_NOINLINE
+#endif
+
+/* Constant arrays of a model: word aligned, in one section, so that an image tells their size. */
+#if defined(__GNUC__) && defined(__ELF__)
+#define TN_WEIGHTS __attribute__((section(".rodata.tn_weights"), aligned(4)))
+#else
+#define TN_WEIGHTS
 #endif
 
 /* Rows of a tensor in the arena. Row y starts at data + (y mod ring) * pitch; ring 0: the tensor
@@ -39,6 +53,9 @@ typedef struct {
     int32_t pitch; /* bytes from a row to the next: the bytes of a row */
     int32_t ring;  /* rows in the ring, or 0 */
 } tn_rows;
+
+/* The rows of a whole tensor `offset` bytes into the arena. */
+#define TN_ROWS(arena, offset, pitch) ((tn_rows){(int8_t *)(arena) + (offset), (pitch), 0})
 
 TN_INLINE int8_t *tn_row(tn_rows rows, int32_t y) {
     return rows.data + (rows.ring != 0 ? y % rows.ring : y) * rows.pitch;

@@ -1,0 +1,1 @@
+"""Complete example firmware with its training recipe."""

@@ -1,0 +1,1 @@
+"""TinyEngine's compiler: frontends -> graph -> passes -> schedule -> C."""

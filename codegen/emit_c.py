@@ -1,0 +1,236 @@
+"""The C emitter: a schedule becomes one .c and one .h that a person can read.
+
+The .c holds constants, layer descriptors, one out-of-line specialisation for each distinct set of
+literals, one function for each layer, and the run function that calls them in turn.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.codegen.graph import State
+from thumbnet.codegen.kernel import Call, Constant, Kernel
+from thumbnet.codegen.schedule import Schedule, align
+
+_CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer function of the generated C."""
+
+    symbol: str
+    name: str
+    op: str
+    macs: int
+    weights_bytes: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """The generated model file. `headers` are the runtime headers that it includes."""
+
+    text: str
+    headers: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    weights_bytes: int
+    weights_crc: int
+
+
+def emit_source(schedule: Schedule, name: str, banner: str, *, small: bool = False) -> Source:
+    """The model's .c file; `name` is a C identifier and prefixes every symbol.
+
+    `small` keeps all geometry out of the code: one general kernel serves all layers of a kind.
+    """
+    emitter = _Emitter(schedule, name, small)
+    text = emitter.text(banner)
+    return Source(
+        text=text,
+        headers=tuple(sorted({c.header for k in schedule.kernels for c in k.calls})),
+        layers=tuple(emitter.layers),
+        weights_bytes=emitter.weights_bytes,
+        weights_crc=emitter.crc,
+    )
+
+
+def ctype(dtype: str) -> str:
+    """The C type of one element."""
+    return _CTYPES[dtype]
+
+
+class _Emitter:
+    def __init__(self, schedule: Schedule, name: str, small: bool) -> None:
+        self.schedule = schedule
+        self.name = name
+        self.small = small
+        self.layers: list[Layer] = []
+        self.weights_bytes = 0
+        self.crc = 0
+        self.specialisations: dict[tuple[object, ...], str] = {}
+        self.constants: list[str] = []
+        self.constant_names: dict[tuple[str, bytes], str] = {}
+        self.descriptors: list[str] = []
+        self.kernels: list[str] = []
+        self.functions: list[str] = []
+
+    def text(self, banner: str) -> str:
+        for index, kernel in enumerate(self.schedule.kernels):
+            self._layer(index, kernel)
+        initialiser = self._initialiser()
+        headers = sorted({"tn_core.h"} | {c.header for k in self.schedule.kernels for c in k.calls})
+        includes = "\n".join(f'#include "thumbnet/{h}"' for h in headers)
+        calls = "\n".join(f"    {layer.symbol}(arena);" for layer in self.layers)
+        run = f"void {self.name}_run(uint8_t *arena) {{\n{calls or '    (void)arena;'}\n}}"
+        parts = [
+            banner,
+            f'#include "{self.name}.h"\n\n{includes}',
+            _section("Constants"),
+            *self.constants,
+            _section("Layer descriptors"),
+            *self.descriptors,
+            _section("Kernels, specialised"),
+            *self.kernels,
+            _section("Layers"),
+            *self.functions,
+            _section("The model"),
+            *([initialiser] if initialiser else []),
+            run,
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    # ---- layers ------------------------------------------------------------------------------
+
+    def _layer(self, index: int, kernel: Kernel) -> None:
+        number = f"{index:02d}"
+        symbol = f"{self.name}_layer_{number}_{kernel.kind.lower()}"
+        step = self.schedule.steps[index]
+        weights_before = self.weights_bytes
+        statements = []
+        for position, call in enumerate(kernel.calls):
+            suffix = chr(ord("a") + position) if len(kernel.calls) > 1 else ""
+            descriptor = f"{self.name}_{number}{suffix}"
+            self._descriptor(descriptor, call)
+            arguments = [f"&{descriptor}"]
+            arguments += [self._rows(kernel.reads[i].tensor) for i in call.inputs]
+            arguments.append(self._rows(kernel.output))
+            if call.scratch:
+                scratch = self.schedule.scratch(index)
+                arguments.append(f"arena + {scratch.offset if scratch else 0}")
+            arguments += [str(step.y_begin), str(step.y_end)]
+            joined = ",\n        ".join(arguments)
+            statements.append(f"    {self._specialisation(call)}(\n        {joined});")
+        tensors = self.schedule.graph.tensors
+        shapes = ", ".join(str(list(tensors[r.tensor].shape)) for r in kernel.reads)
+        comment = f"/* {number} {kernel.kind}: {shapes} -> {list(tensors[kernel.output].shape)}"
+        comment += f", {kernel.macs} MACs */" if kernel.macs else " */"
+        body = "\n".join(statements)
+        self.functions.append(
+            f"{comment}\nstatic TN_NOINLINE void {symbol}(uint8_t *arena) {{\n{body}\n}}"
+        )
+        weights = self.weights_bytes - weights_before
+        self.layers.append(Layer(symbol, kernel.output, kernel.kind, kernel.macs, weights))
+
+    def _rows(self, tensor: str) -> str:
+        pitch = self.schedule.graph.tensors[tensor].row_bytes
+        return f"TN_ROWS(arena, {self.schedule.storage(tensor).offset}, {pitch})"
+
+    def _descriptor(self, symbol: str, call: Call) -> None:
+        members = []
+        for field, value in call.fields.items():
+            if isinstance(value, Constant):
+                text = self._constant(f"{symbol}_{field}", value)
+            elif isinstance(value, tuple):
+                text = "{" + ", ".join(map(str, value)) + "}"
+            else:
+                text = _integer(value)
+            members.append(f"    .{field} = {text},")
+        body = "\n".join(members)
+        self.descriptors.append(f"static const {call.layer_type} {symbol} = {{\n{body}\n}};")
+
+    def _constant(self, symbol: str, constant: Constant) -> str:
+        """Emits the array once; layers with the same bytes share it."""
+        data = np.ascontiguousarray(constant.data).reshape(-1)
+        key = (constant.ctype, data.tobytes())
+        if key not in self.constant_names:
+            self.constant_names[key] = symbol
+            self.weights_bytes += align(data.nbytes)
+            self.crc = zlib.crc32(data.tobytes(), self.crc)
+            declaration = f"static const {constant.ctype} {symbol}[{data.size}] TN_WEIGHTS = {{"
+            self.constants.append(f"{declaration}\n{_values(data)}\n}};")
+        return self.constant_names[key]
+
+    def _specialisation(self, call: Call) -> str:
+        literals = () if self.small else tuple((f, call.fields[f]) for f in call.literals)
+        key = (call.function, literals)
+        if key not in self.specialisations:
+            number = sum(k[0] == call.function for k in self.specialisations) + 1
+            symbol = f"{self.name}_{call.function.removeprefix('tn_')}_{number}"
+            self.specialisations[key] = symbol
+            self.kernels.append(_specialised(symbol, call, dict(literals)))
+        return self.specialisations[key]
+
+    # ---- state -------------------------------------------------------------------------------
+
+    def _initialiser(self) -> str:
+        states = self.schedule.graph.states
+        if not states:
+            return ""
+        body = "\n".join(self._reset(i, s) for i, s in enumerate(states))
+        return f"void {self.name}_init(uint8_t *arena) {{\n{body}\n}}"
+
+    def _reset(self, index: int, state: State) -> str:
+        storage = self.schedule.storage(state.tensor)
+        data = np.ascontiguousarray(state.initial).reshape(-1)
+        raw = data.view(np.uint8)
+        if (raw == raw[0]).all():
+            return f"    memset(arena + {storage.offset}, {int(raw[0])}, {storage.nbytes});"
+        symbol = self._constant(
+            f"{self.name}_state_{index}", Constant(ctype(str(data.dtype)), data)
+        )
+        return f"    memcpy(arena + {storage.offset}, {symbol}, {storage.nbytes});"
+
+
+def _specialised(symbol: str, call: Call, literals: Mapping[str, object]) -> str:
+    inputs = [f"in{i}" if len(call.inputs) > 1 else "in" for i in range(len(call.inputs))]
+    scratch = ["scratch"] if call.scratch else []
+    parameters = [f"const {call.layer_type} *layer"]
+    parameters += [f"tn_rows {i}" for i in inputs] + ["tn_rows out"]
+    parameters += [f"void *{s}" for s in scratch] + ["int32_t y_begin", "int32_t y_end"]
+    arguments = ["&g" if literals else "layer", *inputs, "out", *scratch, "y_begin", "y_end"]
+    lines = []
+    if literals:
+        lines.append(f"    {call.layer_type} g = *layer;")
+        lines += [f"    g.{field} = {value};" for field, value in literals.items()]
+    lines.append(f"    {call.function}({', '.join(arguments)});")
+    head = f"static TN_NOINLINE void {symbol}(\n    {', '.join(parameters)})"
+    return f"{head} {{\n" + "\n".join(lines) + "\n}"
+
+
+def _integer(value: int) -> str:
+    return "(-2147483647 - 1)" if value == -(2**31) else str(value)
+
+
+def _values(data: NDArray[np.generic], width: int = 100) -> str:
+    texts = [_integer(int(v)) for v in data.tolist()]
+    return "\n".join(_wrapped(texts, width))
+
+
+def _wrapped(texts: list[str], width: int) -> Iterator[str]:
+    line = "   "
+    for text in texts:
+        if len(line) + len(text) + 2 > width:
+            yield line
+            line = "   "
+        line += f" {text},"
+    yield line
+
+
+def _section(title: str) -> str:
+    return f"/* ---- {title} " + "-" * max(0, 91 - len(title)) + " */"
+
+

@@ -1,0 +1,1 @@
+"""Front ends: each turns one model format into a `Graph`."""

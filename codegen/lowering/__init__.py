@@ -1,0 +1,1 @@
+"""Lowerings: one operator of the graph becomes one `Kernel` (codegen/kernel.py)."""

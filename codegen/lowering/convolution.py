@@ -1,0 +1,257 @@
+"""Lowerings of CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.codegen.errors import UnsupportedError
+from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Padding
+from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
+from thumbnet.codegen.lowering.packing import (
+    constant_bias,
+    constant_weights,
+    fold_zero_point,
+    output_fields,
+    pack_pairs,
+    pack_requantization,
+    pad4,
+    real_multipliers,
+)
+
+
+def conv_2d_scratch(k: int) -> int:
+    """TN_CONV_2D_SCRATCH: four widened columns and one of bytes."""
+    return 4 * 2 * pad4(k) + pad4(k)
+
+
+def lower_conv_2d(graph: Graph, op: Operator) -> Kernel:
+    """CONV_2D. Raises UnsupportedError naming the operator when it cannot be lowered."""
+    weights = constant_weights(graph, op)
+    attributes = op.attributes
+    assert isinstance(attributes, Convolution) and weights.data is not None
+    data = np.asarray(weights.data, np.int8)
+    if data.ndim != 4 or data.shape[3] != graph.tensors[op.inputs[0]].shape[-1]:
+        raise UnsupportedError(
+            f"CONV_2D '{op.name}': weights '{weights.name}' of shape {weights.shape} do not fit "
+            f"{graph.tensors[op.inputs[0]].shape[-1]} input channels; grouped convolutions are not "
+            "supported, split them"
+        )
+    return _conv_2d(graph, op, data, attributes)
+
+
+def _conv_2d(
+    graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Convolution
+) -> Kernel:
+    """The convolution of `op` with weights `data` [O, KH, KW, I]."""
+    x, out = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    weights = graph.tensors[op.inputs[1]]
+    out_c, kernel_h, kernel_w, in_c = data.shape
+    padding = attributes.padding
+    pointwise = (
+        kernel_h == kernel_w == attributes.stride_h == attributes.stride_w == 1
+        and padding == Padding()
+    )
+    matrix = data.reshape(out_c, -1)
+    bias, largest = fold_zero_point(constant_bias(graph, op, out_c), matrix, x.zero_point)
+    real = real_multipliers(x, weights, out, out_c, product_in_float=False)
+    requantization = pack_requantization(op, np.broadcast_to(real, (out_c,)), largest)
+    fields: dict[str, int | Constant | tuple[int, ...]] = {
+        "in_h": x.shape[1],
+        "in_w": x.shape[2],
+        "in_c": in_c,
+        "out_w": out.shape[2],
+        "out_c": out_c,
+        "kernel_h": kernel_h,
+        "kernel_w": kernel_w,
+        "stride_h": attributes.stride_h,
+        "stride_w": attributes.stride_w,
+        "dilation_h": attributes.dilation_h,
+        "dilation_w": attributes.dilation_w,
+        "pad_top": padding.top,
+        "pad_left": padding.left,
+        "in_zero_point": x.zero_point,
+        **output_fields(out, attributes.activation),
+        "pointwise": int(pointwise),
+        "word_taps": int(in_c % 4 == 0),
+        "fast_requantize": requantization.fast,
+        "weights": pack_pairs(matrix),
+        "bias": bias,
+        "multiplier": requantization.multiplier,
+        "shift": requantization.shift,
+    }
+    literals = ["pointwise", "word_taps", "fast_requantize", "clamp"]
+    if not pointwise and attributes.dilation_w == 1:
+        literals.append("dilation_w")
+    return Kernel(
+        name=op.name,
+        kind=op.kind,
+        reads=(
+            Read(
+                op.inputs[0],
+                _window(attributes, kernel_h),
+                Overlap("elements", in_c, out_c) if pointwise else Overlap("rows"),
+            ),
+        ),
+        output=op.outputs[0],
+        calls=(
+            Call(
+                function="tn_conv_2d_s8",
+                header="tn_conv_2d.h",
+                layer_type="tn_conv_2d",
+                fields=fields,
+                inputs=(0,),
+                literals=tuple(literals),
+                scratch=True,
+            ),
+        ),
+        scratch_bytes=conv_2d_scratch(matrix.shape[1]),
+        macs=out.elements * matrix.shape[1],
+    )
+
+
+DEPTHWISE_PIXELS = 3  # TN_DEPTHWISE_CONV_2D_PIXELS
+
+
+def depthwise_conv_2d_scratch(
+    in_c: int, kernel_h: int, kernel_w: int, stride_w: int, window: int
+) -> int:
+    """TN_DEPTHWISE_CONV_2D_SCRATCH: a run of padding and a table of pixel offsets."""
+    extra = (DEPTHWISE_PIXELS - 1) * stride_w if window else 0
+    return pad4(in_c) + 4 * kernel_h * (kernel_w + extra)
+
+
+def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
+    """DEPTHWISE_CONV_2D; with one input channel it is a CONV_2D and lowered so."""
+    weights = constant_weights(graph, op)
+    attributes = op.attributes
+    assert isinstance(attributes, Convolution) and weights.data is not None
+    data = np.asarray(weights.data, np.int8)
+    x, out = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    in_c, out_c = x.shape[-1], data.shape[-1]
+    if data.ndim != 4 or data.shape[0] != 1 or in_c == 0 or out_c % in_c:
+        raise UnsupportedError(
+            f"DEPTHWISE_CONV_2D '{op.name}': weights '{weights.name}' of shape {weights.shape} do "
+            f"not fit {in_c} input channels; their last axis must be a multiple of it"
+        )
+    if in_c == 1:
+        return _conv_2d(graph, op, data.transpose(3, 1, 2, 0), attributes)
+    kernel_h, kernel_w = data.shape[1:3]
+    padding, stride_w = attributes.padding, attributes.stride_w
+    window = (
+        kernel_w
+        if kernel_w in (3, 5, 7)
+        and stride_w in (1, 2)
+        and attributes.dilation_w == 1
+        and in_c == out_c
+        and in_c >= 4
+        and out.shape[2] > 1
+        else 0
+    )
+    taps = data.reshape(kernel_h * kernel_w, out_c)
+    bias, largest = fold_zero_point(constant_bias(graph, op, out_c), taps.T, x.zero_point)
+    real = real_multipliers(x, weights, out, out_c, product_in_float=False)
+    requantization = pack_requantization(op, np.broadcast_to(real, (out_c,)), largest)
+    groups = np.zeros((taps.shape[0], pad4(out_c)), np.int8)
+    groups[:, :out_c] = taps
+    packed = groups.reshape(taps.shape[0], -1, 4).transpose(1, 0, 2)
+    fields: dict[str, int | Constant | tuple[int, ...]] = {
+        "in_h": x.shape[1],
+        "in_w": x.shape[2],
+        "in_c": in_c,
+        "out_w": out.shape[2],
+        "out_c": out_c,
+        "kernel_h": kernel_h,
+        "kernel_w": kernel_w,
+        "stride_h": attributes.stride_h,
+        "stride_w": stride_w,
+        "dilation_h": attributes.dilation_h,
+        "dilation_w": attributes.dilation_w,
+        "pad_top": padding.top,
+        "pad_left": padding.left,
+        "depth_multiplier": out_c // in_c,
+        "in_zero_point": x.zero_point,
+        **output_fields(out, attributes.activation),
+        "window": window,
+        "fast_requantize": requantization.fast,
+        "weights": Constant("int8_t", np.ascontiguousarray(packed).reshape(-1)),
+        "bias": bias,
+        "multiplier": requantization.multiplier,
+        "shift": requantization.shift,
+    }
+    literals = ["depth_multiplier", "window", "fast_requantize", "clamp"]
+    if window:
+        literals += ["kernel_w", "stride_w", "dilation_w"]
+    return Kernel(
+        name=op.name,
+        kind=op.kind,
+        reads=(Read(op.inputs[0], _window(attributes, kernel_h), Overlap("rows")),),
+        output=op.outputs[0],
+        calls=(
+            Call(
+                function="tn_depthwise_conv_2d_s8",
+                header="tn_depthwise_conv_2d.h",
+                layer_type="tn_depthwise_conv_2d",
+                fields=fields,
+                inputs=(0,),
+                literals=tuple(literals),
+                scratch=True,
+            ),
+        ),
+        scratch_bytes=depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w, stride_w, window),
+        macs=out.elements * kernel_h * kernel_w,
+    )
+
+
+def _window(attributes: Convolution, kernel_h: int) -> RowWindow:
+    return RowWindow(
+        attributes.stride_h, attributes.padding.top, (kernel_h - 1) * attributes.dilation_h + 1
+    )
+
+
+def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
+    """FULLY_CONNECTED over elements / depth batches."""
+    weights = constant_weights(graph, op)
+    assert isinstance(op.attributes, Activation) and weights.data is not None
+    matrix = np.asarray(weights.data, np.int8)
+    x, out = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    if matrix.ndim != 2 or x.elements % matrix.shape[1]:
+        raise UnsupportedError(
+            f"FULLY_CONNECTED '{op.name}': weights '{weights.name}' of shape {weights.shape} do "
+            f"not divide input '{x.name}' of shape {x.shape}"
+        )
+    out_c, in_c = matrix.shape
+    batches = x.elements // in_c
+    bias, largest = fold_zero_point(constant_bias(graph, op, out_c), matrix, x.zero_point)
+    real = real_multipliers(x, weights, out, out_c, product_in_float=True)
+    requantization = pack_requantization(op, real, largest)
+    fields: dict[str, int | Constant | tuple[int, ...]] = {
+        "batches": batches,
+        "in_c": in_c,
+        "out_c": out_c,
+        **output_fields(out, op.attributes.activation),
+        "fast_requantize": requantization.fast,
+        "per_channel": int(real.size > 1),
+        "weights": pack_pairs(matrix),
+        "bias": bias,
+        "multiplier": requantization.multiplier,
+        "shift": requantization.shift,
+    }
+    return Kernel(
+        name=op.name,
+        kind=op.kind,
+        reads=(Read(op.inputs[0], None),),
+        output=op.outputs[0],
+        calls=(
+            Call(
+                function="tn_fully_connected_s8",
+                header="tn_fully_connected.h",
+                layer_type="tn_fully_connected",
+                fields=fields,
+                inputs=(0,),
+                literals=("fast_requantize", "clamp", "per_channel"),
+            ),
+        ),
+        macs=batches * matrix.size,
+        band="whole",
+    )

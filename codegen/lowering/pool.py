@@ -1,0 +1,104 @@
+"""AVERAGE_POOL_2D, MAX_POOL_2D, MEAN and SUM."""
+
+from __future__ import annotations
+
+from math import prod
+
+from thumbnet.codegen.errors import UnsupportedError
+from thumbnet.codegen.graph import Graph, Operator, Pool, Reduce, Tensor
+from thumbnet.codegen.kernel import Call, Kernel, Overlap, Read, RowWindow
+from thumbnet.codegen.lowering import nest
+from thumbnet.codegen.lowering.quantize import activation_range, quantize_multiplier
+
+
+def lower_pool(graph: Graph, op: Operator) -> Kernel:
+    """AVERAGE_POOL_2D and MAX_POOL_2D of int8 [1, H, W, C]."""
+    assert isinstance(op.attributes, Pool)
+    pool = op.attributes
+    source, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    for tensor in (source, output):
+        if tensor.dtype != "int8":
+            raise _refusal(op, tensor, f"{tensor.dtype} is not supported; quantise it to int8")
+        if not nest.has_rows(tensor):
+            raise _refusal(op, tensor, f"its shape {tensor.shape} is not [1, H, W, C]")
+    if source.zero_point != output.zero_point or abs(
+        float(source.scale) - float(output.scale)
+    ) > 1e-6:
+        raise _refusal(op, output, "its quantisation differs from the input's; make them equal")
+    low, high = activation_range(pool.activation, output.scale, output.zero_point, output.dtype)
+    average = op.kind == "AVERAGE_POOL_2D"
+    call = Call(
+        function="tn_average_pool_s8" if average else "tn_max_pool_s8",
+        header="tn_pool.h",
+        layer_type="tn_pool",
+        fields={
+            "in_h": source.shape[1],
+            "in_w": source.shape[2],
+            "channels": source.shape[3],
+            "out_w": output.shape[2],
+            "filter_h": pool.filter_h,
+            "filter_w": pool.filter_w,
+            "stride_h": pool.stride_h,
+            "stride_w": pool.stride_w,
+            "pad_top": pool.padding.top,
+            "pad_left": pool.padding.left,
+            "minimum": low,
+            "maximum": high,
+        },
+        inputs=(0,),
+    )
+    window = RowWindow(pool.stride_h, pool.padding.top, pool.filter_h)
+    read = Read(source.name, window, Overlap("rows"))
+    return Kernel(op.name, op.kind, (read,), output.name, (call,))
+
+
+def lower_reduce(graph: Graph, op: Operator) -> Kernel:
+    """MEAN and SUM of int8 over any axes."""
+    assert isinstance(op.attributes, Reduce)
+    axes = op.attributes.axes
+    source, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    for tensor in (source, output):
+        if tensor.dtype != "int8":
+            raise _refusal(op, tensor, f"{tensor.dtype} is not supported; quantise it to int8")
+    steps = nest.dense_strides(source.shape)
+    kept = nest.merge(
+        [
+            nest.Loop(size, step, 0)
+            for axis, (size, step) in enumerate(zip(source.shape, steps, strict=True))
+            if axis not in axes
+        ]
+    )
+    reduced = nest.merge([nest.Loop(source.shape[axis], steps[axis], 0) for axis in axes])
+    if len(reduced) > 3:
+        raise _refusal(op, source, "more than three separate groups of axes are reduced")
+    count = prod(source.shape[axis] for axis in axes)
+    try:
+        multiplier, shift = quantize_multiplier(float(source.scale) / float(output.scale))
+    except ValueError as error:
+        raise _refusal(op, output, f"{error}; requantise the model") from error
+    if op.kind == "MEAN":  # the division by the count goes into the multiplier
+        more = min(count.bit_length() - 1, 32, 31 + shift)
+        multiplier, shift = (multiplier << more) // count, shift - more
+    inner = [*reversed(reduced), nest.Loop(1, 0, 0), nest.Loop(1, 0, 0)][:3]
+    call = Call(
+        function="tn_reduce_s8",
+        header="tn_reduce.h",
+        layer_type="tn_reduce",
+        fields={
+            "size": tuple(loop.size for loop in inner),
+            "step": tuple(loop.a for loop in inner),
+            "bias": -source.zero_point * count,
+            "multiplier": multiplier,
+            "shift": shift,
+            "output_zero_point": output.zero_point,
+            "loops": nest.pack(op, kept),
+        },
+        inputs=(0,),
+    )
+    return Kernel(
+        op.name, op.kind, (Read(source.name, None),), output.name, (call,), band="whole"
+    )
+
+
+def _refusal(op: Operator, tensor: Tensor, reason: str) -> UnsupportedError:
+    return UnsupportedError(f"{op.kind} '{op.name}', tensor '{tensor.name}': {reason}")

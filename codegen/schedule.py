@@ -1,0 +1,79 @@
+"""The schedule: everything that is decided about one model, as plain data.
+
+The C emitter, the checker, the reports and the tests all read this one object.
+
+A *value* is what one operator (or a model input, or a variable's content) produces; tensors that a
+RESHAPE or READ_VARIABLE derives are views of the same value. A *storage* is a byte range of the
+arena; a value has exactly one, and the values that a variable takes share the variable's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from thumbnet.codegen.graph import Graph
+from thumbnet.codegen.kernel import Kernel
+
+ALIGNMENT = 4  # of every storage, so that kernels may read whole words
+
+
+def align(nbytes: int) -> int:
+    """`nbytes` rounded up to ALIGNMENT."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Storage:
+    """`nbytes` at `offset` of the arena, live from step `first` to step `last` inclusive.
+
+    Model inputs and variables are live from -1, outputs and variables to `len(steps)`.
+    """
+
+    name: str
+    nbytes: int
+    first: int
+    last: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Output rows [y_begin, y_end) of kernel `kernel`, computed in ascending order."""
+
+    kernel: int
+    y_begin: int
+    y_end: int
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Kernels in running order, their steps, and an address for every byte they touch.
+
+    `value_of` maps every activation tensor to its value (the tensor that owns it), `storage_of`
+    every value to its storage's name; scratch of kernel i is the storage `scratch_name(i)`.
+    `initial_value` and `final_value` give, for each variable, the value its storage holds before
+    and after a run.
+    """
+
+    graph: Graph
+    kernels: tuple[Kernel, ...]
+    steps: tuple[Step, ...]
+    storages: Mapping[str, Storage]
+    value_of: Mapping[str, str]
+    storage_of: Mapping[str, str]
+    initial_value: Mapping[str, str]
+    final_value: Mapping[str, str]
+    arena_bytes: int
+    lower_bound: int  # max over rows of the bytes that are live: no placement can need less
+
+    def storage(self, tensor: str) -> Storage:
+        """The storage of an activation tensor."""
+        return self.storages[self.storage_of[self.value_of[tensor]]]
+
+    def scratch(self, kernel: int) -> Storage | None:
+        return self.storages.get(scratch_name(kernel))
+
+
+def scratch_name(kernel: int) -> str:
+    return f"scratch {kernel}"

@@ -1,0 +1,1 @@
+"""TinyNAS: search space, super-network, training, search."""

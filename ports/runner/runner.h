@@ -1,0 +1,37 @@
+/* runner.h: what the runner needs to know of a model; model.c fills it in.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef TN_RUNNER_H
+#define TN_RUNNER_H
+
+#include <stdint.h>
+
+#define TN_RUNNER_CANARY_BYTES 32u
+
+/* One input or output: `bytes` bytes at `locate(arena)`. */
+typedef struct {
+    void *(*locate)(uint8_t *arena);
+    uint32_t bytes;
+} tn_runner_port;
+
+typedef struct {
+    uint8_t *arena;         /* canaries lie just before it and just behind it */
+    uint32_t arena_bytes;
+    uint8_t *canary_before; /* TN_RUNNER_CANARY_BYTES each */
+    uint8_t *canary_after;
+    void (*init)(uint8_t *arena); /* 0 where the model keeps no state */
+    void (*run)(uint8_t *arena);
+    const tn_runner_port *inputs;
+    uint32_t input_count;
+    const tn_runner_port *outputs;
+    uint32_t output_count;
+} tn_runner_model;
+
+extern const tn_runner_model tn_model;
+
+/* Empty functions by whose addresses the meter knows where a run begins and ends. */
+void tn_run_begin(void);
+void tn_run_end(void);
+
+#endif

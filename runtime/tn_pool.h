@@ -1,0 +1,180 @@
+/* tn_pool.h: AVERAGE_POOL_2D and MAX_POOL_2D, int8, any filter, stride and padding.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Shapes: input rows of in_w * channels bytes, output rows of out_w * channels bytes. Padded taps do
+ * not count. Every window has at least one tap inside the input.
+ * Aliasing: rows; an output row may lie on input rows that neither it nor a later row reads.
+ */
+#ifndef TN_POOL_H
+#define TN_POOL_H
+
+#include "tn_dsp.h"
+
+typedef struct {
+    int32_t in_h;
+    int32_t in_w;
+    int32_t channels;
+    int32_t out_w;
+    int32_t filter_h;
+    int32_t filter_w;
+    int32_t stride_h;
+    int32_t stride_w;
+    int32_t pad_top;
+    int32_t pad_left;
+    int32_t minimum;
+    int32_t maximum;
+} tn_pool;
+
+/* The taps of one output pixel: `rows` rows of `columns` pixels, the first at `first`. */
+typedef struct {
+    const int8_t *first;
+    int32_t rows;
+    int32_t columns;
+} tn_pool_window;
+
+TN_INLINE tn_pool_window tn_pool_taps(const tn_pool *g, tn_rows in, int32_t y, int32_t x) {
+    const int32_t top = y * g->stride_h - g->pad_top;
+    const int32_t left = x * g->stride_w - g->pad_left;
+    const int32_t y0 = tn_max(top, 0);
+    const int32_t x0 = tn_max(left, 0);
+    tn_pool_window taps;
+    taps.first = tn_row(in, y0) + x0 * g->channels;
+    taps.rows = tn_min(top + g->filter_h, g->in_h) - y0;
+    taps.columns = tn_min(left + g->filter_w, g->in_w) - x0;
+    return taps;
+}
+
+/* The same pixel of the next row. */
+TN_INLINE const int8_t *tn_pool_next_row(tn_rows in, const int8_t *p) {
+    p += in.pitch;
+    if (in.ring != 0 && p >= in.data + in.ring * in.pitch) p -= in.ring * in.pitch;
+    return p;
+}
+
+/* ---- average ------------------------------------------------------------------------------ */
+
+/* sum / count rounded to nearest, halves away from zero, clamped. */
+TN_INLINE int8_t tn_pool_mean(const tn_pool *g, int32_t sum, int32_t count) {
+    const int32_t half = count / 2;
+    return (int8_t)tn_clamp((sum > 0 ? sum + half : sum - half) / count, g->minimum, g->maximum);
+}
+
+TN_INLINE void tn_average_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out, int32_t y_begin,
+                                  int32_t y_end) {
+    const int32_t channels = layer->channels;
+    for (int32_t y = y_begin; y < y_end; y++) {
+        int8_t *target = tn_row(out, y);
+        for (int32_t x = 0; x < layer->out_w; x++) {
+            const tn_pool_window taps = tn_pool_taps(layer, in, y, x);
+            const int32_t count = taps.rows * taps.columns;
+            int32_t c = 0;
+            for (; c + 4 <= channels; c += 4) {
+                const int8_t *row = taps.first + c;
+                int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+                for (int32_t j = taps.rows; j > 0; j--) {
+                    const int8_t *p = row;
+                    for (int32_t i = taps.columns; i > 0; i--) {
+                        const uint32_t word = tn_load32(p);
+                        s0 += (int8_t)(word & 0xFFu);
+                        s1 += (int8_t)((word >> 8) & 0xFFu);
+                        s2 += (int8_t)((word >> 16) & 0xFFu);
+                        s3 += (int8_t)(word >> 24);
+                        p += channels;
+                    }
+                    row = tn_pool_next_row(in, row);
+                }
+                target[0] = tn_pool_mean(layer, s0, count);
+                target[1] = tn_pool_mean(layer, s1, count);
+                target[2] = tn_pool_mean(layer, s2, count);
+                target[3] = tn_pool_mean(layer, s3, count);
+                target += 4;
+            }
+            for (; c < channels; c++) {
+                const int8_t *row = taps.first + c;
+                int32_t sum = 0;
+                for (int32_t j = taps.rows; j > 0; j--) {
+                    const int8_t *p = row;
+                    for (int32_t i = taps.columns; i > 0; i--) {
+                        sum += *p;
+                        p += channels;
+                    }
+                    row = tn_pool_next_row(in, row);
+                }
+                *target++ = tn_pool_mean(layer, sum, count);
+            }
+        }
+    }
+}
+
+/* ---- maximum ------------------------------------------------------------------------------ */
+
+/* The larger (or smaller) of each of four signed bytes. */
+#if TN_DSP_NATIVE
+TN_INLINE uint32_t tn_pool_max4(uint32_t a, uint32_t b) {
+    uint32_t r;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(r) : "r"(a), "r"(b) : "cc");
+    return r;
+}
+TN_INLINE uint32_t tn_pool_min4(uint32_t a, uint32_t b) {
+    uint32_t r;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %2, %1" : "=&r"(r) : "r"(a), "r"(b) : "cc");
+    return r;
+}
+#else
+TN_INLINE uint32_t tn_pool_pick4(uint32_t a, uint32_t b, int want_larger) {
+    uint32_t r = 0;
+    for (int32_t shift = 0; shift < 32; shift += 8) {
+        const uint32_t x = (a >> shift) & 0xFFu;
+        const uint32_t y = (b >> shift) & 0xFFu;
+        const int larger = (x ^ 0x80u) > (y ^ 0x80u);
+        r |= (larger == want_larger ? x : y) << shift;
+    }
+    return r;
+}
+TN_INLINE uint32_t tn_pool_max4(uint32_t a, uint32_t b) { return tn_pool_pick4(a, b, 1); }
+TN_INLINE uint32_t tn_pool_min4(uint32_t a, uint32_t b) { return tn_pool_pick4(a, b, 0); }
+#endif
+
+TN_INLINE void tn_max_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out, int32_t y_begin,
+                              int32_t y_end) {
+    const int32_t channels = layer->channels;
+    const uint32_t low4 = 0x01010101u * (uint8_t)layer->minimum;
+    const uint32_t high4 = 0x01010101u * (uint8_t)layer->maximum;
+    for (int32_t y = y_begin; y < y_end; y++) {
+        int8_t *target = tn_row(out, y);
+        for (int32_t x = 0; x < layer->out_w; x++) {
+            const tn_pool_window taps = tn_pool_taps(layer, in, y, x);
+            int32_t c = 0;
+            for (; c + 4 <= channels; c += 4) {
+                const int8_t *row = taps.first + c;
+                uint32_t best = low4;
+                for (int32_t j = taps.rows; j > 0; j--) {
+                    const int8_t *p = row;
+                    for (int32_t i = taps.columns; i > 0; i--) {
+                        best = tn_pool_max4(best, tn_load32(p));
+                        p += channels;
+                    }
+                    row = tn_pool_next_row(in, row);
+                }
+                tn_store32(target, tn_pool_min4(best, high4));
+                target += 4;
+            }
+            for (; c < channels; c++) {
+                const int8_t *row = taps.first + c;
+                int32_t best = layer->minimum;
+                for (int32_t j = taps.rows; j > 0; j--) {
+                    const int8_t *p = row;
+                    for (int32_t i = taps.columns; i > 0; i--) {
+                        best = tn_max(best, *p);
+                        p += channels;
+                    }
+                    row = tn_pool_next_row(in, row);
+                }
+                *target++ = (int8_t)tn_min(best, layer->maximum);
+            }
+        }
+    }
+}
+
+#endif

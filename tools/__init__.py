@@ -1,0 +1,1 @@
+"""What people run: the thumbnet command, emulators, the cycle meter, reports, the demo."""

@@ -1,0 +1,317 @@
+"""The `thumbnet` command."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from thumbnet import __version__
+from thumbnet.codegen.compile import OPTIMIZE, Options, compile_model
+from thumbnet.codegen.errors import DataError, ThumbnetError
+from thumbnet.codegen.targets import boards as all_boards
+from thumbnet.tools import tables
+from thumbnet.tools.arrays import (
+    Array,
+    dequantize,
+    load_array,
+    quantize,
+    random_calls,
+    save_array,
+    split_calls,
+)
+from thumbnet.tools.session import (
+    Session,
+    check_model,
+    compiled_result,
+    open_session,
+    place_named,
+    reference_of,
+    run_calls,
+    run_result,
+)
+
+STATELESS_CALLS, STATEFUL_CALLS = 24, 50
+
+app = typer.Typer(
+    name="thumbnet",
+    help="Packs a neural network into a microcontroller.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+# ---- arguments that several commands share -------------------------------------------------
+
+
+def _bytes(text: str) -> int:
+    """'65536', '64K' or '1M' (K = 1024 bytes)."""
+    match = re.fullmatch(r"(\d+)\s*([kKmM]?)(?:i?[bB])?", text.strip())
+    if match is None or int(match[1]) == 0:
+        raise typer.BadParameter(f"'{text}' is not a size; write for example 65536, 64K or 1M")
+    return int(match[1]) * {"": 1, "k": 1024, "m": 1024 * 1024}[match[2].lower()]
+
+
+def _optimize(choice: str) -> str:
+    if choice not in OPTIMIZE:
+        raise typer.BadParameter(f"'{choice}' is not one of {', '.join(OPTIMIZE)}")
+    return choice
+
+
+Model = Annotated[Path, typer.Argument(help="A .tflite file, or a folder that compile wrote.")]
+On = Annotated[str, typer.Option("--on", help="host, or an emulated board ('thumbnet boards').")]
+Optimize = Annotated[
+    str,
+    typer.Option(
+        "--optimize", callback=_optimize, metavar="|".join(OPTIMIZE), help="What to spare first."
+    ),
+]
+MaxSram = Annotated[
+    int | None,
+    typer.Option("--max-sram", parser=_bytes, metavar="SIZE", help="Arena and stack, e.g. 64K."),
+]
+MaxFlash = Annotated[
+    int | None,
+    typer.Option("--max-flash", parser=_bytes, metavar="SIZE", help="Weights and code, e.g. 512K."),
+]
+Name = Annotated[
+    str | None, typer.Option("--name", help="Prefix of every C symbol; default: the file's name.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+
+
+def _options(
+    target: str, optimize: str, max_sram: int | None, max_flash: int | None, name: str | None
+) -> Options:
+    return Options(target, optimize, max_sram, max_flash, name)
+
+
+@contextmanager
+def _progress(text: str) -> Iterator[None]:
+    """A spinner on stderr when that is a terminal."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(text):
+            yield
+    else:
+        yield
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value))
+
+
+# ---- commands --------------------------------------------------------------------------------
+
+
+@app.command("compile")
+def compile_command(
+    model: Model,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write into.")],
+    name: Name = None,
+    target: Annotated[
+        str, typer.Option("--target", help="cortex-m0, m0plus, m3, m4, m7, m33, or host.")
+    ] = "cortex-m4",
+    optimize: Optimize = "balanced",
+    max_sram: MaxSram = None,
+    max_flash: MaxFlash = None,
+    as_json: Json = False,
+) -> None:
+    """Turn a model into a folder of C."""
+    options = _options(target, optimize, max_sram, max_flash, name)
+    with _progress(f"compiling {model.name}"):
+        compiled = compile_model(model, out, options)
+    result = {**compiled_result(compiled.manifest), "files": list(compiled.files)}
+    if as_json:
+        _print_json(result)
+    else:
+        tables.show_compiled(result, out)
+
+
+@app.command()
+def run(
+    model: Model,
+    on: On = "host",
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option("--input", help="A .npy for each input, in order; default: random numbers."),
+    ] = None,
+    outputs: Annotated[
+        list[Path] | None, typer.Option("--output", help="Where to write each output, as .npy.")
+    ] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Figures of every layer.")] = False,
+    optimize: Optimize = "balanced",
+    max_sram: MaxSram = None,
+    max_flash: MaxFlash = None,
+    as_json: Json = False,
+) -> None:
+    """Run a model once for each item of its input."""
+    place = place_named(on)
+    options = _options(place.target, optimize, max_sram, max_flash, None)
+    with _progress(f"running {model.name} on {on}"):
+        session = open_session(model, place, options)
+        calls, stacked = _read_calls(session, inputs or [])
+        outcome = run_calls(session, calls, profile=profile)
+    _write_outputs(session, outcome.outputs, stacked, outputs or [])
+    result = run_result(session, outcome)
+    if as_json:
+        _print_json(result)
+    else:
+        tables.show_results([result])
+        if not outputs:
+            tables.show_outputs(session.manifest, outcome.outputs[-1])
+
+
+def _read_calls(session: Session, paths: list[Path]) -> tuple[list[list[Array]], bool]:
+    edges = session.manifest.inputs
+    if not paths:
+        return random_calls(edges, 8)[-1:], False
+    if len(paths) != len(edges):
+        names = ", ".join(e.name for e in edges)
+        raise DataError(f"the model has {len(edges)} inputs ({names}); {len(paths)} were given")
+    columns, stacked = [], set()
+    for path, edge in zip(paths, edges, strict=True):
+        items, is_stacked = split_calls(load_array(path), edge, str(path))
+        columns.append([quantize(item, edge) for item in items])
+        stacked.add(is_stacked)
+    if len({len(c) for c in columns}) != 1 or len(stacked) != 1:
+        raise DataError("the inputs hold different numbers of calls")
+    return [list(call) for call in zip(*columns, strict=True)], stacked.pop()
+
+
+def _write_outputs(
+    session: Session, calls: list[list[Array]], stacked: bool, paths: list[Path]
+) -> None:
+    edges = session.manifest.outputs
+    if not paths:
+        return
+    if len(paths) != len(edges):
+        names = ", ".join(e.name for e in edges)
+        raise DataError(f"the model has {len(edges)} outputs ({names}); {len(paths)} were named")
+    for i, (path, edge) in enumerate(zip(paths, edges, strict=True)):
+        items = [dequantize(call[i], edge) for call in calls]
+        save_array(path, np.stack(items) if stacked else items[0])
+
+
+@app.command()
+def check(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Models to compare.")],
+    on: Annotated[
+        list[str] | None, typer.Option("--on", help="Where to run; may be given several times.")
+    ] = None,
+    calls: Annotated[
+        int | None, typer.Option("--calls", min=1, help="Inputs to draw; default 24, 50 with state.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="The .tflite behind a compiled folder.")
+    ] = None,
+    optimize: Optimize = "balanced",
+    max_sram: MaxSram = None,
+    max_flash: MaxFlash = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a model with the reference interpreter, byte for byte."""
+    places = [place_named(name) for text in on or ["host"] for name in text.split(",")]
+    comparisons = []
+    for model in models:
+        for place in places:
+            options = _options(place.target, optimize, max_sram, max_flash, None)
+            with _progress(f"checking {model.name} on {place.name}"):
+                session = open_session(model, place, options)
+                count = STATEFUL_CALLS if session.manifest.state else STATELESS_CALLS
+                against = reference_of(session, reference)
+                comparisons.append(check_model(session, against, calls or count))
+    if as_json:
+        _print_json({"results": [vars(c) for c in comparisons]})
+    else:
+        tables.show_comparisons(comparisons)
+    if not all(c.equal for c in comparisons):
+        different = [f"{c.model} on {c.on}" for c in comparisons if not c.equal]
+        print(f"thumbnet: outputs differ: {', '.join(different)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Models to measure.")],
+    on: On = "mps2-an386",
+    profile: Annotated[bool, typer.Option("--profile", help="Figures of every layer.")] = False,
+    optimize: Optimize = "balanced",
+    max_sram: MaxSram = None,
+    max_flash: MaxFlash = None,
+    as_json: Json = False,
+) -> None:
+    """Measure cycles, arena, stack and flash: the second of two calls on a fixed input."""
+    place = place_named(on)
+    results = []
+    for model in models:
+        options = _options(place.target, optimize, max_sram, max_flash, None)
+        with _progress(f"measuring {model.name} on {on}"):
+            session = open_session(model, place, options)
+            calls = random_calls(session.manifest.inputs, 8)[-2:]
+            results.append(run_result(session, run_calls(session, calls, profile=profile)))
+    if as_json:
+        _print_json({"results": results})
+    else:
+        tables.show_results(results)
+
+
+@app.command("boards")
+def boards_command(as_json: Json = False) -> None:
+    """List what can be built for, and what can be emulated."""
+    rows = [
+        {
+            "name": b.name,
+            "target": b.target.name,
+            "sram": b.sram,
+            "flash": b.flash,
+            "emulated": b.emulated,
+        }
+        for b in all_boards()
+    ]
+    if as_json:
+        _print_json({"boards": rows})
+    else:
+        tables.show_boards(rows)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"thumbnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: runs the command; a ThumbnetError is one line on stderr and exit status 1."""
+    try:
+        app()
+    except ThumbnetError as error:
+        message = " ".join(str(error).split())
+        if "--json" in sys.argv:
+            _print_json({"error": {"kind": error.kind, "message": message}})
+        print(f"thumbnet: {message}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("thumbnet: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)

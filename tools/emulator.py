@@ -1,0 +1,237 @@
+"""Runs an image on an emulated board (qemu-system-arm) and reads back outputs and figures.
+
+The meter (`tools/meter/meter.c`) is built on demand with the host's C compiler. Everything of one
+run lives in a temporary folder, which is QEMU's current folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thumbnet.codegen.build_cache import cached
+from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.codegen.targets import Board
+from thumbnet.codegen.toolchain import Image, host_compiler
+
+_METER_SOURCE = Path(__file__).resolve().parent / "meter" / "meter.c"
+_SUMMARY = re.compile(
+    r"^thumbnet: calls=(\d+) stack=(\d+) init_stack=(\d+) canaries=(ok|broken)\r?$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """What one layer of the manifest cost in the last call."""
+
+    symbol: str
+    instructions: int
+    cycles: int
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """Result of `emulate`. `stack_bytes` is the painted mark of NAME_run alone, at its deepest."""
+
+    outputs: tuple[tuple[bytes, ...], ...]  # one tuple for each call, one item for each output
+    instructions: int | None  # of the last call; None when not metered
+    cycles: int | None  # estimated Cortex-M4 cycles of the last call
+    layers: tuple[LayerFigures, ...] | None  # with profile, in the manifest's order
+    stack_bytes: int
+    init_stack_bytes: int  # the same of NAME_init; 0 without state
+    canaries_ok: bool  # nothing was written just before or behind the arena
+
+
+def find_qemu() -> str:
+    """qemu-system-arm: THUMBNET_QEMU, or the PATH. Else ToolError."""
+    override = os.environ.get("THUMBNET_QEMU")
+    found = shutil.which(override or "qemu-system-arm")
+    if found is None:
+        if override:
+            raise ToolError(f"THUMBNET_QEMU names '{override}', which is not a program")
+        raise ToolError(
+            "qemu-system-arm is missing: install it (Debian, Ubuntu: sudo apt-get install "
+            "qemu-system-arm) or name it in THUMBNET_QEMU"
+        )
+    return found
+
+
+def meter_plugin(work_dir: Path | None = None) -> Path:
+    """The meter as a QEMU plugin. Raises ToolError when the host has no C compiler."""
+    compiler = host_compiler()
+    flags = ("-std=c11", "-O2", "-shared", "-fPIC")
+
+    def build(folder: Path) -> None:
+        command = [compiler, *flags, str(_METER_SOURCE), "-o", "meter.so"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ToolError(f"the meter cannot be built: {done.stderr.strip()[:300]}")
+
+    return cached(work_dir, "meter", (compiler, *flags, _METER_SOURCE), build) / "meter.so"
+
+
+def _check_calls(manifest: Mapping[str, Any], calls: Sequence[Sequence[bytes]]) -> None:
+    for number, call in enumerate(calls):
+        if len(call) != len(manifest["inputs"]):
+            raise DataError(
+                f"call {number} has {len(call)} inputs, model '{manifest['name']}' takes "
+                f"{len(manifest['inputs'])}"
+            )
+        for tensor, data in zip(manifest["inputs"], call, strict=True):
+            if len(data) != tensor["bytes"]:
+                raise DataError(
+                    f"call {number}: input '{tensor['name']}' has {len(data)} bytes, not "
+                    f"{tensor['bytes']}"
+                )
+
+
+def _split_outputs(
+    manifest: Mapping[str, Any], data: bytes, calls: int
+) -> tuple[tuple[bytes, ...], ...]:
+    sizes = [tensor["bytes"] for tensor in manifest["outputs"]]
+    if len(data) != calls * sum(sizes):
+        raise ToolError(
+            f"model '{manifest['name']}': {len(data)} bytes of outputs came back, not "
+            f"{calls} x {sum(sizes)}"
+        )
+    result = []
+    at = 0
+    for _ in range(calls):
+        call = []
+        for size in sizes:
+            call.append(data[at : at + size])
+            at += size
+        result.append(tuple(call))
+    return tuple(result)
+
+
+def _last_lines(console: str) -> str:
+    lines = [line.strip() for line in console.splitlines()]
+    lines = [line for line in lines if line and ": warning: " not in line]
+    return " | ".join(lines[-4:]) if lines else "nothing was printed"
+
+
+def _failure(status: int, console: str, board: Board) -> str:
+    """Why QEMU ended with a status other than 0, and the console's last lines."""
+    said = _last_lines(console)
+    if "stack overflow" in console:
+        return f"stack overflow: {said}"
+    if "Lockup" in console:
+        shown = next(line for line in console.splitlines() if "Lockup" in line).strip()
+        return (
+            f"the core locked up, most likely because the stack of {board.stack} bytes overflowed: "
+            f"{shown}"
+        )
+    if status < 0:
+        return f"QEMU was ended by signal {-status}: {said}"
+    return f"exit status {status}: {said}"
+
+
+def emulate(
+    image: Image,
+    board: Board,
+    manifest: Mapping[str, Any],
+    calls: Sequence[Sequence[bytes]],
+    *,
+    profile: bool = False,
+    timeout: float = 600.0,
+    meter: bool = True,
+    work_dir: Path | None = None,
+) -> Emulation:
+    """Runs `calls` (each the raw bytes of every input) in one QEMU process, state carried over.
+
+    `cycles` is the meter's model A: an estimate for a Cortex-M4 without wait states, on every
+    board, also where the board's core is another. `meter` False leaves it out and runs faster.
+    `timeout` is in seconds. Raises ToolError for a missing emulator, a fault, a stack overflow or a
+    hang, with the console's last lines; DataError for inputs of the wrong size.
+    """
+    name = manifest["name"]
+    if not board.emulated or board.machine is None:
+        raise ToolError(f"board '{board.name}' is not emulated: choose an emulated one to run on")
+    _check_calls(manifest, calls)
+    if not calls or not manifest["inputs"]:
+        raise DataError(f"model '{name}': there is no call to run")
+    qemu = find_qemu()
+    with tempfile.TemporaryDirectory(prefix="thumbnet-run-") as temporary:
+        # QEMU's option syntax gives commas and spaces a meaning: only plain relative names are used
+        folder = Path(temporary)
+        (folder / "image.elf").symlink_to(image.elf)
+        (folder / "image.bin").symlink_to(image.binary)
+        (folder / "inputs.bin").write_bytes(b"".join(data for call in calls for data in call))
+        command = [
+            qemu, "-M", board.machine, "-display", "none", "-monitor", "none", "-serial", "stdio",
+            "-nic", "none", "-semihosting-config", "enable=on,target=native",
+            "-kernel", "image.elf",
+        ]  # fmt: skip
+        if meter:
+            (folder / "meter.so").symlink_to(meter_plugin(work_dir))
+            option = (
+                f"./meter.so,begin={image.run_begin:#x},end={image.run_end:#x},"
+                f"img=image.bin@{image.base:x},out=meter.json"
+            )
+            if profile:
+                entries = "".join(f"{address:#x}\n" for _, address in image.layers)
+                (folder / "layers.txt").write_text(entries, encoding="ascii")
+                option += ",layers=layers.txt"
+            command += ["-plugin", option]
+        try:
+            done = subprocess.run(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, timeout=timeout, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as expired:
+            said = _last_lines((expired.stdout or b"").decode("utf-8", "replace"))
+            raise ToolError(
+                f"model '{name}' on {board.name}: no end after {timeout:g} s ({len(calls)} calls): "
+                f"{said}"
+            ) from expired
+        except OSError as error:
+            raise ToolError(f"cannot start {qemu}: {error.strerror}") from error
+        console = done.stdout.decode("utf-8", "replace")
+        if done.returncode != 0:
+            raise ToolError(
+                f"model '{name}' on {board.name}: {_failure(done.returncode, console, board)}"
+            )
+        summary = _SUMMARY.search(console)
+        if summary is None or int(summary[1]) != len(calls):
+            raise ToolError(
+                f"model '{name}' on {board.name}: the firmware gave no complete report of "
+                f"{len(calls)} calls: {_last_lines(console)}"
+            )
+        outputs = _split_outputs(manifest, (folder / "outputs.bin").read_bytes(), len(calls))
+        figures = _read_meter(folder / "meter.json", name, len(calls)) if meter else None
+    layers = None
+    if figures is not None and profile:
+        layers = tuple(
+            LayerFigures(symbol, each["instructions"], each["cycles"])
+            for (symbol, _), each in zip(image.layers, figures["layers"], strict=True)
+        )
+    return Emulation(
+        outputs=outputs,
+        instructions=figures["instructions"] if figures else None,
+        cycles=figures["cycles"] if figures else None,
+        layers=layers,
+        stack_bytes=int(summary[2]),
+        init_stack_bytes=int(summary[3]),
+        canaries_ok=summary[4] == "ok",
+    )
+
+
+def _read_meter(path: Path, name: str, calls: int) -> dict[str, Any]:
+    """The meter's figures of the last region."""
+    try:
+        regions = path.read_text(encoding="ascii").splitlines()
+        if len(regions) != calls:
+            raise ValueError(f"{len(regions)} regions of {calls} calls")
+        last = json.loads(regions[-1])
+    except (OSError, ValueError) as error:
+        raise ToolError(f"model '{name}': the meter gave no figures: {error}") from error
+    return dict(last)

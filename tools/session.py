@@ -1,0 +1,229 @@
+"""One model on one place (the host or a board): compile if needed, run calls, give results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thumbnet.codegen.build_cache import default_work_dir
+from thumbnet.codegen.compile import Options, check_budget, compile_model
+from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError
+from thumbnet.codegen.manifest import FILE_NAME, Manifest, read_manifest
+from thumbnet.codegen.targets import Board, board, boards
+from thumbnet.codegen.toolchain import Image, build_image, host_library
+from thumbnet.tools.arrays import Array, dequantize, random_calls
+from thumbnet.tools.emulator import Emulation, emulate
+from thumbnet.tools.host import HostModel
+from thumbnet.tools.reference import reference_outputs
+
+HOST = "host"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model runs: the host (`board` None) or an emulated board."""
+
+    name: str
+    board: Board | None
+
+    @property
+    def target(self) -> str:
+        return self.board.target.name if self.board else HOST
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """A compiled model, ready to run in one place. `source` is the model file, if that was given."""
+
+    manifest: Manifest
+    folder: Path
+    place: Place
+    source: Path | None
+    image: Image | None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Raw output bytes of every call, and the emulator's figures (None on the host)."""
+
+    outputs: list[list[Array]]
+    emulation: Emulation | None
+
+
+def place_named(name: str) -> Place:
+    """`host` or an emulated board. Raises ToolError with the choices."""
+    if name == HOST:
+        return Place(HOST, None)
+    choices = [HOST, *(b.name for b in boards() if b.emulated)]
+    if name not in choices:
+        raise ToolError(f"cannot run on '{name}': choose one of {', '.join(choices)}")
+    return Place(name, board(name))
+
+
+def open_session(model: Path, place: Place, options: Options) -> Session:
+    """Compiles a model file for the place, or takes the folder that compile wrote.
+
+    Raises BudgetError when the board is too small, with what would fit, and other ThumbnetErrors.
+    """
+    if model.is_dir():
+        folder, manifest, source = model, read_manifest(model), None
+    else:
+        folder = _work_folder(model, place, options)
+        compiled = compile_model(model, folder, replace(options, target=place.target))
+        manifest, source = compiled.manifest, model
+    image = None
+    if place.board is not None:
+        sram = place.board.sram
+        named = f"the {sram} bytes of {place.name}"
+        check_budget(manifest, sram, place.board.flash, (named, f"the flash of {place.name}"))
+        image = build_image(folder, place.board)
+    return Session(manifest, folder, place, source, image)
+
+
+def _work_folder(model: Path, place: Place, options: Options) -> Path:
+    parts = [model.stem, place.target, options.optimize]
+    return default_work_dir() / "models" / "-".join(parts)
+
+
+def run_calls(
+    session: Session, calls: Sequence[Sequence[Array]], *, profile: bool = False, meter: bool = True
+) -> Outcome:
+    """Runs integer inputs, one item per call, state carried over from call to call."""
+    raw = [[np.ascontiguousarray(a).tobytes() for a in call] for call in calls]
+    if session.image is None or session.place.board is None:
+        model = HostModel(host_library(session.folder), session.manifest)
+        return Outcome([_arrays(session.manifest, model(call)) for call in raw], None)
+    emulation = emulate(
+        session.image,
+        session.place.board,
+        json.loads((session.folder / FILE_NAME).read_text(encoding="utf-8")),
+        raw,
+        profile=profile,
+        meter=meter,
+    )
+    if not emulation.canaries_ok:
+        raise ToolError(f"{session.manifest.model}: the model wrote outside of its arena")
+    outputs = [_arrays(session.manifest, list(call)) for call in emulation.outputs]
+    return Outcome(outputs, emulation)
+
+
+def _arrays(manifest: Manifest, raw: Sequence[bytes]) -> list[Array]:
+    return [
+        np.frombuffer(data, dtype=edge.dtype).reshape(edge.shape)
+        for data, edge in zip(raw, manifest.outputs, strict=True)
+    ]
+
+
+def compiled_result(manifest: Manifest) -> dict[str, Any]:
+    """What is known without running: the fields of `compile --json` but `files`."""
+    code = manifest.code_bytes
+    return {
+        "model": Path(manifest.model).stem,
+        "target": manifest.target,
+        "macs": manifest.macs,
+        "arena_bytes": manifest.arena_bytes,
+        "arena_lower_bound": manifest.arena_lower_bound,
+        "stack_bytes": manifest.stack_bytes,
+        "flash": {
+            "code": code,
+            "weights": manifest.weights_bytes,
+            "total": None if code is None else code + manifest.weights_bytes,
+        },
+        "compiler": manifest.compiler,
+    }
+
+
+def run_result(session: Session, outcome: Outcome) -> dict[str, Any]:
+    """The result of `run` and `bench`: figures per call, taken from the last call and the image.
+
+    `stack_bytes` is the painted high-water mark, `stack_bound_bytes` what compile stated.
+    """
+    manifest, image, emulation = session.manifest, session.image, outcome.emulation
+    stack = max(emulation.stack_bytes, emulation.init_stack_bytes) if emulation else None
+    result: dict[str, Any] = {
+        "model": Path(manifest.model).stem,
+        "target": manifest.target,
+        "on": session.place.name,
+        "macs": manifest.macs,
+        "instructions": emulation.instructions if emulation else None,
+        "cycles": emulation.cycles if emulation else None,
+        "arena_bytes": manifest.arena_bytes,
+        "stack_bytes": stack,
+        "stack_bound_bytes": manifest.stack_bytes,
+        "flash": {
+            "code": image.code if image else None,
+            "weights": image.weights if image else manifest.weights_bytes,
+            "total": image.code + image.weights if image else None,
+        },
+    }
+    if emulation is not None and emulation.layers is not None:
+        result["layers"] = [
+            {
+                "name": layer.name,
+                "op": layer.op,
+                "macs": layer.macs,
+                "instructions": figures.instructions,
+                "cycles": figures.cycles,
+            }
+            for layer, figures in zip(manifest.layers, emulation.layers, strict=True)
+        ]
+    return result
+
+
+# ---- comparing with the reference --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of `check`: `max_difference` is in the outputs' own units (integers, or float32)."""
+
+    model: str
+    on: str
+    equal: bool
+    calls: int
+    max_difference: float
+
+
+def check_model(session: Session, reference: Path, calls: int) -> Comparison:
+    """Compares every output byte with the reference interpreter's over `calls` drawn inputs."""
+    manifest = session.manifest
+    drawn = random_calls(manifest.inputs, calls)
+    fed = [
+        [dequantize(a, edge) for a, edge in zip(call, manifest.inputs, strict=True)]
+        for call in drawn
+    ]
+    expected = reference_outputs(reference, fed, len(manifest.outputs))
+    outcome = run_calls(session, drawn, meter=False)
+    equal, worst = True, 0.0
+    for ours, theirs in zip(outcome.outputs, expected, strict=True):
+        for mine, wanted, edge in zip(ours, theirs, manifest.outputs, strict=True):
+            got = dequantize(mine, edge)
+            if got.dtype != wanted.dtype or got.size != wanted.size:
+                raise ToolError(
+                    f"{manifest.model}: output '{edge.name}' is {got.dtype} {list(got.shape)}, the "
+                    f"reference's is {wanted.dtype} {list(wanted.shape)}"
+                )
+            if got.tobytes() != wanted.tobytes():
+                equal = False
+                difference = np.abs(got.astype(np.float64).ravel() - wanted.ravel())
+                worst = max(worst, float(difference.max()))
+    stem = Path(manifest.model).stem
+    return Comparison(stem, session.place.name, equal, calls, worst)
+
+
+def reference_of(session: Session, given: Path | None) -> Path:
+    """The .tflite that a session is checked against."""
+    reference = given or session.source
+    if reference is None:
+        raise DataError(
+            f"{session.folder} does not hold the model it was made from; name it with --reference"
+        )
+    if not reference.is_file():
+        raise ModelFormatError(f"{reference} is not a file")
+    return reference
+

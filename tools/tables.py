@@ -1,0 +1,105 @@
+"""What the commands print for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from thumbnet.codegen.manifest import Manifest
+from thumbnet.tools.arrays import Array, dequantize
+from thumbnet.tools.session import Comparison
+
+
+def _print(table: Table) -> None:
+    console = Console()
+    console.print(table) if console.is_terminal else Console(width=140).print(table)
+
+
+def _table(title: str | None, columns: Sequence[str], text_columns: int = 1) -> Table:
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i < text_columns else "right")
+    return table
+
+
+def number(value: float | None) -> str:
+    """Thousands separated; a dash for what is not known."""
+    return "-" if value is None else f"{value:,}"
+
+
+def show_compiled(result: dict[str, Any], out: Path) -> None:
+    flash = result["flash"]
+    table = _table(f"{result['model']} for {result['target']}", ["", "bytes"])
+    table.add_row("arena", number(result["arena_bytes"]))
+    table.add_row("arena, lower bound", number(result["arena_lower_bound"]))
+    table.add_row("stack, worst case", number(result["stack_bytes"]))
+    table.add_row("flash, weights", number(flash["weights"]))
+    table.add_row("flash, code", number(flash["code"]))
+    table.add_row("flash, total", number(flash["total"]))
+    _print(table)
+    print(f"{number(result['macs'])} MACs; wrote {len(result['files'])} files into {out}")
+
+
+def show_results(results: Sequence[dict[str, Any]]) -> None:
+    columns = ["model", "on", "cycles (est.)", "cycles/MAC", "instructions", "arena", "stack"]
+    table = _table(None, [*columns, "weights", "code"], 2)
+    for r in results:
+        per_mac = r["cycles"] / r["macs"] if r["cycles"] and r["macs"] else None
+        table.add_row(
+            r["model"],
+            r["on"],
+            number(r["cycles"]),
+            "-" if per_mac is None else f"{per_mac:.2f}",
+            number(r["instructions"]),
+            number(r["arena_bytes"]),
+            number(r["stack_bytes"]),
+            number(r["flash"]["weights"]),
+            number(r["flash"]["code"]),
+        )
+    _print(table)
+    for r in results:
+        if "layers" in r:
+            show_layers(r)
+
+
+def show_layers(result: dict[str, Any]) -> None:
+    columns = ["layer", "operator", "MACs", "cycles (est.)", "cycles/MAC", "share"]
+    table = _table(f"{result['model']} on {result['on']}", columns, 2)
+    total = max(result["cycles"] or 0, 1)
+    for layer in result["layers"]:
+        per_mac = f"{layer['cycles'] / layer['macs']:.2f}" if layer["macs"] else "-"
+        share = f"{100 * layer['cycles'] / total:.1f} %"
+        table.add_row(
+            layer["name"], layer["op"], number(layer["macs"]), number(layer["cycles"]), per_mac,
+            share,
+        )  # fmt: skip
+    _print(table)
+
+
+def show_outputs(manifest: Manifest, outputs: Sequence[Array]) -> None:
+    for edge, array in zip(manifest.outputs, outputs, strict=True):
+        values = np.array2string(dequantize(array, edge).ravel(), threshold=16, max_line_width=100)
+        print(f"{edge.name} {list(edge.shape)}: {values}")
+
+
+def show_comparisons(comparisons: Sequence[Comparison]) -> None:
+    table = _table(None, ["model", "on", "calls", "outputs", "largest difference"], 2)
+    for c in comparisons:
+        verdict = "equal" if c.equal else "DIFFERENT"
+        table.add_row(c.model, c.on, str(c.calls), verdict, f"{c.max_difference:g}")
+    _print(table)
+
+
+def show_boards(rows: Sequence[dict[str, Any]]) -> None:
+    table = _table(None, ["board", "core", "SRAM", "flash", "emulated"], 2)
+    for row in rows:
+        emulated = "yes" if row["emulated"] else "no"
+        table.add_row(
+            row["name"], row["target"], number(row["sram"]), number(row["flash"]), emulated
+        )
+    _print(table)
