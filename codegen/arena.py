@@ -47,29 +47,40 @@ def place(
                 gap[i].append((j, above, below))
     sizes = [align(b.nbytes) for b in blocks]
     target = align(lower_bound)
-    best: tuple[int, list[int]] | None = None
-    for order in _orders(blocks, sizes):
-        best = _better(best, _lowest_fit(order, gap, sizes), sizes)
-        if best[0] <= target:
-            break
-    assert best is not None
-    best = _improve(best, blocks, gap, sizes, target, tries)
-    return {b.name: best[1][i] for i, b in enumerate(blocks)}, best[0]
+    packings = [_pack(order, gap, sizes) for order in _orders(blocks, sizes)]
+    best = min(packings, key=lambda packing: packing.total)
+    best = _improve(best, gap, sizes, target, tries)
+    return {b.name: best.offsets[i] for i, b in enumerate(blocks)}, best.total
 
 
 def _orders(blocks: Sequence[Block], sizes: Sequence[int]) -> list[list[int]]:
+    """Orders to start from. Chains of outputs over their inputs pack well when time runs backwards;
+    blocks of a single step (scratch) fill the gaps last."""
     indices = range(len(blocks))
+
+    def brief(i: int) -> bool:
+        return blocks[i].first == blocks[i].last
+
     return [
-        sorted(indices, key=lambda i: (-sizes[i], blocks[i].first, i)),
-        sorted(indices, key=lambda i: (blocks[i].first, i)),
-        sorted(indices, key=lambda i: (-blocks[i].last, -blocks[i].first, i)),
-        sorted(indices, key=lambda i: (-(blocks[i].last - blocks[i].first), -sizes[i], i)),
+        sorted(indices, key=lambda i: (brief(i), -blocks[i].last, -blocks[i].first, i)),
+        sorted(indices, key=lambda i: (brief(i), -sizes[i], blocks[i].first, i)),
+        sorted(indices, key=lambda i: (brief(i), blocks[i].first, i)),
+        sorted(indices, key=lambda i: (brief(i), blocks[i].first - blocks[i].last, -sizes[i], i)),
+        sorted(indices, key=lambda i: (-sizes[i], -blocks[i].last, i)),
     ]
 
 
-def _lowest_fit(
-    order: Sequence[int], gap: Sequence[Sequence[tuple[int, int, int]]], sizes: Sequence[int]
-) -> list[int]:
+@dataclass(frozen=True)
+class _Packing:
+    total: int
+    order: list[int]
+    offsets: list[int]
+
+
+def _pack(
+    order: list[int], gap: Sequence[Sequence[tuple[int, int, int]]], sizes: Sequence[int]
+) -> _Packing:
+    """Each block in turn at the lowest offset that its placed neighbours allow."""
     offsets = [-1] * len(sizes)
     for i in order:
         placed = [
@@ -82,41 +93,29 @@ def _lowest_fit(
             if all(candidate >= low or candidate <= high for low, high in placed):
                 offsets[i] = candidate
                 break
-    return offsets
-
-
-def _better(
-    best: tuple[int, list[int]] | None, offsets: list[int], sizes: Sequence[int]
-) -> tuple[int, list[int]]:
     total = max((o + s for o, s in zip(offsets, sizes, strict=True)), default=0)
-    return (total, offsets) if best is None or total < best[0] else best
+    return _Packing(total, order, offsets)
 
 
 def _improve(
-    best: tuple[int, list[int]],
-    blocks: Sequence[Block],
+    best: _Packing,
     gap: Sequence[Sequence[tuple[int, int, int]]],
     sizes: Sequence[int],
     target: int,
     tries: int,
-) -> tuple[int, list[int]]:
-    """Random restarts from the best order: blocks at the top of the arena move to the front."""
-    chance = random.Random(len(blocks))
-    order = sorted(range(len(blocks)), key=lambda i: (best[1][i], i))
+) -> _Packing:
+    """Local search over orders: blocks, mostly those at the top of the arena, move elsewhere."""
+    chance = random.Random(len(sizes))
     for _ in range(tries):
-        if best[0] <= target:
+        if best.total <= target:
             break
-        trial = list(order)
-        top = [i for i in trial if best[1][i] + sizes[i] == best[0]]
-        moved = chance.choice(top if chance.random() < 0.6 else trial)
-        trial.remove(moved)
-        trial.insert(chance.randrange(len(trial) + 1), moved)
-        if chance.random() < 0.5 and len(trial) > 1:
-            i, j = chance.sample(range(len(trial)), 2)
-            trial[i], trial[j] = trial[j], trial[i]
-        offsets = _lowest_fit(trial, gap, sizes)
-        total = max(o + s for o, s in zip(offsets, sizes, strict=True))
-        if total <= best[0]:
-            order = trial
-            best = (total, offsets)
+        top = [i for i in best.order if best.offsets[i] + sizes[i] == best.total]
+        order = list(best.order)
+        for _ in range(chance.randint(1, 3)):
+            moved = chance.choice(top if chance.random() < 0.5 else order)
+            order.remove(moved)
+            order.insert(chance.randrange(len(order) + 1), moved)
+        packing = _pack(order, gap, sizes)
+        if packing.total <= best.total:
+            best = packing
     return best

@@ -155,7 +155,7 @@ def _scaling(op: Operator, first: Tensor, second: Tensor, output: Tensor) -> _Sc
         )
     twice = 2 * max(s1, s2)
     small, real_output = min(s1, s2) / twice, twice / (float(1 << 20) * so)
-    if op.kind == "SUB":  # the reference prepares SUB in single precision
+    if op.kind == "XSUB":  # the reference prepares SUB in single precision
         small = float(np.float32(min(s1, s2)) / np.float32(twice))
         real_output = float(np.float32(twice) / (np.float32(1 << 20) * np.float32(so)))
     b_multiplier, b_shift = quantize_multiplier(small)

@@ -40,7 +40,7 @@ extern const uint32_t __tn_data_load[];
 _Noreturn void tn_reset(void);
 _Noreturn void tn_fault_report(uint32_t sp);
 
-uint32_t tn_fault_stack[96] __attribute__((aligned(8)));
+uint32_t tn_fault_stack[64] __attribute__((aligned(8)));
 
 /* --- stack guard -------------------------------------------------------------------------- */
 
@@ -70,7 +70,7 @@ __attribute__((naked)) static void tn_fault(void) {
         "msr msplim, r2\n\t"
 #endif
         "mrs r0, msp\n\t"
-        "ldr r2, =tn_fault_stack + 384\n\t"
+        "ldr r2, =tn_fault_stack + 256\n\t"
         "mov sp, r2\n\t"
         "ldr r3, =tn_fault_report\n\t"
         "bx r3\n\t"
