@@ -14,7 +14,6 @@
 #define TN_CONV_2D_H
 
 #include "tn_dot.h"
-#include "tn_requantize.h"
 
 typedef struct {
     int32_t in_h, in_w, in_c;
@@ -27,10 +26,7 @@ typedef struct {
     int32_t pointwise;       /* 1: kernel 1x1, stride 1, no padding */
     int32_t word_taps;       /* 1: in_c is a multiple of four */
     int32_t fast_requantize; /* see tn_requantize_s8 */
-    const int8_t *weights;   /* packed as in tn_dot.h, k = (ky * kernel_w + kx) * in_c + i */
-    const int32_t *bias;     /* [out_c] */
-    const int32_t *multiplier;
-    const int8_t *shift;
+    const int8_t *blocks;    /* as in tn_dot.h, k = (ky * kernel_w + kx) * in_c + i */
 } tn_conv_2d;
 
 #define TN_CONV_2D_COLUMNS 4
@@ -103,23 +99,32 @@ TN_INLINE void tn_conv_2d_gather(const tn_conv_2d *g, tn_rows in, int32_t y, int
     }
 }
 
-TN_INLINE int8_t tn_conv_2d_output(const tn_conv_2d *g, int32_t acc, int32_t multiplier,
-                                   int32_t shift) {
-    return tn_requantize_s8(acc, multiplier, shift, g->fast_requantize, g->out_zero_point, g->clamp,
-                            g->out_min, g->out_max);
+TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
+    tn_tile t;
+    t.blocks = g->blocks;
+    t.out_c = g->out_c;
+    t.groups = TN_PAD4(k) / 4;
+    t.zero_point = g->out_zero_point;
+    t.low = g->out_min;
+    t.high = g->out_max;
+    t.fast = g->fast_requantize;
+    t.clamp = g->clamp;
+    return t;
 }
 
 /* ---- DSP: four widened columns --------------------------------------------------------------- */
 
 #if TN_DSP
 
-/* Column `column` of pixel (y, x) into the interleaved columns. */
+/* The inputs of output pixel (y, x) become column `column` of four. */
 TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
                                  uint32_t *columns, int32_t column, int8_t *bytes) {
     tn_conv_2d_sink sink;
     sink.bytes = bytes;
     sink.words = columns + column;
-    if (g->word_taps != 0) {
+    if (g->pointwise != 0) {
+        tn_widen_run(columns + column, tn_row(in, y) + x * k, k);
+    } else if (g->word_taps != 0) {
         tn_conv_2d_gather(g, in, y, x, sink, 1);
     } else {
         tn_conv_2d_gather(g, in, y, x, sink, 0);
@@ -127,70 +132,26 @@ TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int
     }
 }
 
-/* All channels of four pixels. Where outputs coincide, the lower index is written last. */
-TN_INLINE void tn_conv_2d_tile4(const tn_conv_2d *g, const uint32_t *x, int32_t groups,
-                                int8_t *const out[4]) {
-    const int8_t *w = g->weights;
-    for (int32_t o = 0; o < g->out_c; o += 2, w += 8 * groups) {
-        const int32_t p = o + 1 < g->out_c ? o + 1 : o;
-        int32_t a[4], b[4];
-        tn_dot_4x2(w, x, groups, g->bias[o], g->bias[p], a, b);
-        int32_t m = g->multiplier[o], s = g->shift[o];
-        a[3] = tn_conv_2d_output(g, a[3], m, s);
-        a[2] = tn_conv_2d_output(g, a[2], m, s);
-        a[1] = tn_conv_2d_output(g, a[1], m, s);
-        a[0] = tn_conv_2d_output(g, a[0], m, s);
-        m = g->multiplier[p], s = g->shift[p];
-        b[3] = tn_conv_2d_output(g, b[3], m, s);
-        b[2] = tn_conv_2d_output(g, b[2], m, s);
-        b[1] = tn_conv_2d_output(g, b[1], m, s);
-        b[0] = tn_conv_2d_output(g, b[0], m, s);
-        out[3][o] = (int8_t)a[3], out[3][p] = (int8_t)b[3];
-        out[2][o] = (int8_t)a[2], out[2][p] = (int8_t)b[2];
-        out[1][o] = (int8_t)a[1], out[1][p] = (int8_t)b[1];
-        out[0][o] = (int8_t)a[0], out[0][p] = (int8_t)b[0];
-    }
-}
-
-/* All channels of the pixel in the first of the four columns. */
-TN_INLINE void tn_conv_2d_tile1(const tn_conv_2d *g, const uint32_t *x, int32_t groups,
-                                int8_t *out) {
-    const int8_t *w = g->weights;
-    for (int32_t o = 0; o < g->out_c; o += 2, w += 8 * groups) {
-        const int32_t p = o + 1 < g->out_c ? o + 1 : o;
-        int32_t a = g->bias[o], b = g->bias[p];
-        tn_dot_1x2(w, x, groups, &a, &b);
-        out[o] = tn_conv_2d_output(g, a, g->multiplier[o], g->shift[o]);
-        out[p] = tn_conv_2d_output(g, b, g->multiplier[p], g->shift[p]);
-    }
-}
-
-/* Pixels are numbered through the band, `out_w` a row; `n` columns follow pixel (y, x). */
-TN_INLINE void tn_conv_2d_band(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
-                               int32_t y_begin, int32_t y_end, int32_t width) {
+/* `pixels` output pixels from (y, 0) on, contiguous at `out`; `width` of them are a row. */
+TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch, int32_t y,
+                              int32_t pixels, int32_t width) {
     const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
-    const int32_t groups = TN_PAD4(k) / 4;
+    const tn_tile tile = tn_conv_2d_tile(g, k);
     uint32_t *const columns = (uint32_t *)scratch;
-    int8_t *const bytes = (int8_t *)scratch + TN_CONV_2D_COLUMNS * 8 * groups;
-    int32_t y = y_begin, x = 0, left = (y_end - y_begin) * width;
-    while (left > 0) {
-        const int32_t n = left >= 3 ? tn_min(left, 4) : 1;
-        int8_t *outputs[4];
+    int8_t *const bytes = (int8_t *)scratch + TN_CONV_2D_COLUMNS * 8 * tile.groups;
+    int32_t x = 0;
+    while (pixels > 0) {
+        const int32_t n = pixels >= 4 ? 4 : 1;
         for (int32_t i = 0; i < n; i++) {
-            outputs[i] = tn_row(out, y) + x * g->out_c;
-            if (g->pointwise != 0)
-                tn_widen_run(columns + i, tn_row(in, y) + x * g->in_c, k);
-            else
-                tn_conv_2d_column(g, in, y, x, k, columns, i, bytes);
+            tn_conv_2d_column(g, in, y, x, k, columns, i, bytes);
             if (++x == width) x = 0, y++;
         }
-        if (n >= 3) {
-            if (n == 3) outputs[3] = outputs[0];
-            tn_conv_2d_tile4(g, columns, groups, outputs);
-        } else {
-            tn_conv_2d_tile1(g, columns, groups, outputs[0]);
-        }
-        left -= n;
+        if (n == 4)
+            tn_tile_4(&tile, columns, out);
+        else
+            tn_tile_1(&tile, columns, out);
+        out += n * g->out_c;
+        pixels -= n;
     }
 }
 
@@ -198,32 +159,21 @@ TN_INLINE void tn_conv_2d_band(const tn_conv_2d *g, tn_rows in, tn_rows out, voi
 
 #else
 
-TN_INLINE void tn_conv_2d_band(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
-                               int32_t y_begin, int32_t y_end, int32_t width) {
+TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch, int32_t y,
+                              int32_t pixels, int32_t width) {
     const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
-    const int32_t groups = TN_PAD4(k) / 4;
-    int8_t *const column = (int8_t *)scratch;
-    for (int32_t i = k; i < 4 * groups; i++) column[i] = 0;
-    for (int32_t y = y_begin; y < y_end; y++) {
-        int8_t *d = tn_row(out, y);
-        for (int32_t x = 0; x < width; x++, d += g->out_c) {
-            if (g->pointwise != 0) {
-                memcpy(column, tn_row(in, y) + x * k, (size_t)k);
-            } else {
-                tn_conv_2d_sink sink;
-                sink.bytes = column;
-                sink.words = NULL;
-                tn_conv_2d_gather(g, in, y, x, sink, 0);
-            }
-            const int8_t *w = g->weights;
-            for (int32_t o = 0; o < g->out_c; o += 2, w += 8 * groups) {
-                const int32_t p = o + 1 < g->out_c ? o + 1 : o;
-                int32_t a = g->bias[o], b = g->bias[p];
-                tn_dot_1x2_bytes(w, column, groups, &a, &b);
-                d[o] = tn_conv_2d_output(g, a, g->multiplier[o], g->shift[o]);
-                d[p] = tn_conv_2d_output(g, b, g->multiplier[p], g->shift[p]);
-            }
-        }
+    const tn_tile tile = tn_conv_2d_tile(g, k);
+    tn_conv_2d_sink sink;
+    sink.bytes = (int8_t *)scratch;
+    sink.words = NULL;
+    for (int32_t i = k; i < 4 * tile.groups; i++) sink.bytes[i] = 0;
+    for (int32_t x = 0; pixels > 0; pixels--, out += g->out_c) {
+        if (g->pointwise != 0)
+            memcpy(sink.bytes, tn_row(in, y) + x * k, (size_t)k);
+        else
+            tn_conv_2d_gather(g, in, y, x, sink, 0);
+        tn_tile_bytes(&tile, sink.bytes, out);
+        if (++x == width) x = 0, y++;
     }
 }
 
@@ -232,7 +182,9 @@ TN_INLINE void tn_conv_2d_band(const tn_conv_2d *g, tn_rows in, tn_rows out, voi
 /* Output rows [y_begin, y_end). scratch: TN_CONV_2D_SCRATCH(K) bytes, 4-byte aligned. */
 TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
                              int32_t y_begin, int32_t y_end) {
-    tn_conv_2d_band(g, in, out, scratch, y_begin, y_end, g->out_w);
+    const int32_t step = out.ring == 0 ? y_end - y_begin : 1;
+    for (int32_t y = y_begin; y < y_end; y += step)
+        tn_conv_2d_run(g, in, tn_row(out, y), scratch, y, step * g->out_w, g->out_w);
 }
 
 #endif

@@ -1,9 +1,11 @@
-/* tn_dot.h: inner products over packed weights, shared by convolution and dense layers.
+/* tn_dot.h: packed channel blocks and their inner products, for convolution and dense layers.
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Packed weights: output channels in blocks of two (a last odd channel is stored twice), K padded
- * with zeros to a multiple of four. Eight bytes are one group of four k of both channels a and b:
+ * Blocks: one for every two output channels a and b (a last odd channel is stored twice), 4-byte
+ * aligned, one after the other:
+ *   int32 bias a, bias b, multiplier a, multiplier b, shifts (int8 a, int8 b, 0, 0);
+ *   K weights of each, padded with zeros to a multiple of four. Eight bytes are one group of four k:
  *   a[0] b[0] a[2] b[2]   a[1] b[1] a[3] b[3]
  * SXTB16 of a word gives a pair of channel a, SXTB16 with ROR #8 the pair of channel b, in the
  * order (k, k + 2) that the same two instructions give for four activations: a widened word pair.
@@ -13,8 +15,40 @@
 
 #include "tn_core.h"
 #include "tn_dsp.h"
+#include "tn_requantize.h"
 
 #define TN_PAD4(n) (((n) + 3) & ~3)
+#define TN_BLOCK_HEADER 20
+#define TN_BLOCK_BYTES(k) (TN_BLOCK_HEADER + 2 * TN_PAD4(k))
+
+/* What computes outputs from columns: blocks, and how an accumulator becomes an int8. */
+typedef struct {
+    const int8_t *blocks;
+    int32_t out_c;
+    int32_t groups; /* groups of four k, >= 1 */
+    int32_t zero_point, low, high;
+    int32_t fast, clamp; /* see tn_requantize_s8 */
+} tn_tile;
+
+/* Shift of channel i (0 or 1) of a block, from the last word of its header. */
+TN_INLINE int32_t tn_block_shift(uint32_t shifts, int32_t i) {
+    return (int32_t)(shifts << (24 - 8 * i)) >> 24;
+}
+
+TN_INLINE int8_t tn_tile_output(const tn_tile *t, int32_t acc, int32_t multiplier, int32_t shift) {
+    return tn_requantize_s8(acc, multiplier, shift, t->fast, t->zero_point, t->clamp, t->low,
+                            t->high);
+}
+
+/* Accumulators of one pixel become the outputs of block `o / 2`. */
+TN_INLINE void tn_tile_store_2(const tn_tile *t, const int8_t *block, int32_t o, int32_t a,
+                               int32_t b, int8_t *out) {
+    const uint32_t shifts = tn_load32(block + 16);
+    out[o] = tn_tile_output(t, a, (int32_t)tn_load32(block + 8), tn_block_shift(shifts, 0));
+    if (o + 1 < t->out_c)
+        out[o + 1] = tn_tile_output(t, b, (int32_t)tn_load32(block + 12),
+                                    tn_block_shift(shifts, 1));
+}
 
 /* Bytes p[0..n) as a little-endian word, n in 1..3, the rest 0. */
 TN_INLINE uint32_t tn_load_tail(const int8_t *p, int32_t n) {
@@ -27,9 +61,9 @@ TN_INLINE uint32_t tn_load_tail(const int8_t *p, int32_t n) {
 /* acc += x * w in wrapping arithmetic. */
 TN_INLINE uint32_t tn_mac(uint32_t acc, int32_t x, int32_t w) { return acc + (uint32_t)(x * w); }
 
-/* One column, one block, plain C: a, b += sum over k < 4 * groups. x is readable to 4 * groups. */
-TN_INLINE void tn_dot_1x2_bytes(const int8_t *w, const int8_t *x, int32_t groups, int32_t *a,
-                                int32_t *b) {
+/* Plain C, one column of bytes: a, b += sum over k < 4 * groups of x[k] and a block's weights. */
+TN_INLINE void tn_dot_bytes(const int8_t *w, const int8_t *x, int32_t groups, int32_t *a,
+                            int32_t *b) {
     uint32_t sa = (uint32_t)*a, sb = (uint32_t)*b;
     for (const int8_t *end = x + 4 * groups; x != end; x += 4, w += 8) {
         sa = tn_mac(sa, x[0], w[0]);
@@ -59,60 +93,111 @@ TN_INLINE void tn_widen_run(uint32_t *x, const int8_t *src, int32_t n) {
     if (n > 0) tn_widen(x, tn_load_tail(src, n));
 }
 
-#define TN_DOT_4X2_STEP(i)                                            \
-    do {                                                              \
-        uint32_t v = tn_load32(w + 4 * (i)), u, p, q;                 \
-        tn_load_two(x + 4 * (i), &p, &q);                             \
-        u = tn_sxtb16(v);                                             \
-        v = tn_sxtb16_ror8(v);                                        \
-        a0 = tn_smlad(p, u, a0);                                      \
-        b0 = tn_smlad(p, v, b0);                                      \
-        a1 = tn_smlad(q, u, a1);                                      \
-        b1 = tn_smlad(q, v, b1);                                      \
-        tn_load_two(x + 4 * (i) + 2, &p, &q);                         \
-        a2 = tn_smlad(p, u, a2);                                      \
-        b2 = tn_smlad(p, v, b2);                                      \
-        a3 = tn_smlad(q, u, a3);                                      \
-        b3 = tn_smlad(q, v, b3);                                      \
+#define TN_TILE_4_STEP(i)                                \
+    do {                                                 \
+        uint32_t v = tn_load32(w + 4 * (i)), u, p, q;    \
+        tn_load_two(x + 4 * (i), &p, &q);                \
+        u = tn_sxtb16(v);                                \
+        v = tn_sxtb16_ror8(v);                           \
+        a0 = tn_smlad(p, u, a0);                         \
+        b0 = tn_smlad(p, v, b0);                         \
+        a1 = tn_smlad(q, u, a1);                         \
+        b1 = tn_smlad(q, v, b1);                         \
+        tn_load_two(x + 4 * (i) + 2, &p, &q);            \
+        a2 = tn_smlad(p, u, a2);                         \
+        b2 = tn_smlad(p, v, b2);                         \
+        a3 = tn_smlad(q, u, a3);                         \
+        b3 = tn_smlad(q, v, b3);                         \
     } while (0)
 
-/* Four columns, one block: a[i], b[i] = bias + sum over `groups` >= 1 groups. */
-TN_INLINE void tn_dot_4x2(const int8_t *w, const uint32_t *x, int32_t groups, int32_t bias_a,
-                          int32_t bias_b, int32_t *a, int32_t *b) {
-    int32_t a0 = bias_a, a1 = bias_a, a2 = bias_a, a3 = bias_a;
-    int32_t b0 = bias_b, b1 = bias_b, b2 = bias_b, b3 = bias_b;
-    const uint32_t *const end = x + 8 * groups;
-    if ((groups & 1) != 0) {
-        TN_DOT_4X2_STEP(0);
-        TN_DOT_4X2_STEP(1);
-        w += 8;
-        x += 8;
+/* All channels of four pixels, out_c bytes apart from `out`. Not inlined: its registers are spoken
+ * for, and one copy serves every layer. */
+static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *columns,
+                                            int8_t *out) {
+    const int32_t out_c = t->out_c, groups = t->groups;
+    const int8_t *w = t->blocks;
+    const uint32_t *const end = columns + 8 * groups;
+    for (int32_t o = 0; o < out_c; o += 2, out += 2) {
+        const int8_t *const block = w;
+        const uint32_t *x = columns;
+        int32_t a0 = (int32_t)tn_load32(w), b0 = (int32_t)tn_load32(w + 4);
+        int32_t a1 = a0, a2 = a0, a3 = a0, b1 = b0, b2 = b0, b3 = b0;
+        w += TN_BLOCK_HEADER;
+        if ((groups & 1) != 0) {
+            TN_TILE_4_STEP(0);
+            TN_TILE_4_STEP(1);
+            w += 8;
+            x += 8;
+        }
+        while (x != end) {
+            TN_TILE_4_STEP(0);
+            TN_TILE_4_STEP(1);
+            TN_TILE_4_STEP(2);
+            TN_TILE_4_STEP(3);
+            w += 16;
+            x += 16;
+        }
+        int32_t m = (int32_t)tn_load32(block + 8), n = (int32_t)tn_load32(block + 12);
+        const uint32_t shifts = tn_load32(block + 16);
+        if (t->fast != 0 && t->clamp == 0) {
+            const int32_t zero_point = t->zero_point;
+            int32_t s = (int32_t)(shifts & 0xFFu);
+            a0 = tn_ssat8(tn_requantize_fast(a0, m, s, zero_point));
+            a1 = tn_ssat8(tn_requantize_fast(a1, m, s, zero_point));
+            a2 = tn_ssat8(tn_requantize_fast(a2, m, s, zero_point));
+            a3 = tn_ssat8(tn_requantize_fast(a3, m, s, zero_point));
+            s = (int32_t)(shifts >> 8);
+            b0 = tn_ssat8(tn_requantize_fast(b0, n, s, zero_point));
+            b1 = tn_ssat8(tn_requantize_fast(b1, n, s, zero_point));
+            b2 = tn_ssat8(tn_requantize_fast(b2, n, s, zero_point));
+            b3 = tn_ssat8(tn_requantize_fast(b3, n, s, zero_point));
+            int8_t *const far = out + 2 * out_c;
+            out[0] = (int8_t)a0;
+            out[out_c] = (int8_t)a1;
+            far[0] = (int8_t)a2;
+            far[out_c] = (int8_t)a3;
+            if (o + 1 < out_c) {
+                out[1] = (int8_t)b0;
+                out[out_c + 1] = (int8_t)b1;
+                far[1] = (int8_t)b2;
+                far[out_c + 1] = (int8_t)b3;
+            }
+        } else {
+            const int32_t a[4] = {a0, a1, a2, a3}, b[4] = {b0, b1, b2, b3};
+            for (int32_t i = 0; i < 4; i++)
+                tn_tile_store_2(t, block, o, a[i], b[i], out - o + i * out_c);
+        }
     }
-    while (x != end) {
-        TN_DOT_4X2_STEP(0);
-        TN_DOT_4X2_STEP(1);
-        TN_DOT_4X2_STEP(2);
-        TN_DOT_4X2_STEP(3);
-        w += 16;
-        x += 16;
-    }
-    a[0] = a0, a[1] = a1, a[2] = a2, a[3] = a3;
-    b[0] = b0, b[1] = b1, b[2] = b2, b[3] = b3;
 }
 
-/* The first of the four columns, one block. */
-TN_INLINE void tn_dot_1x2(const int8_t *w, const uint32_t *x, int32_t groups, int32_t *a,
-                          int32_t *b) {
-    int32_t sa = *a, sb = *b;
-    for (const uint32_t *end = x + 8 * groups; x != end; x += 8, w += 8) {
-        const uint32_t v0 = tn_load32(w), v1 = tn_load32(w + 4);
-        sa = tn_smlad(x[0], tn_sxtb16(v0), sa);
-        sb = tn_smlad(x[0], tn_sxtb16_ror8(v0), sb);
-        sa = tn_smlad(x[4], tn_sxtb16(v1), sa);
-        sb = tn_smlad(x[4], tn_sxtb16_ror8(v1), sb);
+/* All channels of the pixel in the first of the four columns. */
+static TN_NOINLINE TN_UNUSED void tn_tile_1(const tn_tile *t, const uint32_t *columns,
+                                            int8_t *out) {
+    const int8_t *w = t->blocks;
+    const uint32_t *const end = columns + 8 * t->groups;
+    for (int32_t o = 0; o < t->out_c; o += 2) {
+        const int8_t *const block = w;
+        int32_t a = (int32_t)tn_load32(w), b = (int32_t)tn_load32(w + 4);
+        w += TN_BLOCK_HEADER;
+        for (const uint32_t *x = columns; x != end; x += 8, w += 8) {
+            const uint32_t p = tn_load32(w), q = tn_load32(w + 4), u = x[0], v = x[4];
+            a = tn_smlad(u, tn_sxtb16(p), a);
+            b = tn_smlad(u, tn_sxtb16_ror8(p), b);
+            a = tn_smlad(v, tn_sxtb16(q), a);
+            b = tn_smlad(v, tn_sxtb16_ror8(q), b);
+        }
+        tn_tile_store_2(t, block, o, a, b, out);
     }
-    *a = sa;
-    *b = sb;
+}
+
+/* All channels of one pixel from a column of bytes, readable to 4 * groups; plain C. */
+TN_INLINE void tn_tile_bytes(const tn_tile *t, const int8_t *column, int8_t *out) {
+    const int8_t *block = t->blocks;
+    for (int32_t o = 0; o < t->out_c; o += 2, block += TN_BLOCK_HEADER + 8 * t->groups) {
+        int32_t a = (int32_t)tn_load32(block), b = (int32_t)tn_load32(block + 4);
+        tn_dot_bytes(block + TN_BLOCK_HEADER, column, t->groups, &a, &b);
+        tn_tile_store_2(t, block, o, a, b, out);
+    }
 }
 
 #endif

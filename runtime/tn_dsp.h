@@ -21,7 +21,7 @@
 
 #define TN_DSP_MAC(NAME, MNEMONIC)                                                       \
     TN_INLINE int32_t NAME(uint32_t a, uint32_t b, int32_t acc) {                        \
-        __asm__(MNEMONIC " %0, %1, %2, %0" : "+r"(acc) : "r"(a), "r"(b));                \
+        __asm__ volatile(MNEMONIC " %0, %1, %2, %0" : "+r"(acc) : "r"(a), "r"(b));                \
         return acc;                                                                      \
     }
 TN_DSP_MAC(tn_smlad, "smlad")   /* acc + a.low * b.low + a.high * b.high */
@@ -34,48 +34,48 @@ TN_DSP_MAC(tn_smlatt, "smlatt") /* acc + a.high * b.high */
 /* Bytes 0 and 2 of x, sign-extended to a pair. */
 TN_INLINE uint32_t tn_sxtb16(uint32_t x) {
     uint32_t r;
-    __asm__("sxtb16 %0, %1" : "=r"(r) : "r"(x));
+    __asm__ volatile("sxtb16 %0, %1" : "=r"(r) : "r"(x));
     return r;
 }
 /* Bytes 1 and 3 of x, sign-extended to a pair. */
 TN_INLINE uint32_t tn_sxtb16_ror8(uint32_t x) {
     uint32_t r;
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(r) : "r"(x));
+    __asm__ volatile("sxtb16 %0, %1, ror #8" : "=r"(r) : "r"(x));
     return r;
 }
 /* (a.low, b.low) */
 TN_INLINE uint32_t tn_pkhbt(uint32_t a, uint32_t b) {
     uint32_t r;
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(r) : "r"(a), "r"(b));
+    __asm__ volatile("pkhbt %0, %1, %2, lsl #16" : "=r"(r) : "r"(a), "r"(b));
     return r;
 }
 /* (a.high, b.high) */
 TN_INLINE uint32_t tn_pkhtb(uint32_t a, uint32_t b) {
     uint32_t r;
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(r) : "r"(b), "r"(a));
+    __asm__ volatile("pkhtb %0, %1, %2, asr #16" : "=r"(r) : "r"(b), "r"(a));
     return r;
 }
 /* acc + round(a * b / 2^32), halves up, modulo 2^32. */
 TN_INLINE int32_t tn_smmlar(int32_t a, int32_t b, int32_t acc) {
     int32_t r;
-    __asm__("smmlar %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    __asm__ volatile("smmlar %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
     return r;
 }
 /* floor(x / 2^n + 1/2) + addend: the last bit shifted out is the carry in. n in 1..31. */
 TN_INLINE int32_t tn_asr_round_add(int32_t x, int32_t n, int32_t addend) {
     int32_t r;
-    __asm__("asrs %0, %1, %2\n\tadc %0, %0, %3" : "=&r"(r) : "r"(x), "r"(n), "r"(addend) : "cc");
+    __asm__ volatile("asrs %0, %1, %2\n\tadc %0, %0, %3" : "=&r"(r) : "r"(x), "r"(n), "r"(addend) : "cc");
     return r;
 }
 /* The words p[0] and p[1]; p is 4-byte aligned. */
 TN_INLINE void tn_load_two(const uint32_t *p, uint32_t *first, uint32_t *second) {
     typedef uint64_t __attribute__((may_alias, aligned(4))) two_words;
-    __asm__("ldrd %0, %1, %2" : "=&r"(*first), "=r"(*second) : "m"(*(const two_words *)p));
+    __asm__ volatile("ldrd %0, %1, %2" : "=&r"(*first), "=r"(*second) : "m"(*(const two_words *)p));
 }
 /* x limited to -128..127. */
 TN_INLINE int32_t tn_ssat8(int32_t x) {
     int32_t r;
-    __asm__("ssat %0, #8, %1" : "=r"(r) : "r"(x));
+    __asm__ volatile("ssat %0, #8, %1" : "=r"(r) : "r"(x));
     return r;
 }
 

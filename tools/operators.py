@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -21,8 +22,12 @@ operator and its tensor.
 |---|---|
 """
 
-# Operators that reach the graph as another one, or that leave no code.
-_OTHERWISE = {
+# Operators whose lowering's docstring does not say it: they reach the graph as another one, leave
+# no code, or take all that TensorFlow Lite defines.
+_NOTES = {
+    "CONV_2D": "Any kernel, stride, dilation and padding.",
+    "DEPTHWISE_CONV_2D": "Any kernel, stride, dilation, padding and channel multiplier.",
+    "FULLY_CONNECTED": "Inputs of any rank; weights are constant.",
     "DEQUANTIZE": "At the outputs of a model; `NAME.h` has the helper that does it in firmware.",
     "EXPAND_DIMS": "As RESHAPE.",
     "PADV2": "As PAD, with its own value.",
@@ -32,6 +37,8 @@ _OTHERWISE = {
     "SQUEEZE": "As RESHAPE.",
     "STRIDED_SLICE": "As SLICE, negative strides and shrunk axes included.",
     "VAR_HANDLE": "State in the arena; `NAME_init` gives it its first value.",
+    "RESIZE_BILINEAR": "int8 [1, H, W, C], corners aligned or not, half-pixel centres or not.",
+    "RESIZE_NEAREST_NEIGHBOR": "[1, H, W, C] of any type, with the same choices.",
     "READ_VARIABLE": "No code, or a copy where the state changes while the value is in use.",
     "ASSIGN_VARIABLE": "No code, or a copy into the state.",
     "CALL_ONCE": "Run by the compiler: it gives the state its first value.",
@@ -40,18 +47,19 @@ _OTHERWISE = {
 
 def operators_page() -> str:
     """The whole of docs/operators.md. Raises LookupError for an operator that nothing explains."""
-    rows = []
-    for kind in sorted({*CONVERTERS, *_OTHERWISE}):
-        text = _OTHERWISE.get(kind) or _summary(LOWERINGS[kind].__doc__)
-        rows.append(f"| {kind} | {text} |\n")
-    return _HEAD + "".join(rows)
+    kinds_of: dict[str, list[str]] = {}
+    for kind in sorted({*CONVERTERS, *_NOTES}):
+        text = _NOTES.get(kind) or _summary(LOWERINGS[kind].__doc__)
+        kinds_of.setdefault(text, []).append(kind)
+    return _HEAD + "".join(f"| {', '.join(kinds)} | {text} |\n" for text, kinds in kinds_of.items())
 
 
 def _summary(docstring: str | None) -> str:
-    """The first paragraph, without what it says of errors."""
+    """The first paragraph of a lowering's docstring, without operators' names and errors."""
     paragraph = " ".join((docstring or "").strip().split("\n\n")[0].split())
     kept = [part for part in paragraph.split(". ") if not part.startswith("Raises")]
-    return ". ".join(kept).rstrip(".") + "."
+    text = re.sub(r"^([A-Z][A-Z0-9_]+(, | and )?)+[ ,;]*", "", ". ".join(kept)).rstrip(".")
+    return text[:1].upper() + text[1:] + "."
 
 
 def main() -> int:

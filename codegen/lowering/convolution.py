@@ -11,12 +11,12 @@ from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWi
 from thumbnet.codegen.lowering.packing import (
     constant_bias,
     constant_weights,
-    fold_zero_point,
     output_fields,
-    pack_pairs,
-    pack_requantization,
+    pack_blocks,
+    pack_depthwise,
     pad4,
     real_multipliers,
+    requantization,
 )
 
 
@@ -53,9 +53,8 @@ def _conv_2d(
         and padding == Padding()
     )
     matrix = data.reshape(out_c, -1)
-    bias, largest = fold_zero_point(constant_bias(graph, op, out_c), matrix, x.zero_point)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
-    requantization = pack_requantization(op, np.broadcast_to(real, (out_c,)), largest)
+    numbers = requantization(op, real, constant_bias(graph, op, out_c), matrix, x.zero_point)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
         "in_w": x.shape[2],
@@ -74,13 +73,10 @@ def _conv_2d(
         **output_fields(out, attributes.activation),
         "pointwise": int(pointwise),
         "word_taps": int(in_c % 4 == 0),
-        "fast_requantize": requantization.fast,
-        "weights": pack_pairs(matrix),
-        "bias": bias,
-        "multiplier": requantization.multiplier,
-        "shift": requantization.shift,
+        "fast_requantize": numbers.fast,
+        "blocks": pack_blocks(matrix, numbers),
     }
-    literals = ["pointwise", "word_taps", "fast_requantize", "clamp"]
+    literals = ["pointwise", "word_taps"]
     if not pointwise and attributes.dilation_w == 1:
         literals.append("dilation_w")
     return Kernel(
@@ -149,12 +145,8 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         else 0
     )
     taps = data.reshape(kernel_h * kernel_w, out_c)
-    bias, largest = fold_zero_point(constant_bias(graph, op, out_c), taps.T, x.zero_point)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
-    requantization = pack_requantization(op, np.broadcast_to(real, (out_c,)), largest)
-    groups = np.zeros((taps.shape[0], pad4(out_c)), np.int8)
-    groups[:, :out_c] = taps
-    packed = groups.reshape(taps.shape[0], -1, 4).transpose(1, 0, 2)
+    numbers = requantization(op, real, constant_bias(graph, op, out_c), taps.T, x.zero_point)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
         "in_w": x.shape[2],
@@ -173,13 +165,10 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         "in_zero_point": x.zero_point,
         **output_fields(out, attributes.activation),
         "window": window,
-        "fast_requantize": requantization.fast,
-        "weights": Constant("int8_t", np.ascontiguousarray(packed).reshape(-1)),
-        "bias": bias,
-        "multiplier": requantization.multiplier,
-        "shift": requantization.shift,
+        "fast_requantize": numbers.fast,
+        "groups": pack_depthwise(taps, numbers),
     }
-    literals = ["depth_multiplier", "window", "fast_requantize", "clamp"]
+    literals = ["depth_multiplier", "window"]
     if window:
         literals += ["kernel_w", "stride_w", "dilation_w"]
     return Kernel(
@@ -222,20 +211,15 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
         )
     out_c, in_c = matrix.shape
     batches = x.elements // in_c
-    bias, largest = fold_zero_point(constant_bias(graph, op, out_c), matrix, x.zero_point)
     real = real_multipliers(x, weights, out, out_c, product_in_float=True)
-    requantization = pack_requantization(op, real, largest)
+    numbers = requantization(op, real, constant_bias(graph, op, out_c), matrix, x.zero_point)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "batches": batches,
         "in_c": in_c,
         "out_c": out_c,
         **output_fields(out, op.attributes.activation),
-        "fast_requantize": requantization.fast,
-        "per_channel": int(real.size > 1),
-        "weights": pack_pairs(matrix),
-        "bias": bias,
-        "multiplier": requantization.multiplier,
-        "shift": requantization.shift,
+        "fast_requantize": numbers.fast,
+        "blocks": pack_blocks(matrix, numbers),
     }
     return Kernel(
         name=op.name,
@@ -249,7 +233,7 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
                 layer_type="tn_fully_connected",
                 fields=fields,
                 inputs=(0,),
-                literals=("fast_requantize", "clamp", "per_channel"),
+                
             ),
         ),
         macs=batches * matrix.size,

@@ -155,9 +155,6 @@ def _scaling(op: Operator, first: Tensor, second: Tensor, output: Tensor) -> _Sc
         )
     twice = 2 * max(s1, s2)
     small, real_output = min(s1, s2) / twice, twice / (float(1 << 20) * so)
-    if op.kind == "XSUB":  # the reference prepares SUB in single precision
-        small = float(np.float32(min(s1, s2)) / np.float32(twice))
-        real_output = float(np.float32(twice) / (np.float32(1 << 20) * np.float32(so)))
     b_multiplier, b_shift = quantize_multiplier(small)
     output_multiplier, output_shift = quantize_multiplier(real_output)
     if real_output >= 1 or output_shift > 0:

@@ -140,10 +140,11 @@ def _relu6(values: Values, source: Tensor, target: Tensor, op: Operator) -> Valu
 
 def _leaky_relu(values: Values, source: Tensor, target: Tensor, op: Operator) -> Values:
     assert isinstance(op.attributes, LeakyRelu)
-    slope = float(source.scale * np.float32(op.attributes.alpha) / target.scale)
+    alpha = float(np.float32(op.attributes.alpha))
+    slope = float(source.scale) * alpha / float(target.scale)
     sign = -1 if slope < 0 else 1
     alpha_multiplier, alpha_shift = quantize_multiplier(abs(slope))
-    multiplier, shift = quantize_multiplier(float(source.scale / target.scale))
+    multiplier, shift = quantize_multiplier(float(source.scale) / float(target.scale))
     x = values - source.zero_point
     positive = multiply_by_quantized_multiplier(x, multiplier, shift)
     negative = multiply_by_quantized_multiplier(x, sign * alpha_multiplier, alpha_shift)
@@ -197,9 +198,9 @@ def _multiplier16(real: float) -> tuple[int, int]:
 
 
 def _hard_swish(values: Values, source: Tensor, target: Tensor, op: Operator) -> Values:
-    fine = np.float32(1 / 128) * source.scale
-    multiplier, exponent = _multiplier16(float(fine / target.scale))
-    relu_multiplier, relu_exponent = _multiplier16(float(fine / np.float32(3 / 32768)))
+    fine = float(source.scale) / 128
+    multiplier, exponent = _multiplier16(fine / float(target.scale))
+    relu_multiplier, relu_exponent = _multiplier16(fine / (3 / 32768))
     if exponent > 0:
         raise ValueError(
             f"output scale {float(target.scale)} is more than 128 times finer than the input's"

@@ -22,18 +22,47 @@ def pad4(n: int) -> int:
     return (n + 3) & ~3
 
 
-def pack_pairs(weights: NDArray[np.int8]) -> Constant:
-    """[O, K] int8 -> the order of runtime/tn_dot.h: blocks of two channels, groups of four k.
+@dataclass(frozen=True, eq=False)
+class Requantization:
+    """Per output channel: folded bias, and multiplier and shift as tn_requantize_s8 takes them."""
 
-    An odd last channel is stored twice; K is padded with zeros to a multiple of four.
-    """
+    bias: NDArray[np.int32]
+    multiplier: NDArray[np.int32]
+    shift: NDArray[np.int8]
+    fast: int
+
+
+def pack_blocks(weights: NDArray[np.int8], requantization: Requantization) -> Constant:
+    """[O, K] int8 -> blocks of two channels in the layout of runtime/tn_dot.h."""
     channels, k = weights.shape
-    if channels % 2:
-        weights = np.concatenate([weights, weights[-1:]])
-    padded = np.zeros((weights.shape[0], pad4(k)), np.int8)
-    padded[:, :k] = weights
-    groups = padded.reshape(-1, 2, pad4(k) // 4, 4)[..., [0, 2, 1, 3]]
-    return Constant("int8_t", np.ascontiguousarray(groups.transpose(0, 2, 3, 1)).reshape(-1))
+    order = np.arange(channels + channels % 2)
+    order[channels:] = channels - 1
+    padded = np.zeros((order.size, pad4(k)), np.int8)
+    padded[:, :k] = weights[order]
+    groups = padded.reshape(-1, 2, pad4(k) // 4, 4)[..., [0, 2, 1, 3]].transpose(0, 2, 3, 1)
+    headers = block_headers(requantization, order.reshape(-1, 2))
+    return Constant(
+        "int8_t", np.concatenate([headers, groups.reshape(len(groups), -1)], axis=1).reshape(-1)
+    )
+
+
+def pack_depthwise(taps: NDArray[np.int8], requantization: Requantization) -> Constant:
+    """[KH * KW, C] int8 -> groups of four channels in the layout of tn_depthwise_conv_2d.h."""
+    count, channels = taps.shape
+    order = np.minimum(np.arange(pad4(channels)), channels - 1).reshape(-1, 4)
+    words = taps[:, order].transpose(1, 0, 2).reshape(len(order), -1)
+    even = block_headers(requantization, order[:, [0, 2]])
+    odd = block_headers(requantization, order[:, [1, 3]])
+    return Constant("int8_t", np.concatenate([even, odd, words], axis=1).reshape(-1))
+
+
+def block_headers(requantization: Requantization, channels: NDArray[np.int64]) -> NDArray[np.int8]:
+    """[N, 2] channels -> [N, 20] bytes: bias, bias, multiplier, multiplier, shifts (2 bytes, 2 of 0)."""
+    shifts = np.zeros((len(channels), 4), np.int8)
+    shifts[:, :2] = requantization.shift[channels]
+    words = [requantization.bias[channels], requantization.multiplier[channels]]
+    raw = [np.ascontiguousarray(word.astype("<i4")).view(np.int8) for word in words]
+    return np.concatenate([*raw, shifts], axis=1)
 
 
 def constant_weights(graph: Graph, op: Operator) -> Tensor:
@@ -93,52 +122,36 @@ def real_multipliers(
     return np.float64(x.scale) * scale.astype(np.float64) / np.float64(out.scale)
 
 
-@dataclass(frozen=True, eq=False)
-class Requantization:
-    """The fields that tn_requantize_s8 reads."""
-
-    multiplier: Constant
-    shift: Constant
-    fast: int
-
-
-def pack_requantization(
-    op: Operator, real: NDArray[np.float64], largest: NDArray[np.int64]
+def requantization(
+    op: Operator,
+    real: NDArray[np.float64],
+    bias: NDArray[np.int64],
+    weights: NDArray[np.int8],
+    zero_point: int,
 ) -> Requantization:
-    """Multipliers and shifts of `real`, in the fast form where it is provably exact.
+    """Fold the input's zero point into `bias` and quantise `real`; weights are [O, K].
 
-    The fast form (tn_requantize_fast) needs every multiplier >= 2**30, every shift a right shift of
-    1..31, and accumulators above INT32_MIN: `largest` bounds |accumulator| for each channel.
+    The fast form (tn_requantize_fast) is chosen where it is provably exact: every multiplier
+    >= 2**30, every shift a right shift of 1..31, and no sum that leaves the range of int32.
     """
+    channels = len(weights)
     try:
-        multipliers, shifts = quantize_multipliers(real)
+        multiplier, shift = quantize_multipliers(np.broadcast_to(real, (channels,)))
     except ValueError as error:
         raise UnsupportedError(f"{op.kind} '{op.name}': {error}; check its scales") from error
-    fast = (
-        bool(np.all(multipliers >= 2**30))
-        and bool(np.all((shifts <= -1) & (shifts >= -31)))
-        and bool(np.all(largest <= INT32_MAX))
-    )
-    if fast:
-        multipliers = (2 * multipliers.astype(np.int64) - 2**32).astype(np.int32)
-        shifts = -shifts
-    return Requantization(
-        Constant("int32_t", multipliers), Constant("int8_t", shifts.astype(np.int8)), int(fast)
-    )
-
-
-def fold_zero_point(
-    bias: NDArray[np.int64], weights: NDArray[np.int8], zero_point: int
-) -> tuple[Constant, NDArray[np.int64]]:
-    """Bias of weights [O, K] with the input's zero point folded in, wrapped to int32.
-
-    Also returns, for each channel, a bound of |accumulator| over every prefix of the sum.
-    """
     wide = weights.astype(np.int64)
     folded = bias - zero_point * wide.sum(axis=1)
     largest = np.abs(folded) + 128 * np.abs(wide).sum(axis=1)
+    fast = (
+        bool(np.all(multiplier >= 2**30))
+        and bool(np.all((shift <= -1) & (shift >= -31)))
+        and bool(np.all(largest <= INT32_MAX))
+    )
+    if fast:
+        multiplier = (2 * multiplier.astype(np.int64) - 2**32).astype(np.int32)
+        shift = -shift
     wrapped = ((folded + 2**31) & 0xFFFFFFFF) - 2**31
-    return Constant("int32_t", wrapped.astype(np.int32)), largest
+    return Requantization(wrapped.astype(np.int32), multiplier, shift.astype(np.int8), int(fast))
 
 
 def output_fields(out: Tensor, activation: str) -> dict[str, int]:
