@@ -8,6 +8,7 @@ it is a copy. Operators that read a variable's old content run before the one th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Graph, Operator, Tensor, Variable
@@ -78,8 +79,10 @@ def _bind(graph: Graph, direct: set[str]) -> tuple[Binding, dict[int, str]]:
         elif isinstance(op.attributes, Variable):
             variable = variables[op.attributes.variable]
             value = value_of[op.inputs[0]]
-            if not (op.name in direct and _can_store(graph, tensors, value, maker, storage_of,
-                                                     variable.name)):
+            if not (
+                op.name in direct
+                and _can_store(graph, tensors, value, maker, storage_of, variable.name)
+            ):
                 copy = _content_tensor(tensors, variable.name, len(contents[variable.name]))
                 tensors[copy.name] = copy
                 operators.append(replace(op, outputs=(copy.name,)))
@@ -145,7 +148,7 @@ def _dependencies(
                 if value in maker:
                     after[i].add(maker[value])
     for sequence in contents.values():
-        for old, new in zip(sequence, sequence[1:], strict=False):
+        for old, new in pairwise(sequence):
             after[maker[new]] |= readers.get(old, set())
             if old in maker:
                 after[maker[new]].add(maker[old])

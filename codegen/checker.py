@@ -121,13 +121,19 @@ class _Execution:
             first, end = window_rows(read, source, y)
             if first >= end:
                 continue
-            self._expect(read.tensor, first * source.row_bytes, end * source.row_bytes,
-                         f"{place}, row {y}")
+            self._expect(
+                read.tensor, first * source.row_bytes, end * source.row_bytes, f"{place}, row {y}"
+            )
             low, high = self._rows_span(read.tensor, first, end)
-            if low < write[1] and write[0] < high and not self._units_safe(read, output, low,
-                                                                           write[0], high - low):
-                raise ScheduleError(f"{place}: row {y} of '{output.name}' is written over a row of "
-                                    f"'{read.tensor}' that it still reads")
+            if (
+                low < write[1]
+                and write[0] < high
+                and not self._units_safe(read, output, low, write[0], high - low)
+            ):
+                raise ScheduleError(
+                    f"{place}: row {y} of '{output.name}' is written over a row of "
+                    f"'{read.tensor}' that it still reads"
+                )
         self._write(output.name, y * output.row_bytes, (y + 1) * output.row_bytes)
 
     @staticmethod

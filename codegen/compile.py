@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from thumbnet import __version__
+from thumbnet.codegen.budget import check_budget, peak_layer
 from thumbnet.codegen.checker import Verdict, check_schedule
 from thumbnet.codegen.emit_c import Source, emit_source
 from thumbnet.codegen.emit_header import Edge, edges_of, emit_header
@@ -16,6 +14,7 @@ from thumbnet.codegen.errors import BudgetError, ToolError, UnsupportedError
 from thumbnet.codegen.frontends.tflite import c_identifier, load_tflite
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.manifest import FILE_NAME, EdgeEntry, LayerEntry, Manifest
+from thumbnet.codegen.output_folder import publish, staging_folder
 from thumbnet.codegen.packaging import cmake_lists, runtime_files
 from thumbnet.codegen.passes import optimize
 from thumbnet.codegen.planner import plan
@@ -52,7 +51,7 @@ class Compiled:
 def load_graph(path: Path) -> Graph:
     """The optimised graph of a model file. Raises ThumbnetError."""
     if path.suffix == ".pt2":
-        raise UnsupportedError(f"{path}: torch.export programs are not supported yet; give a .tflite")
+        raise UnsupportedError(f"{path}: torch.export programs cannot be read; give a .tflite")
     return optimize(load_tflite(path))
 
 
@@ -74,12 +73,11 @@ def compile_model(path: Path, out_dir: Path, options: Options = Options()) -> Co
     graph = load_graph(path)
     name = _model_name(options.name, graph)
     schedule, verdict = plan_model(graph)
-    with _new_folder(out_dir) as staging:
+    with staging_folder(out_dir) as staging:
         manifest = _write(staging, schedule, verdict, name, path, target, options)
         limits = (options.max_sram, options.max_flash)
         check_budget(manifest, *limits, ("--max-sram", "--max-flash"))
-        files = tuple(sorted(str(f.relative_to(staging)) for f in staging.rglob("*") if f.is_file()))
-        _publish(staging, out_dir, files)
+        files = publish(staging, out_dir)
     return Compiled(out_dir, manifest, schedule, files)
 
 
@@ -171,7 +169,7 @@ def _manifest(
         macs=schedule.graph.macs,
         arena_bytes=schedule.arena_bytes,
         arena_lower_bound=schedule.lower_bound,
-        peak_layer=_peak_layer(schedule),
+        peak_layer=peak_layer(schedule),
         weights_bytes=source.weights_bytes,
         weights_crc=source.weights_crc,
         code_bytes=None,
@@ -213,75 +211,3 @@ def _measure(folder: Path, target: Target) -> _Measured | None:
 def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
-
-
-class _new_folder:
-    """A staging folder beside `out_dir`, removed at the end whatever happens."""
-
-    def __init__(self, out_dir: Path) -> None:
-        self.parent = out_dir.resolve().parent
-        if out_dir.exists() and not out_dir.is_dir():
-            raise ToolError(f"{out_dir} is a file; give a folder to write into")
-
-    def __enter__(self) -> Path:
-        try:
-            self.parent.mkdir(parents=True, exist_ok=True)
-            self.path = Path(tempfile.mkdtemp(prefix=".thumbnet-", dir=self.parent))
-        except OSError as error:
-            raise ToolError(f"cannot write below {self.parent}: {error.strerror}") from error
-        return self.path
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise ToolError(f"cannot write below {self.parent}: {error.strerror}") from error
-
-
-def _publish(staging: Path, out_dir: Path, files: tuple[str, ...]) -> None:
-    """Moves every file into place by rename, the manifest last."""
-    for file in sorted(files, key=lambda f: f == FILE_NAME):
-        destination = out_dir / file
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(staging / file, destination)
-
-
-# ---- budget --------------------------------------------------------------------------------
-
-
-def _peak_layer(schedule: Schedule) -> str:
-    live = [
-        sum(s.nbytes for s in schedule.storages.values() if s.first <= i <= s.last)
-        for i in range(len(schedule.steps))
-    ]
-    if not live:
-        return "the inputs"
-    peak = max(range(len(live)), key=live.__getitem__)
-    kernel = schedule.kernels[schedule.steps[peak].kernel]
-    return f"layer {peak} ({kernel.kind}, output '{kernel.output}')"
-
-
-def check_budget(
-    manifest: Manifest, max_sram: int | None, max_flash: int | None, sources: tuple[str, str]
-) -> None:
-    """Raises BudgetError with the layer that needs most, by how much, and what would fit.
-
-    `sources` name where the two limits come from, e.g. ("--max-sram", "--max-flash").
-    """
-    stack = manifest.stack_bytes or 0
-    need = manifest.arena_bytes + stack
-    if max_sram is not None and need > max_sram:
-        raise BudgetError(
-            f"{manifest.model} needs {need} bytes of SRAM (arena {manifest.arena_bytes}, stack "
-            f"{manifest.stack_bytes or 'unknown'}), {need - max_sram} more than {sources[0]} "
-            f"{max_sram}; memory peaks in {manifest.peak_layer}: a smaller input or narrower layers "
-            f"there, or a board with {need} bytes free, would fit"
-        )
-    flash = manifest.weights_bytes + (manifest.code_bytes or 0)
-    if max_flash is not None and flash > max_flash:
-        largest = max(manifest.layers, key=lambda layer: layer.weights_bytes)
-        raise BudgetError(
-            f"{manifest.model} needs {flash} bytes of flash (weights {manifest.weights_bytes}, code "
-            f"{manifest.code_bytes or 'unknown'}), {flash - max_flash} more than {sources[1]} "
-            f"{max_flash}; most weights, {largest.weights_bytes} bytes, are in '{largest.name}' "
-            f"({largest.op}): narrower layers there, or a board with {flash} bytes free, would fit"
-        )

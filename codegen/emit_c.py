@@ -232,5 +232,3 @@ def _wrapped(texts: list[str], width: int) -> Iterator[str]:
 
 def _section(title: str) -> str:
     return f"/* ---- {title} " + "-" * max(0, 91 - len(title)) + " */"
-
-

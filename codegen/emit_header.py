@@ -76,7 +76,7 @@ def emit_header(
         else f"/* {upper}_STACK_SIZE is not known: the target's compiler was absent. */"
     )
     init = (
-        f"/* Resets the state that the model keeps between calls. Call it before the first run. */\n"
+        "/* Resets the state that the model keeps between calls; call it before the first run. */\n"
         f"void {name}_init(uint8_t *arena);\n\n"
         if schedule.graph.states
         else ""

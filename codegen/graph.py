@@ -83,7 +83,7 @@ class Attributes:
 
 @dataclass(frozen=True)
 class Convolution(Attributes):
-    """CONV_2D (weights [O, KH, KW, I]) and DEPTHWISE_CONV_2D (weights [1, KH, KW, I*multiplier])."""
+    """CONV_2D (weights [O, KH, KW, I]), DEPTHWISE_CONV_2D (weights [1, KH, KW, I*multiplier])."""
 
     stride_h: int
     stride_w: int

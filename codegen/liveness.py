@@ -35,14 +35,16 @@ def first_live_bytes(read: Read, source: Tensor, output_rows: int) -> list[int]:
 
 def is_elementwise(read: Read) -> bool:
     window = read.window
-    return read.overlap.mode == "elements" and window is not None and (
-        (window.stride, window.before, window.size) == (1, 0, 1)
+    return (
+        read.overlap.mode == "elements"
+        and window is not None
+        and ((window.stride, window.before, window.size) == (1, 0, 1))
     )
 
 
 def minimal_distance(read: Read, source: Tensor, output: Tensor) -> int:
     """Least D >= 0 so that the output may start D bytes below the input it overwrites."""
-    if read.overlap.mode == "none" or read.window is None and read.overlap.mode == "rows":
+    if read.overlap.mode == "none" or (read.window is None and read.overlap.mode == "rows"):
         return output.nbytes
     elementwise = is_elementwise(read) or (read.overlap.mode == "elements" and output.rows == 1)
     live = first_live_bytes(read, source, output.rows)

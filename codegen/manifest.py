@@ -14,7 +14,7 @@ FILE_NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class EdgeEntry:
-    """One input or output of the generated C. `float` is true where the source model had float32."""
+    """One input or output of the generated C. `float`: the source model had float32 there."""
 
     name: str
     accessor: str
@@ -45,7 +45,7 @@ class Manifest:
 
     thumbnet: str
     name: str
-    model: str
+    model: str  # file name of the source model
     target: str
     optimize: str
     macs: int

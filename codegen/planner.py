@@ -24,8 +24,9 @@ def plan(graph: Graph) -> Schedule:
     needs = _Needs(binding, kernels)
     order = best_order(binding.after, needs.peak)
     ordered = tuple(kernels[i] for i in order)
-    blocks, distances, bound = needs.blocks(order)
-    offsets, arena_bytes = place(blocks, distances, bound)
+    live_bytes = needs.live_bytes(order)
+    blocks, distances = needs.blocks(order)
+    offsets, arena_bytes = place(blocks, distances, max(live_bytes, default=0))
     storages = {b.name: Storage(b.name, b.nbytes, b.first, b.last, offsets[b.name]) for b in blocks}
     steps = tuple(Step(i, 0, graph.tensors[k.output].rows) for i, k in enumerate(ordered))
     return Schedule(
@@ -38,7 +39,7 @@ def plan(graph: Graph) -> Schedule:
         initial_value=binding.initial_value,
         final_value=binding.final_value,
         arena_bytes=max(arena_bytes, align(1)),
-        lower_bound=bound,
+        live_bytes=live_bytes,
     )
 
 
@@ -101,12 +102,20 @@ class _Needs:
             memory -= self.tensors[self.made[kernel]].nbytes
         return live + memory
 
-    def blocks(self, order: list[int]) -> tuple[list[Block], dict[tuple[str, str], int], int]:
-        """Blocks to place, the distances of the pairs that may overlap, and the lower bound."""
+    def live_bytes(self, order: list[int]) -> tuple[int, ...]:
+        """Bytes live during each kernel of the order."""
+        ran, live = 0, []
+        for kernel in order:
+            live.append(self.peak(ran, kernel))
+            ran |= 1 << kernel
+        return tuple(live)
+
+    def blocks(self, order: list[int]) -> tuple[list[Block], dict[tuple[str, str], int]]:
+        """Blocks to place, and the distances of the pairs that may overlap."""
         end = len(order)
         position = {kernel: at for at, kernel in enumerate(order)}
-        first = {name: -1 for name in self.graph.inputs}
-        last = {name: -1 for name in self.graph.inputs}
+        first = dict.fromkeys(self.graph.inputs, -1)
+        last = dict.fromkeys(self.graph.inputs, -1)
         for kernel, value in enumerate(self.made):
             first[value] = last[value] = position[kernel]
         for kernel, values in enumerate(self.read):
@@ -122,7 +131,7 @@ class _Needs:
             if not self._in_state(value)
         ]
         distances: dict[tuple[str, str], int] = {}
-        ran, bound = 0, 0
+        ran = 0
         for at, kernel in enumerate(order):
             scratch = self.kernels[kernel].scratch_bytes
             if scratch:
@@ -130,7 +139,5 @@ class _Needs:
             overwritable = self._kernel_memory(kernel, self._dying(kernel, ran)).overwritable
             for value, distance in overwritable.items():
                 distances[self.made[kernel], value] = distance
-            bound = max(bound, self.peak(ran, kernel))
             ran |= 1 << kernel
-        return blocks, distances, bound
-
+        return blocks, distances

@@ -16,8 +16,9 @@ h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem}
 .facts b{display:block;font-size:1.2rem}.facts span{color:#5b6b7a;font-size:.85rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #e4e9ee}
-th{color:#5b6b7a;font-weight:600}td:nth-child(2),th:nth-child(2),td:last-child,th:last-child
-{text-align:left}svg{width:100%;height:auto;background:#f6f8fa;border-radius:.5rem}
+th{color:#5b6b7a;font-weight:600}
+td:nth-child(2),th:nth-child(2),td:last-child,th:last-child{text-align:left}
+svg{width:100%;height:auto;background:#f6f8fa;border-radius:.5rem}
 rect.value:hover{stroke:#1c2733;stroke-width:2}text{font:11px system-ui,sans-serif;fill:#5b6b7a}
 """
 
@@ -96,13 +97,13 @@ def _layers(schedule: Schedule) -> str:
     rows = []
     tensors = schedule.graph.tensors
     for index, kernel in enumerate(schedule.kernels):
-        live = sum(s.nbytes for s in schedule.storages.values() if s.first <= index <= s.last)
+        live = schedule.live_bytes[index]
         shape = " &times; ".join(map(str, tensors[kernel.output].shape))
         rows.append(
             f"<tr><td>{index}</td><td>{kernel.kind}</td><td>{shape}</td><td>{kernel.macs:,}</td>"
             f"<td>{kernel.scratch_bytes:,}</td><td>{live:,}</td><td>{escape(kernel.output)}</td></tr>"
         )
     head = "".join(
-        f"<th>{h}</th>" for h in ("", "operator", "output", "MACs", "scratch", "tensors", "name")
+        f"<th>{h}</th>" for h in ("", "operator", "output", "MACs", "scratch", "live", "name")
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -65,7 +65,12 @@ class Schedule:
     initial_value: Mapping[str, str]
     final_value: Mapping[str, str]
     arena_bytes: int
-    lower_bound: int  # max over rows of the bytes that are live: no placement can need less
+    live_bytes: tuple[int, ...]  # by kernel: most bytes live at once during it, row by row
+
+    @property
+    def lower_bound(self) -> int:
+        """No placement can need less than the bytes that are live at once."""
+        return max(self.live_bytes, default=0)
 
     def storage(self, tensor: str) -> Storage:
         """The storage of an activation tensor."""

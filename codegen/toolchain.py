@@ -6,7 +6,6 @@ Whatever is built is kept in a work folder (`build_cache.py`), so a second reque
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from thumbnet.codegen.build_cache import cached
-from thumbnet.codegen.build_cache import default_work_dir as default_work_dir
-from thumbnet.codegen.errors import BudgetError, ModelFormatError, ToolError
+from thumbnet.codegen.errors import BudgetError, ToolError
+from thumbnet.codegen.manifest import Manifest, read_manifest
 from thumbnet.codegen.stack import read_call_graph, worst_stack
 from thumbnet.codegen.targets import C_FLAGS, PORTS, Board, Target
 
@@ -133,20 +131,6 @@ def host_compiler() -> str:
 # --- model folders -------------------------------------------------------------------------------
 
 
-def read_manifest(model_dir: Path) -> dict[str, Any]:
-    """manifest.json of a generated folder. Raises ModelFormatError."""
-    path = model_dir / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFormatError(
-            f"{model_dir} is not a folder that `thumbnet compile` wrote: manifest.json: {error}"
-        ) from error
-    if not isinstance(manifest, dict) or not {"name", "sources", "headers"} <= manifest.keys():
-        raise ModelFormatError(f"{path} lacks name, sources or headers: compile the model again")
-    return manifest
-
-
 def _model_files(model_dir: Path) -> list[Path]:
     return sorted(p for p in model_dir.rglob("*") if p.suffix in (".c", ".h") and p.is_file())
 
@@ -165,14 +149,14 @@ def _compile_model(model_dir: Path, target: Target, work_dir: Path | None) -> Pa
     flags = (*target.cpu_flags, *C_FLAGS, "-fcallgraph-info=su", "-I.")
 
     def build(folder: Path) -> None:
-        for index, source in enumerate(manifest["sources"]):
+        for index, source in enumerate(manifest.sources):
             _call(
                 (compiler.path, *flags, "-c", source, "-o", str(folder / f"{index}.o")),
                 model_dir,
-                f"model '{manifest['name']}' for {target.name}",
+                f"model '{manifest.name}' for {target.name}",
             )
 
-    key = [compiler.version, *flags, *manifest["sources"], *_model_key(model_dir)]
+    key = [compiler.version, *flags, *manifest.sources, *_model_key(model_dir)]
     return cached(work_dir, "model", key, build)
 
 
@@ -185,28 +169,28 @@ def stack_bound(model_dir: Path, target: Target, work_dir: Path | None = None) -
     manifest = read_manifest(model_dir)
     folder = _compile_model(model_dir.resolve(), target, work_dir)
     graph = read_call_graph(sorted(folder.glob("*.ci")), sorted(folder.glob("*.o")))
-    roots = [f"{manifest['name']}_run"]
-    if manifest.get("state"):
-        roots.append(f"{manifest['name']}_init")
+    roots = [f"{manifest.name}_run"]
+    if manifest.state:
+        roots.append(f"{manifest.name}_init")
     return worst_stack(graph, roots)
 
 
 # --- images --------------------------------------------------------------------------------------
 
 
-def _model_header(manifest: Mapping[str, Any]) -> str:
+def _model_header(manifest: Manifest) -> str:
     """tn_model.h: the model as ports/runner/model.c wants it."""
-    name = manifest["name"]
+    name = manifest.name
     lines = [f'#include "{name}.h"']
     lines.append(f"#define TN_MODEL_ARENA_SIZE {name.upper()}_ARENA_SIZE")
     lines.append(f"#define TN_MODEL_ARENA_ALIGN {name.upper()}_ARENA_ALIGN")
-    lines.append(f"#define TN_MODEL_INIT {name + '_init' if manifest.get('state') else '0'}")
+    lines.append(f"#define TN_MODEL_INIT {name + '_init' if manifest.state else '0'}")
     lines.append(f"#define TN_MODEL_RUN {name}_run")
-    for kind in ("inputs", "outputs"):
+    for kind, edges in (("INPUTS", manifest.inputs), ("OUTPUTS", manifest.outputs)):
         entries = " ".join(
-            f"X({i}, {t['accessor']}, {t['bytes']}u)" for i, t in enumerate(manifest[kind])
+            f"X({i}, {edge.accessor}, {edge.bytes}u)" for i, edge in enumerate(edges)
         )
-        lines.append(f"#define TN_MODEL_{kind.upper()}(X) {entries}")
+        lines.append(f"#define TN_MODEL_{kind}(X) {entries}")
     return "\n".join(lines) + "\n"
 
 
@@ -256,7 +240,7 @@ def _link(model_dir: Path, board: Board, work_dir: Path | None) -> Path:
         f"-Wl,--defsym=__tn_stack_size={board.stack}",
         "-L", str(script_folder), "-T", str(board.linker_script),
     )  # fmt: skip
-    what = f"model '{manifest['name']}' for {board.name}"
+    what = f"model '{manifest.name}' for {board.name}"
 
     def build(folder: Path) -> None:
         (folder / "tn_model.h").write_text(header, encoding="utf-8")
@@ -305,24 +289,24 @@ def _link(model_dir: Path, board: Board, work_dir: Path | None) -> Path:
     return cached(work_dir, "image", key, build)
 
 
-def _too_big(message: str, manifest: Mapping[str, Any], board: Board) -> BudgetError | None:
+def _too_big(message: str, manifest: Manifest, board: Board) -> BudgetError | None:
     """The linker's complaint about a full memory, in words about the model."""
     over = {m[1]: int(m[2]) for m in re.finditer(r"region `(\w+)' overflowed by (\d+)", message)}
     parts = []
     if "RAM" in over:
         parts.append(
-            f"SRAM is short by {over['RAM']} bytes (arena {manifest['arena_bytes']}, stack "
+            f"SRAM is short by {over['RAM']} bytes (arena {manifest.arena_bytes}, stack "
             f"{board.stack}, board {board.sram})"
         )
     if "FLASH" in over:
         parts.append(
-            f"flash is short by {over['FLASH']} bytes (weights {manifest['weights_bytes']}, board "
+            f"flash is short by {over['FLASH']} bytes (weights {manifest.weights_bytes}, board "
             f"{board.flash})"
         )
     if not parts:
         return None
     return BudgetError(
-        f"model '{manifest['name']}' does not fit {board.name}: {'; '.join(parts)}: choose a "
+        f"model '{manifest.name}' does not fit {board.name}: {'; '.join(parts)}: choose a "
         "larger board or a smaller model"
     )
 
@@ -342,7 +326,7 @@ def build_image(model_dir: Path | None, board: Board, work_dir: Path | None = No
     """Compiles and links a generated model folder with the runner for `board`.
 
     `model_dir` None: the empty model, whose `code` is 0. Raises BudgetError when a memory of the
-    board overflows, ToolError when a tool is missing or fails, ModelFormatError for a bad folder.
+    board overflows, ToolError when a tool is missing or fails, DataError for a bad folder.
     """
     source = (model_dir or EMPTY_MODEL).resolve()
     manifest = read_manifest(source)
@@ -369,7 +353,7 @@ def build_image(model_dir: Path | None, board: Board, work_dir: Path | None = No
     flash = (folder / "image.bin").stat().st_size
     weights = symbols["__tn_weights_end"] - symbols["__tn_weights_start"]
     return Image(
-        name=manifest["name"],
+        name=manifest.name,
         board=board.name,
         elf=folder / "image.elf",
         binary=folder / "image.bin",
@@ -384,8 +368,8 @@ def build_image(model_dir: Path | None, board: Board, work_dir: Path | None = No
         run_begin=functions["tn_run_begin"],
         run_end=functions["tn_run_end"],
         layers=tuple(
-            (layer["symbol"], _layer_address(functions, layer["symbol"], manifest["name"]))
-            for layer in manifest.get("layers", ())
+            (layer.symbol, _layer_address(functions, layer.symbol, manifest.name))
+            for layer in manifest.layers
         ),
     )
 
@@ -407,14 +391,14 @@ def host_library(
     flags = ["-std=c11", "-O2", "-fPIC", "-shared", f"-DTN_DSP={int(dsp)}", "-I."]
     if sanitize:
         flags += ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    name = f"lib{manifest['name']}.so"
+    name = f"lib{manifest.name}.so"
 
     def build(folder: Path) -> None:
         _call(
-            (compiler, *flags, *manifest["sources"], "-o", str(folder / name)),
+            (compiler, *flags, *manifest.sources, "-o", str(folder / name)),
             model_dir,
-            f"model '{manifest['name']}' for the host",
+            f"model '{manifest.name}' for the host",
         )
 
-    key = [compiler, *flags, *manifest["sources"], *_model_key(model_dir)]
+    key = [compiler, *flags, *manifest.sources, *_model_key(model_dir)]
     return cached(work_dir, "host", key, build) / name

@@ -100,15 +100,8 @@ TN_INLINE void tn_conv_2d_gather(const tn_conv_2d *g, tn_rows in, int32_t y, int
 }
 
 TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
-    tn_tile t;
-    t.blocks = g->blocks;
-    t.out_c = g->out_c;
-    t.groups = TN_PAD4(k) / 4;
-    t.zero_point = g->out_zero_point;
-    t.low = g->out_min;
-    t.high = g->out_max;
-    t.fast = g->fast_requantize;
-    t.clamp = g->clamp;
+    const tn_tile t = {g->blocks,  g->out_c,   TN_PAD4(k) / 4,     g->out_zero_point,
+                       g->out_min, g->out_max, g->fast_requantize, g->clamp};
     return t;
 }
 
@@ -122,9 +115,7 @@ TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int
     tn_conv_2d_sink sink;
     sink.bytes = bytes;
     sink.words = columns + column;
-    if (g->pointwise != 0) {
-        tn_widen_run(columns + column, tn_row(in, y) + x * k, k);
-    } else if (g->word_taps != 0) {
+    if (g->word_taps != 0) {
         tn_conv_2d_gather(g, in, y, x, sink, 1);
     } else {
         tn_conv_2d_gather(g, in, y, x, sink, 0);
@@ -132,26 +123,40 @@ TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int
     }
 }
 
-/* `pixels` output pixels from (y, 0) on, contiguous at `out`; `width` of them are a row. */
+/* `pixels` output pixels from (y, 0) on, contiguous at `out`; `width` of them are a row. Pointwise,
+ * the input pixels are contiguous too. */
 TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch, int32_t y,
                               int32_t pixels, int32_t width) {
-    const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
-    const tn_tile tile = tn_conv_2d_tile(g, k);
     uint32_t *const columns = (uint32_t *)scratch;
-    int8_t *const bytes = (int8_t *)scratch + TN_CONV_2D_COLUMNS * 8 * tile.groups;
-    int32_t x = 0;
-    while (pixels > 0) {
-        const int32_t n = pixels >= 4 ? 4 : 1;
-        for (int32_t i = 0; i < n; i++) {
-            tn_conv_2d_column(g, in, y, x, k, columns, i, bytes);
-            if (++x == width) x = 0, y++;
-        }
-        if (n == 4)
+    if (g->pointwise != 0) {
+        const tn_tile tile = tn_conv_2d_tile(g, g->in_c);
+        const int8_t *src = tn_row(in, y);
+        for (; pixels >= 4; pixels -= 4, src += 4 * g->in_c, out += 4 * g->out_c) {
+            tn_widen_4(columns, src, g->in_c);
             tn_tile_4(&tile, columns, out);
-        else
+        }
+        for (; pixels > 0; pixels--, src += g->in_c, out += g->out_c) {
+            tn_widen_run(columns, src, g->in_c);
             tn_tile_1(&tile, columns, out);
-        out += n * g->out_c;
-        pixels -= n;
+        }
+    } else {
+        const int32_t k = g->kernel_h * g->kernel_w * g->in_c;
+        const tn_tile tile = tn_conv_2d_tile(g, k);
+        int8_t *const bytes = (int8_t *)scratch + TN_CONV_2D_COLUMNS * 8 * tile.groups;
+        int32_t x = 0;
+        while (pixels > 0) {
+            const int32_t n = pixels >= 4 ? 4 : 1;
+            for (int32_t i = 0; i < n; i++) {
+                tn_conv_2d_column(g, in, y, x, k, columns, i, bytes);
+                if (++x == width) x = 0, y++;
+            }
+            if (n == 4)
+                tn_tile_4(&tile, columns, out);
+            else
+                tn_tile_1(&tile, columns, out);
+            out += n * g->out_c;
+            pixels -= n;
+        }
     }
 }
 
@@ -182,7 +187,9 @@ TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void
 /* Output rows [y_begin, y_end). scratch: TN_CONV_2D_SCRATCH(K) bytes, 4-byte aligned. */
 TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
                              int32_t y_begin, int32_t y_end) {
-    const int32_t step = out.ring == 0 ? y_end - y_begin : 1;
+    /* a pointwise flat run needs both tensors without a ring, any other the output */
+    const int32_t whole = out.ring == 0 && (g->pointwise == 0 || in.ring == 0);
+    const int32_t step = whole ? y_end - y_begin : 1;
     for (int32_t y = y_begin; y < y_end; y += step)
         tn_conv_2d_run(g, in, tn_row(out, y), scratch, y, step * g->out_w, g->out_w);
 }

@@ -6,8 +6,9 @@
  * outside the input has the value in_zero_point. The input's zero point is folded into bias.
  * Output row y may lie over input rows that no output row >= y reads.
  *
- * Weights: groups of four channels (the last padded with zeros), then taps: word
- * [group][ky * kernel_w + kx] holds the bytes of its four channels.
+ * Groups: one for every four output channels c (missing ones of the last repeat the last channel),
+ * 4-byte aligned: a header as in tn_dot.h for channels c, c + 2, one for c + 1, c + 3, then for each
+ * tap ky * kernel_w + kx the weights of the four channels.
  *
  * Borders cost nothing: for each pixel group a table in scratch holds the offset from in.data of
  * each input pixel under the window; outside the input it leads to a run of in_zero_point, also in
@@ -17,7 +18,6 @@
 #define TN_DEPTHWISE_CONV_2D_H
 
 #include "tn_dot.h"
-#include "tn_requantize.h"
 
 typedef struct {
     int32_t in_h, in_w, in_c;
@@ -31,10 +31,7 @@ typedef struct {
     int32_t window;          /* kernel_w when 3, 5 or 7, stride_w 1 or 2, dilation_w 1,
                               * depth_multiplier 1: the fast path; else 0 */
     int32_t fast_requantize; /* see tn_requantize_s8 */
-    const int8_t *weights;
-    const int32_t *bias; /* [out_c] */
-    const int32_t *multiplier;
-    const int8_t *shift;
+    const int8_t *groups;
 } tn_depthwise_conv_2d;
 
 #define TN_DEPTHWISE_CONV_2D_PIXELS 3
@@ -44,11 +41,7 @@ typedef struct {
                          ((kernel_w) +                                                            \
                           ((window) != 0 ? (TN_DEPTHWISE_CONV_2D_PIXELS - 1) * (stride_w) : 0)))
 
-TN_INLINE int8_t tn_depthwise_conv_2d_output(const tn_depthwise_conv_2d *g, int32_t acc,
-                                             int32_t multiplier, int32_t shift) {
-    return tn_requantize_s8(acc, multiplier, shift, g->fast_requantize, g->out_zero_point, g->clamp,
-                            g->out_min, g->out_max);
-}
+#define TN_DEPTHWISE_HEADER (2 * TN_BLOCK_HEADER)
 
 /* Offsets of kernel_h rows of `columns` input pixels, dilation_w apart, from output pixel (y, x). */
 TN_INLINE void tn_depthwise_conv_2d_offsets(const tn_depthwise_conv_2d *g, tn_rows in, int32_t y,
@@ -68,44 +61,58 @@ TN_INLINE void tn_depthwise_conv_2d_offsets(const tn_depthwise_conv_2d *g, tn_ro
     }
 }
 
-/* Channels [o, out_c) of one pixel, plain C. */
-TN_INLINE void tn_depthwise_conv_2d_plain(const tn_depthwise_conv_2d *g, const int8_t *in,
-                                          const int32_t *offsets, int32_t columns, int32_t o,
-                                          int8_t *out) {
-    const int32_t taps = g->kernel_h * g->kernel_w;
-    for (; o < g->out_c; o++) {
-        const int8_t *w = g->weights + (o >> 2) * 4 * taps + (o & 3);
-        const int8_t *x = in + (g->depth_multiplier == 1 ? o : o / g->depth_multiplier);
-        uint32_t acc = (uint32_t)g->bias[o];
-        const int32_t *row = offsets;
-        for (int32_t ky = 0; ky < g->kernel_h; ky++, row += columns)
-            for (int32_t kx = 0; kx < g->kernel_w; kx++, w += 4) acc = tn_mac(acc, x[row[kx]], *w);
-        out[o] = tn_depthwise_conv_2d_output(g, (int32_t)acc, g->multiplier[o], g->shift[o]);
+/* Channels [o, out_c) of one pixel, plain C. `columns` are the offsets in a row of the table. */
+static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_plain(const tn_depthwise_conv_2d *g,
+                                                             const tn_tile *t, const int8_t *in,
+                                                             const int32_t *offsets,
+                                                             int32_t columns, int32_t o,
+                                                             int8_t *out) {
+    const int32_t kernel_w = g->kernel_w, m = g->depth_multiplier;
+    const int32_t group_bytes = TN_DEPTHWISE_HEADER + 4 * g->kernel_h * kernel_w;
+    const int32_t *const end = offsets + g->kernel_h * columns;
+    for (; o < t->out_c; o++) {
+        const int8_t *const group = t->blocks + (o >> 2) * group_bytes;
+        const int8_t *const block = group + (o & 1) * TN_BLOCK_HEADER;
+        const int8_t *w = group + TN_DEPTHWISE_HEADER + (o & 3);
+        const int8_t *const x = in + (m == 1 ? o : o / m);
+        const int32_t second = (o >> 1) & 1;
+        uint32_t acc = tn_load32(block + 4 * second);
+        for (const int32_t *row = offsets; row != end; row += columns)
+            for (int32_t kx = 0; kx < kernel_w; kx++, w += 4) acc = tn_mac(acc, x[row[kx]], *w);
+        out[o] = tn_tile_output(t, (int32_t)acc, (int32_t)tn_load32(block + 8 + 4 * second),
+                                block[16 + second]);
     }
 }
 
 #if TN_DSP
 
-/* One pixel, four channels from o. */
-TN_INLINE void tn_depthwise_conv_2d_1x4(const tn_depthwise_conv_2d *g, const int8_t *in,
-                                        const int32_t *offsets, int32_t o, int8_t *out) {
-    const int32_t taps = g->kernel_h * g->kernel_w;
-    const int8_t *w = g->weights + o * taps;
-    int32_t a = g->bias[o], b = g->bias[o + 1], c = g->bias[o + 2], d = g->bias[o + 3];
-    in += o;
-    for (const int32_t *end = offsets + taps; offsets != end; offsets++, w += 4) {
-        const uint32_t x = tn_load32(in + *offsets), v = tn_load32(w);
-        const uint32_t x02 = tn_sxtb16(x), v02 = tn_sxtb16(v);
-        const uint32_t x13 = tn_sxtb16_ror8(x), v13 = tn_sxtb16_ror8(v);
-        a = tn_smlabb(x02, v02, a);
-        c = tn_smlatt(x02, v02, c);
-        b = tn_smlabb(x13, v13, b);
-        d = tn_smlatt(x13, v13, d);
+/* One pixel, whole groups of four channels; returns the channels done. */
+static TN_NOINLINE TN_UNUSED int32_t tn_depthwise_conv_2d_1x4(const tn_tile *t, const int8_t *in,
+                                                              const int32_t *offsets, int32_t taps,
+                                                              int8_t *out) {
+    const int32_t *const end = offsets + taps;
+    const int8_t *w = t->blocks;
+    int32_t o = 0;
+    for (; o + 4 <= t->out_c; o += 4, in += 4) {
+        const int8_t *const group = w;
+        int32_t a = (int32_t)tn_load32(w), c = (int32_t)tn_load32(w + 4);
+        int32_t b = (int32_t)tn_load32(w + 20), d = (int32_t)tn_load32(w + 24);
+        w += TN_DEPTHWISE_HEADER;
+        for (const int32_t *p = offsets; p != end; p++, w += 4) {
+            const uint32_t x = tn_load32(in + *p), v = tn_load32(w);
+            const uint32_t x02 = tn_sxtb16(x), v02 = tn_sxtb16(v);
+            const uint32_t x13 = tn_sxtb16_ror8(x), v13 = tn_sxtb16_ror8(v);
+            a = tn_smlabb(x02, v02, a);
+            c = tn_smlatt(x02, v02, c);
+            b = tn_smlabb(x13, v13, b);
+            d = tn_smlatt(x13, v13, d);
+        }
+        out[o] = tn_tile_output(t, a, (int32_t)tn_load32(group + 8), group[16]);
+        out[o + 1] = tn_tile_output(t, b, (int32_t)tn_load32(group + 28), group[36]);
+        out[o + 2] = tn_tile_output(t, c, (int32_t)tn_load32(group + 12), group[17]);
+        out[o + 3] = tn_tile_output(t, d, (int32_t)tn_load32(group + 32), group[37]);
     }
-    out[o] = tn_depthwise_conv_2d_output(g, a, g->multiplier[o], g->shift[o]);
-    out[o + 1] = tn_depthwise_conv_2d_output(g, b, g->multiplier[o + 1], g->shift[o + 1]);
-    out[o + 2] = tn_depthwise_conv_2d_output(g, c, g->multiplier[o + 2], g->shift[o + 2]);
-    out[o + 3] = tn_depthwise_conv_2d_output(g, d, g->multiplier[o + 3], g->shift[o + 3]);
+    return o;
 }
 
 TN_INLINE uint32_t tn_depthwise_conv_2d_half(const void *p, int32_t odd) {
@@ -113,17 +120,19 @@ TN_INLINE uint32_t tn_depthwise_conv_2d_half(const void *p, int32_t odd) {
     return odd != 0 ? tn_sxtb16_ror8(word) : tn_sxtb16(word);
 }
 
-/* Three neighbouring pixels, channels o and o + 2 (o is a multiple of four, plus `odd`). kw, stride
- * and odd are literals; a tap's three inputs slide along the taps of the same phase kx mod stride.
- * Where outputs coincide, the lower index is written last. */
-TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_depthwise_conv_2d *g, const int8_t *in,
-                                        const int32_t *offsets, const int8_t *w, int32_t o,
-                                        int8_t *const out[3], int32_t kw, int32_t stride,
+/* Three neighbouring pixels, two channels two apart: those of even or odd index of a group. kw,
+ * stride and odd are literals; a tap's three inputs slide along the taps of the same phase
+ * kx mod stride. `out` are addresses of the first channel; where they coincide, the lower index is
+ * written last. */
+TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_tile *t, const int8_t *in, const int32_t *offsets,
+                                        const int32_t *end, const int8_t *group, int8_t *out,
+                                        int32_t step1, int32_t step2, int32_t kw, int32_t stride,
                                         int32_t odd) {
-    const int32_t columns = kw + 2 * stride;
-    int32_t a0 = g->bias[o], b0 = g->bias[o + 2];
+    const int8_t *const block = group + odd * TN_BLOCK_HEADER;
+    const int8_t *w = group + TN_DEPTHWISE_HEADER;
+    int32_t a0 = (int32_t)tn_load32(block), b0 = (int32_t)tn_load32(block + 4);
     int32_t a1 = a0, a2 = a0, b1 = b0, b2 = b0;
-    for (const int32_t *end = offsets + g->kernel_h * columns; offsets != end;) {
+    do {
 #pragma GCC unroll 2
         for (int32_t phase = 0; phase < stride; phase++) {
             uint32_t x0, x1 = tn_depthwise_conv_2d_half(in + offsets[phase], odd);
@@ -142,62 +151,102 @@ TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_depthwise_conv_2d *g, const int
                 b2 = tn_smlatt(x2, v, b2);
             }
         }
-        offsets += columns;
+        offsets += kw + 2 * stride;
         w += 4 * kw;
+    } while (offsets != end);
+    const int32_t m = (int32_t)tn_load32(block + 8), n = (int32_t)tn_load32(block + 12);
+    const int32_t s = block[16], r = block[17];
+    int8_t *const out1 = out + step1;
+    int8_t *const out2 = out + step2;
+    if (t->fast != 0 && t->clamp == 0) {
+        const int32_t zero_point = t->zero_point;
+        a2 = tn_ssat8(tn_requantize_fast(a2, m, s, zero_point));
+        a1 = tn_ssat8(tn_requantize_fast(a1, m, s, zero_point));
+        a0 = tn_ssat8(tn_requantize_fast(a0, m, s, zero_point));
+        b2 = tn_ssat8(tn_requantize_fast(b2, n, r, zero_point));
+        b1 = tn_ssat8(tn_requantize_fast(b1, n, r, zero_point));
+        b0 = tn_ssat8(tn_requantize_fast(b0, n, r, zero_point));
+        out2[odd] = (int8_t)a2, out2[odd + 2] = (int8_t)b2;
+        out1[odd] = (int8_t)a1, out1[odd + 2] = (int8_t)b1;
+        out[odd] = (int8_t)a0, out[odd + 2] = (int8_t)b0;
+    } else {
+        int32_t acc[6] = {a2, b2, a1, b1, a0, b0};
+        for (int32_t i = 0; i < 6; i++) {
+            int8_t *const d = (i < 2 ? out2 : i < 4 ? out1 : out) + odd + 2 * (i & 1);
+            *d = tn_tile_output(t, acc[i], (i & 1) != 0 ? n : m, (i & 1) != 0 ? r : s);
+        }
     }
-    int32_t m = g->multiplier[o], s = g->shift[o];
-    a0 = tn_depthwise_conv_2d_output(g, a0, m, s);
-    a1 = tn_depthwise_conv_2d_output(g, a1, m, s);
-    a2 = tn_depthwise_conv_2d_output(g, a2, m, s);
-    m = g->multiplier[o + 2], s = g->shift[o + 2];
-    b0 = tn_depthwise_conv_2d_output(g, b0, m, s);
-    b1 = tn_depthwise_conv_2d_output(g, b1, m, s);
-    b2 = tn_depthwise_conv_2d_output(g, b2, m, s);
-    out[2][o] = (int8_t)a2, out[2][o + 2] = (int8_t)b2;
-    out[1][o] = (int8_t)a1, out[1][o + 2] = (int8_t)b1;
-    out[0][o] = (int8_t)a0, out[0][o + 2] = (int8_t)b0;
 }
 
-/* A row of pixels for a literal kernel width and stride; dilation_w 1, depth_multiplier 1. */
-TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, tn_rows in, int8_t *out,
-                                           int32_t y, int32_t outside, int32_t *offsets, int32_t kw,
-                                           int32_t stride) {
-    const int32_t columns = kw + 2 * stride, c = g->out_c;
-    const int32_t group_bytes = 4 * g->kernel_h * kw;
-    for (int32_t x = 0; x < g->out_w; x += 3) {
+/* Three pixels step1 and step2 bytes from the first, whole groups of four channels. */
+#define TN_DEPTHWISE_WINDOW(KW, STRIDE)                                                            \
+    static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_##KW##_##STRIDE(                        \
+        const tn_tile *t, const int8_t *in, const int32_t *offsets, int32_t kernel_h, int8_t *out, \
+        int32_t step1, int32_t step2) {                                                            \
+        const int32_t *const end = offsets + kernel_h * (KW + 2 * STRIDE);                         \
+        const int8_t *group = t->blocks;                                                           \
+        for (int32_t left = t->out_c; left >= 4; left -= 4) {                                      \
+            tn_depthwise_conv_2d_3x2(t, in, offsets, end, group, out, step1, step2, KW, STRIDE,    \
+                                     0);                                                           \
+            tn_depthwise_conv_2d_3x2(t, in, offsets, end, group, out, step1, step2, KW, STRIDE,    \
+                                     1);                                                           \
+            group += TN_DEPTHWISE_HEADER + 4 * KW * kernel_h;                                      \
+            in += 4;                                                                               \
+            out += 4;                                                                              \
+        }                                                                                          \
+    }
+TN_DEPTHWISE_WINDOW(3, 1)
+TN_DEPTHWISE_WINDOW(3, 2)
+TN_DEPTHWISE_WINDOW(5, 1)
+TN_DEPTHWISE_WINDOW(5, 2)
+TN_DEPTHWISE_WINDOW(7, 1)
+TN_DEPTHWISE_WINDOW(7, 2)
+#undef TN_DEPTHWISE_WINDOW
+
+/* A row of pixels by tn_depthwise_conv_2d_3x2. */
+TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const tn_tile *t,
+                                           tn_rows in, int8_t *out, int32_t y, int32_t outside,
+                                           int32_t *offsets) {
+    const int32_t stride = g->stride_w == 1 ? 1 : 2, columns = g->window + 2 * stride;
+    const int32_t c = g->out_c, h = g->kernel_h;
+    for (int32_t x = 0; x < g->out_w; x += 3, out += 3 * c) {
         const int32_t n = tn_min(3, g->out_w - x);
-        int8_t *const pixel = out + x * c;
-        int8_t *outputs[3];
-        outputs[0] = pixel;
-        outputs[1] = n > 1 ? pixel + c : pixel;
-        outputs[2] = n > 2 ? pixel + 2 * c : pixel;
+        const int32_t step1 = n > 1 ? c : 0, step2 = n > 2 ? 2 * c : 0;
         tn_depthwise_conv_2d_offsets(g, in, y, x, columns, outside, offsets);
-        const int8_t *w = g->weights;
-        int32_t o = 0;
-        for (; o + 4 <= c; o += 4, w += group_bytes) {
-            tn_depthwise_conv_2d_3x2(g, in.data + o, offsets, w, o, outputs, kw, stride, 0);
-            tn_depthwise_conv_2d_3x2(g, in.data + o, offsets, w, o + 1, outputs, kw, stride, 1);
-        }
-        if (o < c)
+        if (g->window == 3 && stride == 1)
+            tn_depthwise_conv_2d_3_1(t, in.data, offsets, h, out, step1, step2);
+        else if (g->window == 3)
+            tn_depthwise_conv_2d_3_2(t, in.data, offsets, h, out, step1, step2);
+        else if (g->window == 5 && stride == 1)
+            tn_depthwise_conv_2d_5_1(t, in.data, offsets, h, out, step1, step2);
+        else if (g->window == 5)
+            tn_depthwise_conv_2d_5_2(t, in.data, offsets, h, out, step1, step2);
+        else if (g->window == 7 && stride == 1)
+            tn_depthwise_conv_2d_7_1(t, in.data, offsets, h, out, step1, step2);
+        else
+            tn_depthwise_conv_2d_7_2(t, in.data, offsets, h, out, step1, step2);
+        if ((c & 3) != 0)
             for (int32_t i = 0; i < n; i++)
-                tn_depthwise_conv_2d_plain(g, in.data, offsets + i * stride, columns, o,
-                                           outputs[i]);
+                tn_depthwise_conv_2d_plain(g, t, in.data, offsets + i * stride, columns, c & ~3,
+                                           out + i * c);
     }
 }
 
 #endif
 
-/* Any geometry, a pixel at a time. */
-TN_INLINE void tn_depthwise_conv_2d_general(const tn_depthwise_conv_2d *g, tn_rows in, int8_t *out,
-                                            int32_t y, int32_t outside, int32_t *offsets) {
+/* A row of pixels, any geometry, a pixel at a time. */
+TN_INLINE void tn_depthwise_conv_2d_general(const tn_depthwise_conv_2d *g, const tn_tile *t,
+                                            tn_rows in, int8_t *out, int32_t y, int32_t outside,
+                                            int32_t *offsets) {
     for (int32_t x = 0; x < g->out_w; x++, out += g->out_c) {
         int32_t o = 0;
         tn_depthwise_conv_2d_offsets(g, in, y, x, g->kernel_w, outside, offsets);
 #if TN_DSP
         if (g->depth_multiplier == 1)
-            for (; o + 4 <= g->out_c; o += 4) tn_depthwise_conv_2d_1x4(g, in.data, offsets, o, out);
+            o = tn_depthwise_conv_2d_1x4(t, in.data, offsets, g->kernel_h * g->kernel_w, out);
 #endif
-        tn_depthwise_conv_2d_plain(g, in.data, offsets, g->kernel_w, o, out);
+        if (o < g->out_c)
+            tn_depthwise_conv_2d_plain(g, t, in.data, offsets, g->kernel_w, o, out);
     }
 }
 
@@ -207,29 +256,18 @@ TN_INLINE void tn_depthwise_conv_2d_s8(const tn_depthwise_conv_2d *g, tn_rows in
     int8_t *const run = (int8_t *)scratch;
     int32_t *const offsets = (int32_t *)scratch + TN_PAD4(g->in_c) / 4;
     const int32_t outside = (int32_t)((intptr_t)run - (intptr_t)in.data);
+    const tn_tile tile = {g->groups,  g->out_c,   0,                  g->out_zero_point,
+                          g->out_min, g->out_max, g->fast_requantize, g->clamp};
     memset(run, g->in_zero_point, (size_t)g->in_c);
     for (int32_t y = y_begin; y < y_end; y++) {
-        int8_t *d = tn_row(out, y);
+        int8_t *const d = tn_row(out, y);
 #if TN_DSP
-        const int32_t stride = g->stride_w;
-        if (g->window == 3 && stride == 1) {
-            tn_depthwise_conv_2d_window(g, in, d, y, outside, offsets, 3, 1);
-        } else if (g->window == 3 && stride == 2) {
-            tn_depthwise_conv_2d_window(g, in, d, y, outside, offsets, 3, 2);
-        } else if (g->window == 5 && stride == 1) {
-            tn_depthwise_conv_2d_window(g, in, d, y, outside, offsets, 5, 1);
-        } else if (g->window == 5 && stride == 2) {
-            tn_depthwise_conv_2d_window(g, in, d, y, outside, offsets, 5, 2);
-        } else if (g->window == 7 && stride == 1) {
-            tn_depthwise_conv_2d_window(g, in, d, y, outside, offsets, 7, 1);
-        } else if (g->window == 7 && stride == 2) {
-            tn_depthwise_conv_2d_window(g, in, d, y, outside, offsets, 7, 2);
-        } else {
-            tn_depthwise_conv_2d_general(g, in, d, y, outside, offsets);
+        if (g->window != 0) {
+            tn_depthwise_conv_2d_window(g, &tile, in, d, y, outside, offsets);
+            continue;
         }
-#else
-        tn_depthwise_conv_2d_general(g, in, d, y, outside, offsets);
 #endif
+        tn_depthwise_conv_2d_general(g, &tile, in, d, y, outside, offsets);
     }
 }
 

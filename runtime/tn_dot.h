@@ -30,11 +30,6 @@ typedef struct {
     int32_t fast, clamp; /* see tn_requantize_s8 */
 } tn_tile;
 
-/* Shift of channel i (0 or 1) of a block, from the last word of its header. */
-TN_INLINE int32_t tn_block_shift(uint32_t shifts, int32_t i) {
-    return (int32_t)(shifts << (24 - 8 * i)) >> 24;
-}
-
 TN_INLINE int8_t tn_tile_output(const tn_tile *t, int32_t acc, int32_t multiplier, int32_t shift) {
     return tn_requantize_s8(acc, multiplier, shift, t->fast, t->zero_point, t->clamp, t->low,
                             t->high);
@@ -43,11 +38,9 @@ TN_INLINE int8_t tn_tile_output(const tn_tile *t, int32_t acc, int32_t multiplie
 /* Accumulators of one pixel become the outputs of block `o / 2`. */
 TN_INLINE void tn_tile_store_2(const tn_tile *t, const int8_t *block, int32_t o, int32_t a,
                                int32_t b, int8_t *out) {
-    const uint32_t shifts = tn_load32(block + 16);
-    out[o] = tn_tile_output(t, a, (int32_t)tn_load32(block + 8), tn_block_shift(shifts, 0));
+    out[o] = tn_tile_output(t, a, (int32_t)tn_load32(block + 8), block[16]);
     if (o + 1 < t->out_c)
-        out[o + 1] = tn_tile_output(t, b, (int32_t)tn_load32(block + 12),
-                                    tn_block_shift(shifts, 1));
+        out[o + 1] = tn_tile_output(t, b, (int32_t)tn_load32(block + 12), block[17]);
 }
 
 /* Bytes p[0..n) as a little-endian word, n in 1..3, the rest 0. */
@@ -93,6 +86,20 @@ TN_INLINE void tn_widen_run(uint32_t *x, const int8_t *src, int32_t n) {
     if (n > 0) tn_widen(x, tn_load_tail(src, n));
 }
 
+/* Four runs of n bytes, n apart from src on, become the four columns. */
+static TN_NOINLINE TN_UNUSED void tn_widen_4(uint32_t *x, const int8_t *src, int32_t n) {
+    for (const int8_t *const end = src + (n & ~3); src != end; src += 4, x += 8) {
+        const int8_t *const other = src + n;
+        const uint32_t p = tn_load32(src), q = tn_load32(other);
+        const uint32_t r = tn_load32(src + 2 * n), s = tn_load32(other + 2 * n);
+        x[0] = tn_sxtb16(p), x[1] = tn_sxtb16(q), x[2] = tn_sxtb16(r), x[3] = tn_sxtb16(s);
+        x[4] = tn_sxtb16_ror8(p), x[5] = tn_sxtb16_ror8(q);
+        x[6] = tn_sxtb16_ror8(r), x[7] = tn_sxtb16_ror8(s);
+    }
+    if ((n & 3) != 0)
+        for (int32_t i = 0; i < 4; i++) tn_widen(x + i, tn_load_tail(src + i * n, n & 3));
+}
+
 #define TN_TILE_4_STEP(i)                                \
     do {                                                 \
         uint32_t v = tn_load32(w + 4 * (i)), u, p, q;    \
@@ -114,16 +121,19 @@ TN_INLINE void tn_widen_run(uint32_t *x, const int8_t *src, int32_t n) {
  * for, and one copy serves every layer. */
 static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *columns,
                                             int8_t *out) {
-    const int32_t out_c = t->out_c, groups = t->groups;
+    const int32_t out_c = t->out_c, odd_group = t->groups & 1;
+    const uint32_t *const end = columns + 8 * t->groups;
+    int8_t *const first = out, *const last = out + out_c;
+    /* before `narrow`: both channels exist and the four-instruction form does for them */
+    int8_t *const narrow = t->fast != 0 && t->clamp == 0 ? last - 1 : first;
     const int8_t *w = t->blocks;
-    const uint32_t *const end = columns + 8 * groups;
-    for (int32_t o = 0; o < out_c; o += 2, out += 2) {
+    while (out < last) {
         const int8_t *const block = w;
         const uint32_t *x = columns;
         int32_t a0 = (int32_t)tn_load32(w), b0 = (int32_t)tn_load32(w + 4);
         int32_t a1 = a0, a2 = a0, a3 = a0, b1 = b0, b2 = b0, b3 = b0;
         w += TN_BLOCK_HEADER;
-        if ((groups & 1) != 0) {
+        if (odd_group != 0) {
             TN_TILE_4_STEP(0);
             TN_TILE_4_STEP(1);
             w += 8;
@@ -137,35 +147,34 @@ static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *co
             w += 16;
             x += 16;
         }
-        int32_t m = (int32_t)tn_load32(block + 8), n = (int32_t)tn_load32(block + 12);
-        const uint32_t shifts = tn_load32(block + 16);
-        if (t->fast != 0 && t->clamp == 0) {
-            const int32_t zero_point = t->zero_point;
-            int32_t s = (int32_t)(shifts & 0xFFu);
+        if (out < narrow) {
+            const int32_t zero_point = t->zero_point, m = (int32_t)tn_load32(block + 8);
+            const int32_t s = block[16];
             a0 = tn_ssat8(tn_requantize_fast(a0, m, s, zero_point));
             a1 = tn_ssat8(tn_requantize_fast(a1, m, s, zero_point));
             a2 = tn_ssat8(tn_requantize_fast(a2, m, s, zero_point));
             a3 = tn_ssat8(tn_requantize_fast(a3, m, s, zero_point));
-            s = (int32_t)(shifts >> 8);
-            b0 = tn_ssat8(tn_requantize_fast(b0, n, s, zero_point));
-            b1 = tn_ssat8(tn_requantize_fast(b1, n, s, zero_point));
-            b2 = tn_ssat8(tn_requantize_fast(b2, n, s, zero_point));
-            b3 = tn_ssat8(tn_requantize_fast(b3, n, s, zero_point));
-            int8_t *const far = out + 2 * out_c;
+            const int32_t n = (int32_t)tn_load32(block + 12), r = block[17];
+            b0 = tn_ssat8(tn_requantize_fast(b0, n, r, zero_point));
+            b1 = tn_ssat8(tn_requantize_fast(b1, n, r, zero_point));
+            b2 = tn_ssat8(tn_requantize_fast(b2, n, r, zero_point));
+            b3 = tn_ssat8(tn_requantize_fast(b3, n, r, zero_point));
+            int8_t *const second = out + out_c;
             out[0] = (int8_t)a0;
-            out[out_c] = (int8_t)a1;
-            far[0] = (int8_t)a2;
-            far[out_c] = (int8_t)a3;
-            if (o + 1 < out_c) {
-                out[1] = (int8_t)b0;
-                out[out_c + 1] = (int8_t)b1;
-                far[1] = (int8_t)b2;
-                far[out_c + 1] = (int8_t)b3;
-            }
+            out[1] = (int8_t)b0;
+            out[2 * out_c] = (int8_t)a2;
+            second[0] = (int8_t)a1;
+            second[1] = (int8_t)b1;
+            second[2 * out_c] = (int8_t)a3;
+            out += 2 * out_c + 1;
+            out[0] = (int8_t)b2;
+            out[out_c] = (int8_t)b3;
+            out -= 2 * out_c - 1;
         } else {
             const int32_t a[4] = {a0, a1, a2, a3}, b[4] = {b0, b1, b2, b3};
-            for (int32_t i = 0; i < 4; i++)
-                tn_tile_store_2(t, block, o, a[i], b[i], out - o + i * out_c);
+            const int32_t o = (int32_t)(out - first);
+            for (int32_t i = 0; i < 4; i++) tn_tile_store_2(t, block, o, a[i], b[i], first + i * out_c);
+            out += 2;
         }
     }
 }

@@ -81,17 +81,10 @@ TN_INLINE void tn_fully_connected_row(const tn_tile *t, int32_t k, const int8_t 
 /* One step: y_begin 0, y_end 1 (the tensors are taken whole). */
 TN_INLINE void tn_fully_connected_s8(const tn_fully_connected *g, tn_rows in, tn_rows out,
                                      int32_t y_begin, int32_t y_end) {
-    tn_tile t;
+    const tn_tile t = {g->blocks,  g->out_c,   TN_PAD4(g->in_c) / 4, g->out_zero_point,
+                       g->out_min, g->out_max, g->fast_requantize,   g->clamp};
     (void)y_begin;
     (void)y_end;
-    t.blocks = g->blocks;
-    t.out_c = g->out_c;
-    t.groups = TN_PAD4(g->in_c) / 4;
-    t.zero_point = g->out_zero_point;
-    t.low = g->out_min;
-    t.high = g->out_max;
-    t.fast = g->fast_requantize;
-    t.clamp = g->clamp;
     for (int32_t n = 0; n < g->batches; n++)
         tn_fully_connected_row(&t, g->in_c, in.data + n * g->in_c, out.data + n * g->out_c);
 }

@@ -113,8 +113,9 @@ def _draw(generator: np.random.Generator, edge: EdgeEntry, kind: int) -> Array:
     elif kind % 4 == 1:
         values = generator.choice(np.array([low, high]), shape)
     elif kind % 4 == 2:
-        values = np.where(generator.random(shape) < 0.05, generator.integers(low, high, shape),
-                          edge.zero_point)
+        values = np.where(
+            generator.random(shape) < 0.05, generator.integers(low, high, shape), edge.zero_point
+        )
     else:
         values = generator.integers(low, high + 1, shape)
     return np.clip(np.rint(values), low, high).astype(edge.dtype)

@@ -210,7 +210,8 @@ def check(
         list[str] | None, typer.Option("--on", help="Where to run; may be given several times.")
     ] = None,
     calls: Annotated[
-        int | None, typer.Option("--calls", min=1, help="Inputs to draw; default 24, 50 with state.")
+        int | None,
+        typer.Option("--calls", min=1, help="Inputs to draw; default 24, 50 with state."),
     ] = None,
     reference: Annotated[
         Path | None, typer.Option("--reference", help="The .tflite behind a compiled folder.")

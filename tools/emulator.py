@@ -12,13 +12,14 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from thumbnet.codegen.build_cache import cached
 from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.codegen.manifest import Manifest
 from thumbnet.codegen.targets import Board
 from thumbnet.codegen.toolchain import Image, host_compiler
 
@@ -78,28 +79,25 @@ def meter_plugin(work_dir: Path | None = None) -> Path:
     return cached(work_dir, "meter", (compiler, *flags, _METER_SOURCE), build) / "meter.so"
 
 
-def _check_calls(manifest: Mapping[str, Any], calls: Sequence[Sequence[bytes]]) -> None:
+def _check_calls(manifest: Manifest, calls: Sequence[Sequence[bytes]]) -> None:
     for number, call in enumerate(calls):
-        if len(call) != len(manifest["inputs"]):
+        if len(call) != len(manifest.inputs):
             raise DataError(
-                f"call {number} has {len(call)} inputs, model '{manifest['name']}' takes "
-                f"{len(manifest['inputs'])}"
+                f"call {number} has {len(call)} inputs, model '{manifest.name}' takes "
+                f"{len(manifest.inputs)}"
             )
-        for tensor, data in zip(manifest["inputs"], call, strict=True):
-            if len(data) != tensor["bytes"]:
+        for edge, data in zip(manifest.inputs, call, strict=True):
+            if len(data) != edge.bytes:
                 raise DataError(
-                    f"call {number}: input '{tensor['name']}' has {len(data)} bytes, not "
-                    f"{tensor['bytes']}"
+                    f"call {number}: input '{edge.name}' has {len(data)} bytes, not {edge.bytes}"
                 )
 
 
-def _split_outputs(
-    manifest: Mapping[str, Any], data: bytes, calls: int
-) -> tuple[tuple[bytes, ...], ...]:
-    sizes = [tensor["bytes"] for tensor in manifest["outputs"]]
+def _split_outputs(manifest: Manifest, data: bytes, calls: int) -> tuple[tuple[bytes, ...], ...]:
+    sizes = [edge.bytes for edge in manifest.outputs]
     if len(data) != calls * sum(sizes):
         raise ToolError(
-            f"model '{manifest['name']}': {len(data)} bytes of outputs came back, not "
+            f"model '{manifest.name}': {len(data)} bytes of outputs came back, not "
             f"{calls} x {sum(sizes)}"
         )
     result = []
@@ -138,7 +136,7 @@ def _failure(status: int, console: str, board: Board) -> str:
 def emulate(
     image: Image,
     board: Board,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     calls: Sequence[Sequence[bytes]],
     *,
     profile: bool = False,
@@ -153,11 +151,11 @@ def emulate(
     `timeout` is in seconds. Raises ToolError for a missing emulator, a fault, a stack overflow or a
     hang, with the console's last lines; DataError for inputs of the wrong size.
     """
-    name = manifest["name"]
+    name = manifest.name
     if not board.emulated or board.machine is None:
         raise ToolError(f"board '{board.name}' is not emulated: choose an emulated one to run on")
     _check_calls(manifest, calls)
-    if not calls or not manifest["inputs"]:
+    if not calls or not manifest.inputs:
         raise DataError(f"model '{name}': there is no call to run")
     qemu = find_qemu()
     with tempfile.TemporaryDirectory(prefix="thumbnet-run-") as temporary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from thumbnet.codegen.build_cache import default_work_dir
-from thumbnet.codegen.compile import Options, check_budget, compile_model
+from thumbnet.codegen.budget import check_budget
+from thumbnet.codegen.compile import Options, compile_model
 from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError
-from thumbnet.codegen.manifest import FILE_NAME, Manifest, read_manifest
+from thumbnet.codegen.manifest import Manifest, read_manifest
 from thumbnet.codegen.targets import Board, board, boards
 from thumbnet.codegen.toolchain import Image, build_image, host_library
 from thumbnet.tools.arrays import Array, dequantize, random_calls
@@ -38,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """A compiled model, ready to run in one place. `source` is the model file, if that was given."""
+    """A compiled model, ready to run in one place. `source` is the model file, if one was given."""
 
     manifest: Manifest
     folder: Path
@@ -101,7 +101,7 @@ def run_calls(
     emulation = emulate(
         session.image,
         session.place.board,
-        json.loads((session.folder / FILE_NAME).read_text(encoding="utf-8")),
+        session.manifest,
         raw,
         profile=profile,
         meter=meter,
@@ -226,4 +226,3 @@ def reference_of(session: Session, given: Path | None) -> Path:
     if not reference.is_file():
         raise ModelFormatError(f"{reference} is not a file")
     return reference
-

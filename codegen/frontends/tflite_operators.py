@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
-
 from thumbnet.codegen.frontends.tflite_reader import FileOperator, FileTensor
 from thumbnet.codegen.graph import (
     Activation,
@@ -100,7 +98,9 @@ def _activation(code: int) -> str:
     return _ACTIVATIONS[code]
 
 
-def _padding(mode: int, source: Source, kernel: tuple[int, int], stride: tuple[int, int]) -> Padding:
+def _padding(
+    mode: int, source: Source, kernel: tuple[int, int], stride: tuple[int, int]
+) -> Padding:
     """Explicit padding of a window of extent `kernel` (dilation included).
 
     TFLite puts the odd line of SAME padding at the end; the bottom and right padding is whatever
@@ -301,9 +301,7 @@ def _strided_slice(source: Source) -> list[Operator]:
             continue
         first_masked = bool(options.BeginMask() & bit)
         last_masked = bool(options.EndMask() & bit)
-        python = slice(
-            None if first_masked else first, None if last_masked else last, stride
-        )
+        python = slice(None if first_masked else first, None if last_masked else last, stride)
         start, stop, _ = python.indices(length)
         begin[axis], step[axis] = start, stride
         size[axis] = len(range(start, stop, stride))
@@ -388,5 +386,3 @@ CONVERTERS: dict[str, Callable[[Source], list[Operator]]] = {
     "ABS": _plain(1),
     "L2_NORMALIZATION": _l2_normalization,
 }
-
-

@@ -79,8 +79,17 @@ def damage_reported(path: Path) -> Iterator[None]:
     """Turns what reading a damaged flatbuffer raises into a ModelFormatError."""
     try:
         yield
-    except (struct.error, IndexError, ValueError, TypeError, OverflowError, KeyError,
-            AttributeError, MemoryError, AssertionError) as error:
+    except (
+        struct.error,
+        IndexError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        KeyError,
+        AttributeError,
+        MemoryError,
+        AssertionError,
+    ) as error:
         raise ModelFormatError(
             f"{path}: the file is damaged or not a TensorFlow Lite model ({error}); "
             "export or copy it again"
@@ -251,9 +260,13 @@ def _read_operator(index: int, operator: Any, codes: list[str], tensors: int) ->
     return FileOperator(
         index,
         codes[code],
-        _indices(operator.InputsAsNumpy() if not operator.InputsIsNone() else 0, tensors,
-                 optional=True),
-        _indices(operator.OutputsAsNumpy() if not operator.OutputsIsNone() else 0, tensors,
-                 optional=False),
+        _indices(
+            operator.InputsAsNumpy() if not operator.InputsIsNone() else 0, tensors, optional=True
+        ),
+        _indices(
+            operator.OutputsAsNumpy() if not operator.OutputsIsNone() else 0,
+            tensors,
+            optional=False,
+        ),
         options,
     )

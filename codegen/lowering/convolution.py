@@ -170,7 +170,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     }
     literals = ["depth_multiplier", "window"]
     if window:
-        literals += ["kernel_w", "stride_w", "dilation_w"]
+        literals += ["stride_w", "dilation_w"]
     return Kernel(
         name=op.name,
         kind=op.kind,

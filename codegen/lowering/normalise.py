@@ -38,7 +38,8 @@ def lower_softmax(graph: Graph, op: Operator) -> Kernel:
     real = float(np.float32(op.attributes.beta)) * float(source.scale) * float(1 << 26)
     if not real > 1:
         raise _refusal(op, source, f"beta times scale is too small: {real / (1 << 26)}")
-    multiplier, shift = quantize_multiplier(min(real, float(INT32_MAX)))
+    multiplier, shift = quantize_multiplier(min(real, float(INT32_MAX)) / 2)
+    shift += 1  # up to 31 here, one more than a requantisation may have
     radius = floor(31.0 * float(1 << 26) / float(1 << shift))
     differences = np.arange(min(256, radius + 1), dtype=np.int64)
     raw = saturating_rounding_doubling_high_mul(-differences << shift, multiplier)

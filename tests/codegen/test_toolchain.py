@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from thumbnet.codegen import toolchain
-from thumbnet.codegen.errors import BudgetError, ModelFormatError, ToolError
+from thumbnet.codegen.errors import BudgetError, DataError, ToolError
+from thumbnet.codegen.manifest import read_manifest
 from thumbnet.codegen.targets import board, boards, reference_board, target, targets
 
 MakeToy = Callable[..., Path]
@@ -164,8 +165,8 @@ def test_missing_tools_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_not_a_model_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelFormatError, match=r"manifest\.json"):
-        toolchain.read_manifest(tmp_path)
+    with pytest.raises(DataError, match=r"manifest\.json"):
+        read_manifest(tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")

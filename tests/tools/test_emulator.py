@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.codegen.manifest import read_manifest
 from thumbnet.codegen.targets import board
-from thumbnet.codegen.toolchain import build_image, host_library, read_manifest, stack_bound
+from thumbnet.codegen.toolchain import build_image, host_library, stack_bound
 from thumbnet.tools import emulator
 from thumbnet.tools.emulator import Emulation, emulate
 

@@ -1,0 +1,43 @@
+"""Does it fit? Refusals that name the layer to blame, by how much, and what would fit."""
+
+from __future__ import annotations
+
+from thumbnet.codegen.errors import BudgetError
+from thumbnet.codegen.manifest import Manifest
+from thumbnet.codegen.schedule import Schedule
+
+
+def peak_layer(schedule: Schedule) -> str:
+    """The layer during which most bytes live, in words."""
+    if not schedule.steps:
+        return "the inputs"
+    peak = max(range(len(schedule.live_bytes)), key=schedule.live_bytes.__getitem__)
+    kernel = schedule.kernels[peak]
+    return f"layer {peak} ({kernel.kind}, output '{kernel.output}')"
+
+
+def check_budget(
+    manifest: Manifest, max_sram: int | None, max_flash: int | None, sources: tuple[str, str]
+) -> None:
+    """Raises BudgetError with the layer that needs most, by how much, and what would fit.
+
+    `sources` name where the two limits come from, e.g. ("--max-sram", "--max-flash").
+    """
+    stack = manifest.stack_bytes or 0
+    need = manifest.arena_bytes + stack
+    if max_sram is not None and need > max_sram:
+        raise BudgetError(
+            f"{manifest.model} needs {need} bytes of SRAM (arena {manifest.arena_bytes}, stack "
+            f"{manifest.stack_bytes or 'unknown'}), {need - max_sram} more than {sources[0]} "
+            f"{max_sram}; memory peaks in {manifest.peak_layer}: a smaller input or narrower layers "
+            f"there, or a board with {need} bytes free, would fit"
+        )
+    flash = manifest.weights_bytes + (manifest.code_bytes or 0)
+    if max_flash is not None and flash > max_flash:
+        largest = max(manifest.layers, key=lambda layer: layer.weights_bytes)
+        raise BudgetError(
+            f"{manifest.model} needs {flash} bytes of flash (weights {manifest.weights_bytes}, code "
+            f"{manifest.code_bytes or 'unknown'}), {flash - max_flash} more than {sources[1]} "
+            f"{max_flash}; most weights, {largest.weights_bytes} bytes, are in '{largest.name}' "
+            f"({largest.op}): narrower layers there, or a board with {flash} bytes free, would fit"
+        )
