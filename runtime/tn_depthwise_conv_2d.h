@@ -61,15 +61,15 @@ TN_INLINE void tn_depthwise_conv_2d_offsets(const tn_depthwise_conv_2d *g, tn_ro
     }
 }
 
-/* Channels [o, out_c) of one pixel, plain C. `columns` are the offsets in a row of the table. */
-static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_plain(const tn_depthwise_conv_2d *g,
-                                                             const tn_tile *t, const int8_t *in,
+/* Channels [o, out_c) of one pixel, plain C. `columns` are the offsets in a row of the table, `m`
+ * is the depth multiplier. */
+static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_plain(const tn_tile *t, const int8_t *in,
                                                              const int32_t *offsets,
-                                                             int32_t columns, int32_t o,
+                                                             int32_t columns, int32_t kernel_h,
+                                                             int32_t kernel_w, int32_t m, int32_t o,
                                                              int8_t *out) {
-    const int32_t kernel_w = g->kernel_w, m = g->depth_multiplier;
-    const int32_t group_bytes = TN_DEPTHWISE_HEADER + 4 * g->kernel_h * kernel_w;
-    const int32_t *const end = offsets + g->kernel_h * columns;
+    const int32_t group_bytes = TN_DEPTHWISE_HEADER + 4 * kernel_h * kernel_w;
+    const int32_t *const end = offsets + kernel_h * columns;
     for (; o < t->out_c; o++) {
         const int8_t *const group = t->blocks + (o >> 2) * group_bytes;
         const int8_t *const block = group + (o & 1) * TN_BLOCK_HEADER;
@@ -227,8 +227,8 @@ TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const 
             tn_depthwise_conv_2d_7_2(t, in.data, offsets, h, out, step1, step2);
         if ((c & 3) != 0)
             for (int32_t i = 0; i < n; i++)
-                tn_depthwise_conv_2d_plain(g, t, in.data, offsets + i * stride, columns, c & ~3,
-                                           out + i * c);
+                tn_depthwise_conv_2d_plain(t, in.data, offsets + i * stride, columns, h, g->window,
+                                           1, c & ~3, out + i * c);
     }
 }
 
@@ -246,7 +246,8 @@ TN_INLINE void tn_depthwise_conv_2d_general(const tn_depthwise_conv_2d *g, const
             o = tn_depthwise_conv_2d_1x4(t, in.data, offsets, g->kernel_h * g->kernel_w, out);
 #endif
         if (o < g->out_c)
-            tn_depthwise_conv_2d_plain(g, t, in.data, offsets, g->kernel_w, o, out);
+            tn_depthwise_conv_2d_plain(t, in.data, offsets, g->kernel_w, g->kernel_h, g->kernel_w,
+                                       g->depth_multiplier, o, out);
     }
 }
 

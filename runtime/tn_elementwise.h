@@ -6,15 +6,13 @@
  * (tn_nest.h) says how the operands step. One operand may be a constant array instead of rows.
  * Aliasing: elements, with any operand that has the output's shape.
  *
- * Sums: operand A is the one with the larger scale, so that its rescaling is exactly one half.
- *   twice = (a + za) * 2^20 +- 2 * requantised (b + zb) * 2^20,  |twice| < 2^30
- *   out = zo + round(round(twice * output_multiplier / 2^32) / 2^output_shift)
- * SMMULR of a doubled operand is the reference's doubling high multiply here: no operand overflows.
+ * Sums: operand A is the one with the larger scale, so that its rescaling is exactly one half:
+ *   x = a * 2^19 +- b' + the zero points' share,   b' = b * 2^20 requantised,   |x| < 2^29
+ * Products: x = (a + za) * (b + zb). Then out = x requantised + zo, clamped.
  */
 #ifndef TN_ELEMENTWISE_H
 #define TN_ELEMENTWISE_H
 
-#include "tn_dsp.h"
 #include "tn_nest.h"
 #include "tn_requantize.h"
 
@@ -27,25 +25,23 @@ enum {
     TN_MAXIMUM = 5
 };
 enum {
-    TN_SCALE_HALF = 0,  /* multiplier 1/2, no shift: exact (operand B of sums only) */
-    TN_SCALE_PLAIN = 1, /* multiplier, no right shift */
-    TN_SCALE_SHIFT = 2, /* multiplier, then a right shift of at least 1 */
-    TN_SCALE_WIDE = 3   /* products whose left shift would overflow: `left_shift` is the exact one */
+    TN_SCALE_HALF = 0, /* operand B of sums: one half as operand A, no requantisation */
+    TN_SCALE_FAST = 1, /* multiplier and shift as tn_requantize_fast has them */
+    TN_SCALE_EXACT = 2 /* ... as tn_multiply_by_quantized_multiplier has them */
 };
 
 typedef struct {
-    int32_t operation;      /* literal */
+    int32_t operation;      /* literal: TN_ADD ... */
     int32_t b_scaling;      /* literal: TN_SCALE_... of operand B of sums */
-    int32_t output_scaling; /* literal: TN_SCALE_... */
+    int32_t output_scaling; /* literal: TN_SCALE_FAST or TN_SCALE_EXACT */
     int32_t saturate;       /* literal: minimum and maximum are those of int8 */
     int32_t constant_first; /* literal: the constant is operand A, not B */
-    int32_t a_offset;       /* minus the zero point of A */
-    int32_t b_offset;
+    int32_t a_offset;       /* products: minus A's zero point; sums: added to +-b', see below */
+    int32_t b_offset;       /* products: minus B's zero point; sums: times 2^20 */
     int32_t b_multiplier;
-    int32_t b_shift; /* right */
-    int32_t left_shift; /* products: 1 + the left shift, at most 14 */
+    int32_t b_shift;
     int32_t output_multiplier;
-    int32_t output_shift; /* right */
+    int32_t output_shift;
     int32_t output_offset;
     int32_t minimum;
     int32_t maximum;
@@ -53,54 +49,46 @@ typedef struct {
     const int32_t *broadcast; /* nest, or 0 */
 } tn_elementwise;
 
+/* The sum before the output's requantisation. With HALF, a_offset holds both zero points' share;
+ * else TN_ADD: a + (b' + a_offset), TN_SUB: a - (b' + a_offset), reversed: (b' + a_offset) - a. */
+TN_INLINE int32_t tn_elementwise_sum(const tn_elementwise *g, int32_t a, int32_t b) {
+    int32_t x;
+    if (g->b_scaling == TN_SCALE_HALF) {
+        return (g->operation == TN_ADD ? a + b : a - b) * (1 << 19) + g->a_offset;
+    }
+    x = b * (1 << 20) + g->b_offset;
+    if (g->b_scaling == TN_SCALE_FAST) {
+        x = tn_requantize_fast(x, g->b_multiplier, g->b_shift, g->a_offset);
+    } else {
+        x = tn_multiply_by_quantized_multiplier(x, g->b_multiplier, g->b_shift) + g->a_offset;
+    }
+    a *= 1 << 19;
+    if (g->operation == TN_ADD) return a + x;
+    return g->operation == TN_SUB ? a - x : x - a;
+}
+
 TN_INLINE int32_t tn_elementwise_one(const tn_elementwise *g, int32_t a, int32_t b) {
     int32_t x;
     if (g->operation == TN_MINIMUM) return a < b ? a : b;
     if (g->operation == TN_MAXIMUM) return a > b ? a : b;
     if (g->operation == TN_MUL) {
         x = (a + g->a_offset) * (b + g->b_offset);
-        if (g->output_scaling == TN_SCALE_WIDE) {
-            x = tn_multiply_by_quantized_multiplier(x, g->output_multiplier, g->left_shift);
-        } else {
-            x = tn_smmlar(x * (1 << g->left_shift), g->output_multiplier, 0);
-        }
     } else {
-        const int32_t twice_a = (a + g->a_offset) * (1 << 20);
-        int32_t twice_b;
-        if (g->b_scaling == TN_SCALE_HALF) {
-            twice_b = (b + g->b_offset) * (1 << 20);
-        } else {
-            twice_b = tn_smmlar((b + g->b_offset) * (1 << 21), g->b_multiplier, 0);
-            if (g->b_scaling == TN_SCALE_SHIFT) {
-                twice_b = tn_asr_round_add(twice_b + (twice_b >> 31), g->b_shift, 0);
-            }
-            twice_b *= 2;
-        }
-        if (g->operation == TN_ADD) {
-            x = twice_a + twice_b;
-        } else {
-            x = g->operation == TN_SUB ? twice_a - twice_b : twice_b - twice_a;
-        }
-        x = tn_smmlar(x, g->output_multiplier, 0);
+        x = tn_elementwise_sum(g, a, b);
     }
-    if (g->output_scaling == TN_SCALE_SHIFT) {
-        x = tn_asr_round_add(x + (x >> 31), g->output_shift, g->output_offset);
-    } else {
-        x += g->output_offset;
-    }
-    return g->saturate ? tn_ssat8(x) : tn_clamp(x, g->minimum, g->maximum);
+    return tn_requantize_s8(x, g->output_multiplier, g->output_shift,
+                            g->output_scaling == TN_SCALE_FAST, g->output_offset,
+                            g->saturate == 0, g->minimum, g->maximum);
 }
 
 /* n outputs from two dense operands. */
 TN_INLINE void tn_elementwise_dense(const tn_elementwise *g, const int8_t *a, const int8_t *b,
                                     int8_t *out, int32_t n) {
     for (; n >= 4; n -= 4) {
-        const int32_t a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
-        const int32_t b0 = b[0], b1 = b[1], b2 = b[2], b3 = b[3];
-        out[0] = (int8_t)tn_elementwise_one(g, a0, b0);
-        out[1] = (int8_t)tn_elementwise_one(g, a1, b1);
-        out[2] = (int8_t)tn_elementwise_one(g, a2, b2);
-        out[3] = (int8_t)tn_elementwise_one(g, a3, b3);
+        out[0] = (int8_t)tn_elementwise_one(g, a[0], b[0]);
+        out[1] = (int8_t)tn_elementwise_one(g, a[1], b[1]);
+        out[2] = (int8_t)tn_elementwise_one(g, a[2], b[2]);
+        out[3] = (int8_t)tn_elementwise_one(g, a[3], b[3]);
         a += 4;
         b += 4;
         out += 4;

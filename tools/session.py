@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from thumbnet.codegen.build_cache import default_work_dir
 from thumbnet.codegen.budget import check_budget
+from thumbnet.codegen.build_cache import default_work_dir
 from thumbnet.codegen.compile import Options, compile_model
 from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError
 from thumbnet.codegen.manifest import Manifest, read_manifest

@@ -13,10 +13,9 @@ from thumbnet.codegen.lowering import nest
 from thumbnet.codegen.lowering.quantize import activation_range, quantize_multiplier
 
 # TN_SCALE_... and the operations of tn_elementwise.h
-HALF, PLAIN, SHIFT, WIDE = range(4)
+HALF, FAST, EXACT = range(3)
 ADD, SUB, SUB_REVERSED, MUL, MINIMUM, MAXIMUM = range(6)
 LITERALS = ("operation", "b_scaling", "output_scaling", "saturate", "constant_first")
-LARGEST_LEFT_SHIFT = 13  # of a product of two 9-bit numbers, doubled
 
 
 @dataclass(frozen=True)
@@ -24,14 +23,11 @@ class _Scaling:
     """The quantisation fields of tn_elementwise; `swapped`: operand A is the second input."""
 
     operation: int
-    swapped: bool
-    b_scaling: int = HALF
-    output_scaling: int = PLAIN
-    b_multiplier: int = 0
-    b_shift: int = 0
-    left_shift: int = 0
-    output_multiplier: int = 0
-    output_shift: int = 0
+    swapped: bool = False
+    a_offset: int = 0
+    b_offset: int = 0
+    b: tuple[int, int, int] = (HALF, 0, 0)  # scaling, multiplier, shift
+    output: tuple[int, int, int] = (EXACT, 0, 0)
 
 
 def lower_elementwise(graph: Graph, op: Operator) -> Kernel:
@@ -63,17 +59,16 @@ def lower_elementwise(graph: Graph, op: Operator) -> Kernel:
     suffix = "" if dense and constant is None else f"_{name}"
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "operation": scaling.operation,
-        "b_scaling": scaling.b_scaling,
-        "output_scaling": scaling.output_scaling,
+        "b_scaling": scaling.b[0],
+        "output_scaling": scaling.output[0],
         "saturate": int((low, high) == (-128, 127)),
         "constant_first": int(constant is a),
-        "a_offset": 0 if compares else -a.zero_point,
-        "b_offset": 0 if compares else -b.zero_point,
-        "b_multiplier": scaling.b_multiplier,
-        "b_shift": scaling.b_shift,
-        "left_shift": scaling.left_shift,
-        "output_multiplier": scaling.output_multiplier,
-        "output_shift": scaling.output_shift,
+        "a_offset": scaling.a_offset,
+        "b_offset": scaling.b_offset,
+        "b_multiplier": scaling.b[1],
+        "b_shift": scaling.b[2],
+        "output_multiplier": scaling.output[1],
+        "output_shift": scaling.output[2],
         "output_offset": 0 if compares else output.zero_point,
         "minimum": low,
         "maximum": high,
@@ -140,37 +135,43 @@ def lower_prelu(graph: Graph, op: Operator) -> Kernel:
 def _scaling(op: Operator, first: Tensor, second: Tensor, output: Tensor) -> _Scaling:
     """Multipliers as the reference prepares them. Raises ValueError for what it refuses."""
     if op.kind in ("MINIMUM", "MAXIMUM"):
-        return _Scaling(MINIMUM if op.kind == "MINIMUM" else MAXIMUM, swapped=False)
+        return _Scaling(MINIMUM if op.kind == "MINIMUM" else MAXIMUM)
     s1, s2, so = float(first.scale), float(second.scale), float(output.scale)
     if op.kind == "MUL":
-        multiplier, shift = quantize_multiplier(s1 * s2 / so)
-        wide = shift > LARGEST_LEFT_SHIFT
+        real = quantize_multiplier(s1 * s2 / so)
         return _Scaling(
-            MUL,
-            swapped=False,
-            output_scaling=WIDE if wide else SHIFT if shift < 0 else PLAIN,
-            left_shift=shift if wide else 1 + max(shift, 0),
-            output_multiplier=multiplier,
-            output_shift=max(-shift, 0),
+            MUL, False, -first.zero_point, -second.zero_point, output=_requantisation(*real)
         )
     twice = 2 * max(s1, s2)
-    small, real_output = min(s1, s2) / twice, twice / (float(1 << 20) * so)
-    b_multiplier, b_shift = quantize_multiplier(small)
-    output_multiplier, output_shift = quantize_multiplier(real_output)
-    if real_output >= 1 or output_shift > 0:
+    real_output = twice / (float(1 << 20) * so)
+    smaller = quantize_multiplier(min(s1, s2) / twice)
+    if real_output >= 1 or quantize_multiplier(real_output)[1] > 0:
         raise ValueError(f"output scale {so} is too fine for inputs of scale {s1} and {s2}")
+    scaled_output = _requantisation(*quantize_multiplier(real_output))
     swapped = s2 > s1
     operation = ADD if op.kind == "ADD" else SUB_REVERSED if swapped else SUB
+    za, zb = first.zero_point, second.zero_point
+    if smaller == (1 << 30, 0):  # one half, as the larger scale
+        if swapped:
+            za, zb, operation = zb, za, operation
+        share = -(za - zb) if operation != ADD else -(za + zb)
+        if operation == SUB_REVERSED:
+            return _Scaling(SUB, False, -(zb - za) << 19, 0, output=scaled_output)
+        return _Scaling(operation, swapped, share << 19, 0, output=scaled_output)
+    if swapped:
+        za, zb = zb, za
+    # b' + a_offset is added to a, taken from a, or has a taken from it
+    a_offset = -za << 19 if operation == ADD else za << 19
     return _Scaling(
-        operation,
-        swapped,
-        b_scaling=HALF if s1 == s2 else SHIFT if b_shift < 0 else PLAIN,
-        output_scaling=SHIFT if output_shift < 0 else PLAIN,
-        b_multiplier=b_multiplier,
-        b_shift=-b_shift,
-        output_multiplier=output_multiplier,
-        output_shift=-output_shift,
+        operation, swapped, a_offset, -zb << 20, _requantisation(*smaller), scaled_output
     )
+
+
+def _requantisation(multiplier: int, shift: int) -> tuple[int, int, int]:
+    """(FAST, doubled, right) where tn_requantize_fast is exact, else (EXACT, multiplier, shift)."""
+    if multiplier >= 1 << 30 and -31 <= shift <= -1:
+        return FAST, 2 * multiplier - (1 << 32), -shift
+    return EXACT, multiplier, shift
 
 
 # ---- broadcasting ---------------------------------------------------------------------------

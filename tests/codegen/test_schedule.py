@@ -1,0 +1,234 @@
+"""Schedules: the checker against planted overlaps, the planner against the checker, and the C that
+comes out against the reference."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from random_networks import random_network
+from tflite_builder import reference
+
+from thumbnet.codegen.arena import Block, place
+from thumbnet.codegen.checker import check_schedule
+from thumbnet.codegen.compile import Options, compile_model, load_graph, plan_model
+from thumbnet.codegen.errors import ScheduleError
+from thumbnet.codegen.order import best_order
+from thumbnet.codegen.schedule import ALIGNMENT, Schedule, Storage
+from thumbnet.codegen.toolchain import host_library
+
+Array = NDArray[Any]
+Planned = Callable[[int], Schedule]
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
+    """The schedule of random network number `seed`."""
+    folder = tmp_path_factory.mktemp("networks")
+
+    def plan(seed: int) -> Schedule:
+        path = folder / f"random_{seed}.tflite"
+        path.write_bytes(random_network(seed))
+        return plan_model(load_graph(path))[0]
+
+    return plan
+
+
+def _moved(schedule: Schedule, name: str, offset: int) -> Schedule:
+    storages = {**schedule.storages, name: replace(schedule.storages[name], offset=offset)}
+    size = max(s.offset + s.nbytes for s in storages.values())
+    return replace(schedule, storages=storages, arena_bytes=max(size, schedule.arena_bytes))
+
+
+def _alive_together(a: Storage, b: Storage) -> bool:
+    return a.first <= b.last and b.first <= a.last
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_planned_schedules_are_sound_and_near_the_bound(seed: int, planned: Planned) -> None:
+    schedule = planned(seed)
+    check_schedule(schedule)
+    assert schedule.lower_bound <= schedule.arena_bytes
+    assert schedule.arena_bytes <= 1.35 * schedule.lower_bound + 64
+
+
+def test_checker_catches_every_planted_overlap(planned: Planned) -> None:
+    """A storage put onto another that lives at the same time is caught, unless one is made from the
+    other, where lying over it may be allowed."""
+    caught = 0
+    for seed in range(12):
+        schedule = planned(seed)
+        for a in schedule.storages.values():
+            for b in schedule.storages.values():
+                made_from = a.last == b.first or b.last == a.first
+                scratch = a.name.startswith("scratch")
+                if a is b or not _alive_together(a, b) or (made_from and not scratch):
+                    continue
+                with pytest.raises(ScheduleError):
+                    check_schedule(_moved(schedule, a.name, b.offset))
+                caught += 1
+    assert caught > 20
+
+
+def test_checker_catches_an_output_one_word_too_close(planned: Planned) -> None:
+    """The planner's distances are the least: ALIGNMENT less is refused."""
+    tight = 0
+    for seed in range(30):
+        schedule = planned(seed)
+        for kernel in schedule.kernels:
+            output = schedule.storage(kernel.output)
+            for read in kernel.reads:
+                source = schedule.storage(read.tensor)
+                overlapping = (
+                    output.offset < source.offset < output.offset + output.nbytes
+                    and source.last == output.first
+                )
+                if overlapping and read.overlap.mode == "rows":
+                    nearest = source.offset
+                    for distance in range(source.offset - output.offset, -1, -ALIGNMENT):
+                        try:
+                            check_schedule(_moved(schedule, source.name, output.offset + distance))
+                        except ScheduleError:
+                            break
+                        nearest = output.offset + distance
+                    assert nearest - output.offset > 0
+                    tight += 1
+    assert tight > 3
+
+
+def test_checker_catches_broken_steps(planned: Planned) -> None:
+    schedule = planned(3)
+    steps = schedule.steps
+    with pytest.raises(ScheduleError, match="rows computed"):
+        check_schedule(replace(schedule, steps=steps[:-1]))
+    with pytest.raises(ScheduleError):
+        check_schedule(replace(schedule, steps=steps[::-1]))
+    short = replace(steps[0], y_end=steps[0].y_end - 1)
+    with pytest.raises(ScheduleError):
+        check_schedule(replace(schedule, steps=(short, *steps[1:])))
+    with pytest.raises(ScheduleError, match="out of turn"):
+        check_schedule(replace(schedule, steps=(steps[0], *steps)))
+
+
+def test_checker_catches_storages_outside_of_the_arena(planned: Planned) -> None:
+    schedule = planned(3)
+    with pytest.raises(ScheduleError, match="outside"):
+        check_schedule(replace(schedule, arena_bytes=schedule.arena_bytes - ALIGNMENT))
+    name = next(iter(schedule.storages))
+    with pytest.raises(ScheduleError, match="aligned"):
+        check_schedule(_moved(schedule, name, schedule.storages[name].offset + 1))
+
+
+# ---- placing and ordering --------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 60), st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=12
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_place_respects_distances(raw: list[tuple[int, int, int]], random: Any) -> None:
+    blocks = [Block(f"b{i}", n, f, f + length) for i, (n, f, length) in enumerate(raw)]
+    distances = {
+        (a.name, b.name): random.randrange(0, a.nbytes + 1)
+        for a in blocks
+        for b in blocks
+        if a is not b and random.random() < 0.2
+    }
+    offsets, total = place(blocks, distances, 0, tries=20)
+    for a in blocks:
+        assert offsets[a.name] % ALIGNMENT == 0 and offsets[a.name] >= 0
+        assert offsets[a.name] + a.nbytes <= total
+        for b in blocks:
+            if a is b or not (a.first <= b.last and b.first <= a.last):
+                continue
+            above = offsets[b.name] - offsets[a.name]
+            below = offsets[a.name] - offsets[b.name]
+            assert above >= distances.get((a.name, b.name), a.nbytes) or below >= distances.get(
+                (b.name, a.name), b.nbytes
+            )
+
+
+def test_order_is_the_best_of_all() -> None:
+    """Two branches, one of which should be finished first: exhaustive search agrees."""
+    sizes = [8, 30, 2, 20, 3, 1]  # operator i makes sizes[i] bytes
+    after = [frozenset(s) for s in (set(), {0}, {1}, {0}, {3}, {2, 4})]
+    users = [{i for i, a in enumerate(after) if j in a} for j in range(len(after))]
+
+    def peak(ran: int, op: int) -> int:
+        live = sum(
+            sizes[j] for j in range(6) if ran >> j & 1 and any(not ran >> u & 1 for u in users[j])
+        )
+        return live + sizes[op]
+
+    def total(order: list[int]) -> int:
+        ran, worst = 0, 0
+        for op in order:
+            worst = max(worst, peak(ran, op))
+            ran |= 1 << op
+        return worst
+
+    def orders(ran: int = 0) -> list[list[int]]:
+        ready = [i for i in range(6) if not ran >> i & 1 and all(ran >> j & 1 for j in after[i])]
+        return [[i, *rest] for i in ready for rest in orders(ran | 1 << i)] or [[]]
+
+    every = [order for order in orders() if len(order) == 6]
+    assert total(best_order(after, peak)) == min(map(total, every)) < max(map(total, every))
+
+
+# ---- the C that comes out --------------------------------------------------------------------
+
+
+def _run(library: Path, schedule: Schedule, name: str, values: Array) -> list[bytes]:
+    loaded = ctypes.CDLL(str(library))
+    arena = (ctypes.c_uint64 * (schedule.arena_bytes // 8 + 2))()
+    ctypes.memset(arena, 0x5A, ctypes.sizeof(arena))
+    base = ctypes.addressof(arena)
+    source = schedule.storage(schedule.graph.inputs[0])
+    ctypes.memmove(base + source.offset, values.tobytes(), values.nbytes)
+    getattr(loaded, f"{name}_run")(arena)
+    ends = [schedule.storage(t) for t in schedule.graph.outputs]
+    return [ctypes.string_at(base + e.offset, e.nbytes) for e in ends]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_networks_equal_the_reference(seed: int, tmp_path: Path, work_dir: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(random_network(seed))
+    compiled = compile_model(path, tmp_path / "out", Options(target="host"))
+    library = host_library(compiled.folder, work_dir, dsp=bool(seed % 2))
+    schedule = compiled.schedule
+    shape = schedule.graph.tensors[schedule.graph.inputs[0]].shape
+    values = np.random.default_rng(seed).integers(-128, 128, shape, dtype=np.int8)
+    expected = reference(path.read_bytes(), [values], len(schedule.graph.outputs))
+    assert _run(library, schedule, "net", values) == [e.tobytes() for e in expected]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_in_place_equals_out_of_place(
+    seed: int, tmp_path: Path, work_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(random_network(seed))
+    tight = compile_model(path, tmp_path / "tight", Options(target="host"))
+    monkeypatch.setattr(
+        "thumbnet.codegen.planner.place", lambda blocks, _, bound: place(blocks, {}, bound)
+    )
+    apart = compile_model(path, tmp_path / "apart", Options(target="host"))
+    assert tight.schedule.arena_bytes <= apart.schedule.arena_bytes
+    shape = tight.schedule.graph.tensors[tight.schedule.graph.inputs[0]].shape
+    values = np.random.default_rng(seed).integers(-128, 128, shape, dtype=np.int8)
+    results = [
+        _run(host_library(c.folder, work_dir), c.schedule, "net", values) for c in (tight, apart)
+    ]
+    assert results[0] == results[1]
