@@ -16,7 +16,7 @@ import flatbuffers
 import numpy as np
 import tflite
 
-from tests.tflite_builder import TYPES, Builder, Subgraph
+from tests.tflite_builder import TYPES, Builder, Subgraph, _camel, _table
 
 EXTREMES = (0, 1, -1, 2, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, -0x80000000,
             0x7FFFFFF0, -2, 0x40000000)  # fmt: skip
@@ -28,7 +28,11 @@ NUMBERS = (0, 1, 2, 3, 4, 5, 7, 8, 100, 127, 255, 65535, 2**31 - 1, -1, -2, -(2*
 REALS = (float("nan"), float("inf"), -float("inf"), 0.0, -1.0, 1e-30, 1e30, 8.0, -3.5)
 
 # Every operator kind, so that one may take another's place.
-KINDS = sorted(k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int))
+KINDS = sorted(
+    kind
+    for kind, code in vars(tflite.BuiltinOperator).items()
+    if isinstance(code, int) and (not _table(kind) or hasattr(tflite.BuiltinOptions, _table(kind)))
+)
 
 
 @dataclass(frozen=True)
@@ -276,6 +280,12 @@ def _kind(chance: random.Random, builder: Builder) -> str:
     operator = chance.choice(graph.operators)
     old = operator.kind
     operator.kind = chance.choice((chance.choice(graph.operators).kind, chance.choice(KINDS)))
+    table = _table(operator.kind)
+    operator.options = {
+        key: value
+        for key, value in operator.options.items()
+        if hasattr(tflite, f"{table}Add{_camel(key)}")
+    }
     return f"{old} becomes {operator.kind}"
 
 

@@ -123,8 +123,13 @@ class _Network:
             Spec((1, features), "int8", self.model.specs[x].scale, self.model.specs[x].zero_point),
         )
         values = self.random.integers(-127, 128, (5, features), dtype=np.int8)
-        weights = self.model.constant(values, self.scale() / 50, 0)
-        bias = self.model.constant(self.random.integers(-500, 500, 5, dtype=np.int32), 0.001, 0)
+        scale = float(np.float32(self.scale() / 50))
+        weights = self.model.constant(values, scale, 0)
+        source = self.model.specs[flat].scale
+        assert isinstance(source, float)
+        bias = self.model.constant(
+            self.random.integers(-500, 500, 5, dtype=np.int32), float(np.float32(source * scale)), 0
+        )
         dense = self.model.op(
             "FULLY_CONNECTED", [flat, weights, bias], self.spec((1, 5)),
             fused_activation_function="NONE", weights_format="DEFAULT",

@@ -148,16 +148,13 @@ def _scaling(op: Operator, first: Tensor, second: Tensor, output: Tensor) -> _Sc
     if real_output >= 1 or quantize_multiplier(real_output)[1] > 0:
         raise ValueError(f"output scale {so} is too fine for inputs of scale {s1} and {s2}")
     scaled_output = _requantisation(*quantize_multiplier(real_output))
+    za, zb = first.zero_point, second.zero_point
+    if smaller == (1 << 30, 0):  # exactly one half, as the larger scale: the order is free
+        if op.kind == "ADD":
+            return _Scaling(ADD, False, -(za + zb) << 19, output=scaled_output)
+        return _Scaling(SUB, False, (zb - za) << 19, output=scaled_output)
     swapped = s2 > s1
     operation = ADD if op.kind == "ADD" else SUB_REVERSED if swapped else SUB
-    za, zb = first.zero_point, second.zero_point
-    if smaller == (1 << 30, 0):  # one half, as the larger scale
-        if swapped:
-            za, zb, operation = zb, za, operation
-        share = -(za - zb) if operation != ADD else -(za + zb)
-        if operation == SUB_REVERSED:
-            return _Scaling(SUB, False, -(zb - za) << 19, 0, output=scaled_output)
-        return _Scaling(operation, swapped, share << 19, 0, output=scaled_output)
     if swapped:
         za, zb = zb, za
     # b' + a_offset is added to a, taken from a, or has a taken from it

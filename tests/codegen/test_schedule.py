@@ -107,7 +107,7 @@ def test_checker_catches_an_output_one_word_too_close(planned: Planned) -> None:
 def test_checker_catches_broken_steps(planned: Planned) -> None:
     schedule = planned(3)
     steps = schedule.steps
-    with pytest.raises(ScheduleError, match="rows computed"):
+    with pytest.raises(ScheduleError):
         check_schedule(replace(schedule, steps=steps[:-1]))
     with pytest.raises(ScheduleError):
         check_schedule(replace(schedule, steps=steps[::-1]))
