@@ -21,7 +21,7 @@ def check_budget(
 ) -> None:
     """Raises BudgetError with the layer that needs most, by how much, and what would fit.
 
-    `sources` name where the two limits come from, e.g. ("--max-sram", "--max-flash").
+    `sources` say what the two limits are, e.g. ("--max-sram", "the flash of microbit").
     """
     stack = manifest.stack_bytes or 0
     need = manifest.arena_bytes + stack
@@ -29,7 +29,7 @@ def check_budget(
         raise BudgetError(
             f"{manifest.model} needs {need} bytes of SRAM (arena {manifest.arena_bytes}, stack "
             f"{manifest.stack_bytes or 'unknown'}), {need - max_sram} more than {sources[0]} "
-            f"{max_sram}; memory peaks in {manifest.peak_layer}: a smaller input or narrower layers "
+            f"({max_sram}); memory peaks in {manifest.peak_layer}: a smaller input or narrower layers "
             f"there, or a board with {need} bytes free, would fit"
         )
     flash = manifest.weights_bytes + (manifest.code_bytes or 0)
@@ -38,6 +38,6 @@ def check_budget(
         raise BudgetError(
             f"{manifest.model} needs {flash} bytes of flash (weights {manifest.weights_bytes}, code "
             f"{manifest.code_bytes or 'unknown'}), {flash - max_flash} more than {sources[1]} "
-            f"{max_flash}; most weights, {largest.weights_bytes} bytes, are in '{largest.name}' "
+            f"({max_flash}); most weights, {largest.weights_bytes} bytes, are in '{largest.name}' "
             f"({largest.op}): narrower layers there, or a board with {flash} bytes free, would fit"
         )

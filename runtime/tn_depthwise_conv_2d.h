@@ -86,19 +86,42 @@ static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_plain(const tn_tile *t, c
 
 #if TN_DSP
 
+/* The usual requantisation of two channels of one pixel, d[0] and d[2]. */
+TN_INLINE void tn_depthwise_conv_2d_store(const int8_t *block, int32_t zero_point, int32_t a,
+                                          int32_t b, int8_t *d) {
+    const int32_t m = (int32_t)tn_load32(block + 8), n = (int32_t)tn_load32(block + 12);
+    a = tn_requantize_fast(a, m, block[16], zero_point);
+    b = tn_requantize_fast(b, n, block[17], zero_point);
+    a = tn_ssat8(a);
+    b = tn_ssat8(b);
+    d[0] = (int8_t)a;
+    d[2] = (int8_t)b;
+}
+
+/* Any requantisation of two channels of one pixel, d[0] and d[2]. */
+static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_store_any(const tn_tile *t,
+                                                                 const int8_t *block, int32_t a,
+                                                                 int32_t b, int8_t *d) {
+    d[0] = tn_tile_output(t, a, (int32_t)tn_load32(block + 8), block[16]);
+    d[2] = tn_tile_output(t, b, (int32_t)tn_load32(block + 12), block[17]);
+}
+
 /* One pixel, whole groups of four channels; returns the channels done. */
 static TN_NOINLINE TN_UNUSED int32_t tn_depthwise_conv_2d_1x4(const tn_tile *t, const int8_t *in,
                                                               const int32_t *offsets, int32_t taps,
                                                               int8_t *out) {
     const int32_t *const end = offsets + taps;
+    const int32_t usual = t->fast != 0 && t->clamp == 0, channels = t->out_c & ~3;
+    int8_t *const last = out + channels;
     const int8_t *w = t->blocks;
-    int32_t o = 0;
-    for (; o + 4 <= t->out_c; o += 4, in += 4) {
+    for (; out != last; out += 4, in += 4) {
         const int8_t *const group = w;
+        const int32_t *p = offsets;
         int32_t a = (int32_t)tn_load32(w), c = (int32_t)tn_load32(w + 4);
         int32_t b = (int32_t)tn_load32(w + 20), d = (int32_t)tn_load32(w + 24);
         w += TN_DEPTHWISE_HEADER;
-        for (const int32_t *p = offsets; p != end; p++, w += 4) {
+#pragma GCC unroll 2
+        for (; p != end; p++, w += 4) {
             const uint32_t x = tn_load32(in + *p), v = tn_load32(w);
             const uint32_t x02 = tn_sxtb16(x), v02 = tn_sxtb16(v);
             const uint32_t x13 = tn_sxtb16_ror8(x), v13 = tn_sxtb16_ror8(v);
@@ -107,16 +130,18 @@ static TN_NOINLINE TN_UNUSED int32_t tn_depthwise_conv_2d_1x4(const tn_tile *t, 
             b = tn_smlabb(x13, v13, b);
             d = tn_smlatt(x13, v13, d);
         }
-        out[o] = tn_tile_output(t, a, (int32_t)tn_load32(group + 8), group[16]);
-        out[o + 1] = tn_tile_output(t, b, (int32_t)tn_load32(group + 28), group[36]);
-        out[o + 2] = tn_tile_output(t, c, (int32_t)tn_load32(group + 12), group[17]);
-        out[o + 3] = tn_tile_output(t, d, (int32_t)tn_load32(group + 32), group[37]);
+        if (usual) {
+            tn_depthwise_conv_2d_store(group, t->zero_point, a, c, out);
+            tn_depthwise_conv_2d_store(group + TN_BLOCK_HEADER, t->zero_point, b, d, out + 1);
+        } else {
+            tn_depthwise_conv_2d_store_any(t, group, a, c, out);
+            tn_depthwise_conv_2d_store_any(t, group + TN_BLOCK_HEADER, b, d, out + 1);
+        }
     }
-    return o;
+    return channels;
 }
 
-TN_INLINE uint32_t tn_depthwise_conv_2d_half(const void *p, int32_t odd) {
-    const uint32_t word = tn_load32(p);
+TN_INLINE uint32_t tn_depthwise_conv_2d_half(uint32_t word, int32_t odd) {
     return odd != 0 ? tn_sxtb16_ror8(word) : tn_sxtb16(word);
 }
 
@@ -124,7 +149,8 @@ TN_INLINE uint32_t tn_depthwise_conv_2d_half(const void *p, int32_t odd) {
  * stride and odd are literals; a tap's three inputs slide along the taps of the same phase
  * kx mod stride. `out` are addresses of the first channel; where they coincide, the lower index is
  * written last. */
-TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_tile *t, const int8_t *in, const int32_t *offsets,
+TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_tile *t, int32_t usual, const int8_t *in,
+                                        const int32_t *offsets,
                                         const int32_t *end, const int8_t *group, int8_t *out,
                                         int32_t step1, int32_t step2, int32_t kw, int32_t stride,
                                         int32_t odd) {
@@ -135,14 +161,22 @@ TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_tile *t, const int8_t *in, cons
     do {
 #pragma GCC unroll 2
         for (int32_t phase = 0; phase < stride; phase++) {
-            uint32_t x0, x1 = tn_depthwise_conv_2d_half(in + offsets[phase], odd);
-            uint32_t x2 = tn_depthwise_conv_2d_half(in + offsets[phase + stride], odd);
+            uint32_t x0, x1 = tn_load32(in + offsets[phase]);
+            uint32_t x2 = tn_load32(in + offsets[phase + stride]);
+            uint32_t next = tn_load32(in + offsets[phase + 2 * stride]);
+            uint32_t v = tn_load32(w + 4 * phase);
+            x1 = tn_depthwise_conv_2d_half(x1, odd);
+            x2 = tn_depthwise_conv_2d_half(x2, odd);
 #pragma GCC unroll 8
             for (int32_t kx = phase; kx < kw; kx += stride) {
-                const uint32_t v = tn_depthwise_conv_2d_half(w + 4 * kx, odd);
+                if (kx != phase) {
+                    next = tn_load32(in + offsets[kx + 2 * stride]);
+                    v = tn_load32(w + 4 * kx);
+                }
                 x0 = x1;
                 x1 = x2;
-                x2 = tn_depthwise_conv_2d_half(in + offsets[kx + 2 * stride], odd);
+                x2 = tn_depthwise_conv_2d_half(next, odd);
+                v = tn_depthwise_conv_2d_half(v, odd);
                 a0 = tn_smlabb(x0, v, a0);
                 b0 = tn_smlatt(x0, v, b0);
                 a1 = tn_smlabb(x1, v, a1);
@@ -154,27 +188,26 @@ TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_tile *t, const int8_t *in, cons
         offsets += kw + 2 * stride;
         w += 4 * kw;
     } while (offsets != end);
-    const int32_t m = (int32_t)tn_load32(block + 8), n = (int32_t)tn_load32(block + 12);
-    const int32_t s = block[16], r = block[17];
-    int8_t *const out1 = out + step1;
-    int8_t *const out2 = out + step2;
-    if (t->fast != 0 && t->clamp == 0) {
+    out += odd;
+    if (usual) {
         const int32_t zero_point = t->zero_point;
+        const int32_t m = (int32_t)tn_load32(block + 8), s = block[16];
         a2 = tn_ssat8(tn_requantize_fast(a2, m, s, zero_point));
         a1 = tn_ssat8(tn_requantize_fast(a1, m, s, zero_point));
         a0 = tn_ssat8(tn_requantize_fast(a0, m, s, zero_point));
+        const int32_t n = (int32_t)tn_load32(block + 12), r = block[17];
         b2 = tn_ssat8(tn_requantize_fast(b2, n, r, zero_point));
         b1 = tn_ssat8(tn_requantize_fast(b1, n, r, zero_point));
         b0 = tn_ssat8(tn_requantize_fast(b0, n, r, zero_point));
-        out2[odd] = (int8_t)a2, out2[odd + 2] = (int8_t)b2;
-        out1[odd] = (int8_t)a1, out1[odd + 2] = (int8_t)b1;
-        out[odd] = (int8_t)a0, out[odd + 2] = (int8_t)b0;
+        int8_t *d = out + step2;
+        d[0] = (int8_t)a2, d[2] = (int8_t)b2;
+        d = out + step1;
+        d[0] = (int8_t)a1, d[2] = (int8_t)b1;
+        out[0] = (int8_t)a0, out[2] = (int8_t)b0;
     } else {
-        int32_t acc[6] = {a2, b2, a1, b1, a0, b0};
-        for (int32_t i = 0; i < 6; i++) {
-            int8_t *const d = (i < 2 ? out2 : i < 4 ? out1 : out) + odd + 2 * (i & 1);
-            *d = tn_tile_output(t, acc[i], (i & 1) != 0 ? n : m, (i & 1) != 0 ? r : s);
-        }
+        tn_depthwise_conv_2d_store_any(t, block, a2, b2, out + step2);
+        tn_depthwise_conv_2d_store_any(t, block, a1, b1, out + step1);
+        tn_depthwise_conv_2d_store_any(t, block, a0, b0, out);
     }
 }
 
@@ -184,12 +217,13 @@ TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_tile *t, const int8_t *in, cons
         const tn_tile *t, const int8_t *in, const int32_t *offsets, int32_t kernel_h, int8_t *out, \
         int32_t step1, int32_t step2) {                                                            \
         const int32_t *const end = offsets + kernel_h * (KW + 2 * STRIDE);                         \
+        const int32_t usual = t->fast != 0 && t->clamp == 0;                                       \
         const int8_t *group = t->blocks;                                                           \
         for (int32_t left = t->out_c; left >= 4; left -= 4) {                                      \
-            tn_depthwise_conv_2d_3x2(t, in, offsets, end, group, out, step1, step2, KW, STRIDE,    \
-                                     0);                                                           \
-            tn_depthwise_conv_2d_3x2(t, in, offsets, end, group, out, step1, step2, KW, STRIDE,    \
-                                     1);                                                           \
+            tn_depthwise_conv_2d_3x2(t, usual, in, offsets, end, group, out, step1, step2, KW,     \
+                                     STRIDE, 0);                                                           \
+            tn_depthwise_conv_2d_3x2(t, usual, in, offsets, end, group, out, step1, step2, KW,     \
+                                     STRIDE, 1);                                                           \
             group += TN_DEPTHWISE_HEADER + 4 * KW * kernel_h;                                      \
             in += 4;                                                                               \
             out += 4;                                                                              \

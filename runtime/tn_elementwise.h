@@ -136,23 +136,31 @@ TN_INLINE void tn_elementwise_broadcast_s8(const tn_elementwise *layer, tn_rows 
     }
 }
 
-/* The same with one constant operand, with or without broadcasting. */
+/* The same with one constant operand, which has a value for every output. */
 TN_INLINE void tn_elementwise_constant_s8(const tn_elementwise *layer, tn_rows in, tn_rows out,
                                           int32_t y_begin, int32_t y_end) {
+    for (int32_t y = y_begin; y < y_end; y++) {
+        const int8_t *x = tn_row(in, y);
+        const int8_t *k = layer->constant + y * out.pitch;
+        if (layer->constant_first) {
+            tn_elementwise_dense(layer, k, x, tn_row(out, y), out.pitch);
+        } else {
+            tn_elementwise_dense(layer, x, k, tn_row(out, y), out.pitch);
+        }
+    }
+}
+
+/* The same with one constant operand and broadcasting. */
+TN_INLINE void tn_elementwise_constant_broadcast_s8(const tn_elementwise *layer, tn_rows in,
+                                                    tn_rows out, int32_t y_begin, int32_t y_end) {
     const int32_t *const nest = layer->broadcast;
     const int first = layer->constant_first != 0;
     for (int32_t y = y_begin; y < y_end; y++) {
-        if (nest == 0) {
-            const int8_t *x = tn_row(in, y);
-            const int8_t *k = layer->constant + y * out.pitch;
-            tn_elementwise_dense(layer, first ? k : x, first ? x : k, tn_row(out, y), out.pitch);
-        } else {
-            const int32_t row = nest[first ? TN_NEST_ROW_B : TN_NEST_ROW_A];
-            const int32_t step = nest[first ? TN_NEST_STEP_B : TN_NEST_STEP_A];
-            const int8_t *x = tn_row(in, y * row) + y * step;
-            const int8_t *k = layer->constant + y * nest[first ? TN_NEST_STEP_A : TN_NEST_STEP_B];
-            tn_elementwise_nest(layer, first ? k : x, first ? x : k, tn_row(out, y));
-        }
+        const int32_t row = nest[first ? TN_NEST_ROW_B : TN_NEST_ROW_A];
+        const int32_t step = nest[first ? TN_NEST_STEP_B : TN_NEST_STEP_A];
+        const int8_t *x = tn_row(in, y * row) + y * step;
+        const int8_t *k = layer->constant + y * nest[first ? TN_NEST_STEP_A : TN_NEST_STEP_B];
+        tn_elementwise_nest(layer, first ? k : x, first ? x : k, tn_row(out, y));
     }
 }
 

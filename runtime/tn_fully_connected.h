@@ -20,15 +20,29 @@ typedef struct {
 
 #if TN_DSP
 
-/* Pairs u, v of four activations times one group of one block. */
-#define TN_FULLY_CONNECTED_GROUP(w, a, b)              \
-    do {                                               \
-        const uint32_t first = tn_load32(w);           \
-        const uint32_t second = tn_load32((w) + 4);    \
-        a = tn_smlad(u, tn_sxtb16(first), a);          \
-        b = tn_smlad(u, tn_sxtb16_ror8(first), b);     \
-        a = tn_smlad(v, tn_sxtb16(second), a);         \
-        b = tn_smlad(v, tn_sxtb16_ror8(second), b);    \
+/* Four activations times a group of block w (a, b) and of block z (c, d). */
+#define TN_FULLY_CONNECTED_STEP(FOUR, i)                                                        \
+    do {                                                                                        \
+        const uint32_t four = (FOUR);                                                           \
+        uint32_t first = tn_load32(w + (i)), second = tn_load32(w + (i) + 4), weights;          \
+        const uint32_t u = tn_sxtb16(four), v = tn_sxtb16_ror8(four);                           \
+        weights = tn_sxtb16(first);                                                             \
+        a = tn_smlad(u, weights, a);                                                            \
+        weights = tn_sxtb16_ror8(first);                                                        \
+        b = tn_smlad(u, weights, b);                                                            \
+        weights = tn_sxtb16(second);                                                            \
+        a = tn_smlad(v, weights, a);                                                            \
+        weights = tn_sxtb16_ror8(second);                                                       \
+        b = tn_smlad(v, weights, b);                                                            \
+        first = tn_load32(z + (i)), second = tn_load32(z + (i) + 4);                            \
+        weights = tn_sxtb16(first);                                                             \
+        c = tn_smlad(u, weights, c);                                                            \
+        weights = tn_sxtb16_ror8(first);                                                        \
+        d = tn_smlad(u, weights, d);                                                            \
+        weights = tn_sxtb16(second);                                                            \
+        c = tn_smlad(v, weights, c);                                                            \
+        weights = tn_sxtb16_ror8(second);                                                       \
+        d = tn_smlad(v, weights, d);                                                            \
     } while (0)
 
 /* All outputs of one batch: two blocks at a time, then one. */
@@ -43,17 +57,15 @@ static TN_NOINLINE TN_UNUSED void tn_fully_connected_row(const tn_tile *t, int32
         int32_t a = (int32_t)tn_load32(w), b = (int32_t)tn_load32(w + 4);
         int32_t c = (int32_t)tn_load32(z), d = (int32_t)tn_load32(z + 4);
         w += TN_BLOCK_HEADER, z += TN_BLOCK_HEADER;
-        for (const int8_t *end = in + (k & ~3); x != end; x += 4, w += 8, z += 8) {
-            const uint32_t four = tn_load32(x), u = tn_sxtb16(four), v = tn_sxtb16_ror8(four);
-            TN_FULLY_CONNECTED_GROUP(w, a, b);
-            TN_FULLY_CONNECTED_GROUP(z, c, d);
+        if ((k & 4) != 0) {
+            TN_FULLY_CONNECTED_STEP(tn_load32(x), 0);
+            x += 4, w += 8, z += 8;
         }
-        if ((k & 3) != 0) {
-            const uint32_t four = tn_load_tail(x, k & 3);
-            const uint32_t u = tn_sxtb16(four), v = tn_sxtb16_ror8(four);
-            TN_FULLY_CONNECTED_GROUP(w, a, b);
-            TN_FULLY_CONNECTED_GROUP(z, c, d);
+        for (const int8_t *end = in + (k & ~3); x != end; x += 8, w += 16, z += 16) {
+            TN_FULLY_CONNECTED_STEP(tn_load32(x), 0);
+            TN_FULLY_CONNECTED_STEP(tn_load32(x + 4), 8);
         }
+        if ((k & 3) != 0) TN_FULLY_CONNECTED_STEP(tn_load_tail(x, k & 3), 0);
         tn_tile_store_2(t, block, o, a, b, out);
         if (two) tn_tile_store_2(t, other, o + 2, c, d, out);
     }

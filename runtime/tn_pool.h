@@ -54,54 +54,58 @@ TN_INLINE const int8_t *tn_pool_next_row(tn_rows in, const int8_t *p) {
 
 /* ---- average ------------------------------------------------------------------------------ */
 
-/* sum / count rounded to nearest, halves away from zero, clamped. */
-TN_INLINE int8_t tn_pool_mean(const tn_pool *g, int32_t sum, int32_t count) {
-    const int32_t half = count / 2;
-    return (int8_t)tn_clamp((sum > 0 ? sum + half : sum - half) / count, g->minimum, g->maximum);
+/* Sums over the taps of one channel (width 1) or four neighbours (width 4), `row` the first. */
+TN_INLINE void tn_pool_sums(const tn_pool *g, tn_rows in, tn_pool_window taps, const int8_t *row,
+                            int32_t width, int32_t *sums) {
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (int32_t j = taps.rows; j > 0; j--) {
+        const int8_t *p = row;
+        for (int32_t i = taps.columns; i > 0; i--) {
+            if (width == 4) {
+                const uint32_t word = tn_load32(p);
+                s0 += (int8_t)(word & 0xFFu);
+                s1 += (int8_t)((word >> 8) & 0xFFu);
+                s2 += (int8_t)((word >> 16) & 0xFFu);
+                s3 += (int8_t)(word >> 24);
+            } else {
+                s0 += *p;
+            }
+            p += g->channels;
+        }
+        row = tn_pool_next_row(in, row);
+    }
+    sums[0] = s0;
+    if (width == 4) {
+        sums[1] = s1;
+        sums[2] = s2;
+        sums[3] = s3;
+    }
 }
 
+/* Means round to nearest, halves away from zero. */
 TN_INLINE void tn_average_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out, int32_t y_begin,
                                   int32_t y_end) {
-    const int32_t channels = layer->channels;
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *target = tn_row(out, y);
         for (int32_t x = 0; x < layer->out_w; x++) {
             const tn_pool_window taps = tn_pool_taps(layer, in, y, x);
             const int32_t count = taps.rows * taps.columns;
-            int32_t c = 0;
-            for (; c + 4 <= channels; c += 4) {
-                const int8_t *row = taps.first + c;
-                int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-                for (int32_t j = taps.rows; j > 0; j--) {
-                    const int8_t *p = row;
-                    for (int32_t i = taps.columns; i > 0; i--) {
-                        const uint32_t word = tn_load32(p);
-                        s0 += (int8_t)(word & 0xFFu);
-                        s1 += (int8_t)((word >> 8) & 0xFFu);
-                        s2 += (int8_t)((word >> 16) & 0xFFu);
-                        s3 += (int8_t)(word >> 24);
-                        p += channels;
-                    }
-                    row = tn_pool_next_row(in, row);
+            const int32_t half = count / 2;
+            const int8_t *row = taps.first;
+            for (int32_t left = layer->channels; left > 0;) {
+                int32_t sums[4];
+                const int32_t width = left >= 4 ? 4 : 1;
+                if (width == 4) {
+                    tn_pool_sums(layer, in, taps, row, 4, sums);
+                } else {
+                    tn_pool_sums(layer, in, taps, row, 1, sums);
                 }
-                target[0] = tn_pool_mean(layer, s0, count);
-                target[1] = tn_pool_mean(layer, s1, count);
-                target[2] = tn_pool_mean(layer, s2, count);
-                target[3] = tn_pool_mean(layer, s3, count);
-                target += 4;
-            }
-            for (; c < channels; c++) {
-                const int8_t *row = taps.first + c;
-                int32_t sum = 0;
-                for (int32_t j = taps.rows; j > 0; j--) {
-                    const int8_t *p = row;
-                    for (int32_t i = taps.columns; i > 0; i--) {
-                        sum += *p;
-                        p += channels;
-                    }
-                    row = tn_pool_next_row(in, row);
+                for (int32_t i = 0; i < width; i++) {
+                    const int32_t sum = sums[i] > 0 ? sums[i] + half : sums[i] - half;
+                    *target++ = (int8_t)tn_clamp(sum / count, layer->minimum, layer->maximum);
                 }
-                *target++ = tn_pool_mean(layer, sum, count);
+                row += width;
+                left -= width;
             }
         }
     }

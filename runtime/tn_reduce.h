@@ -23,10 +23,32 @@ typedef struct {
     const int32_t *loops;
 } tn_reduce;
 
-TN_INLINE int8_t tn_reduce_output(const tn_reduce *g, int32_t sum) {
-    const int32_t x =
-        tn_multiply_by_quantized_multiplier(sum + g->bias, g->multiplier, g->shift);
-    return (int8_t)tn_clamp(x + g->output_zero_point, -128, 127);
+/* Sums of one byte each (width 1) or of four neighbours (width 4), from p on. */
+TN_INLINE void tn_reduce_sums(const tn_reduce *g, const int8_t *p, int32_t width, int32_t *sums) {
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (int32_t k = 0; k < g->size[2]; k++) {
+        for (int32_t j = 0; j < g->size[1]; j++) {
+            const int8_t *q = p + k * g->step[2] + j * g->step[1];
+            for (int32_t i = g->size[0]; i > 0; i--) {
+                if (width == 4) {
+                    const uint32_t word = tn_load32(q);
+                    s0 += (int8_t)(word & 0xFFu);
+                    s1 += (int8_t)((word >> 8) & 0xFFu);
+                    s2 += (int8_t)((word >> 16) & 0xFFu);
+                    s3 += (int8_t)(word >> 24);
+                } else {
+                    s0 += *q;
+                }
+                q += g->step[0];
+            }
+        }
+    }
+    sums[0] = s0;
+    if (width == 4) {
+        sums[1] = s1;
+        sums[2] = s2;
+        sums[3] = s3;
+    }
 }
 
 TN_INLINE void tn_reduce_s8(const tn_reduce *layer, tn_rows in, tn_rows out, int32_t y_begin,
@@ -38,42 +60,22 @@ TN_INLINE void tn_reduce_s8(const tn_reduce *layer, tn_rows in, tn_rows out, int
     tn_nest at = {{0, 0, 0, 0}, 0, 0};
     (void)y_end;
     do {
-        const int8_t *base = in.data + at.a;
-        int32_t c = 0;
-        for (; inner_step == 1 && c + 4 <= inner; c += 4) {
-            int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-            for (int32_t k = 0; k < layer->size[2]; k++) {
-                for (int32_t j = 0; j < layer->size[1]; j++) {
-                    const int8_t *p = base + c + k * layer->step[2] + j * layer->step[1];
-                    for (int32_t i = layer->size[0]; i > 0; i--) {
-                        const uint32_t word = tn_load32(p);
-                        s0 += (int8_t)(word & 0xFFu);
-                        s1 += (int8_t)((word >> 8) & 0xFFu);
-                        s2 += (int8_t)((word >> 16) & 0xFFu);
-                        s3 += (int8_t)(word >> 24);
-                        p += layer->step[0];
-                    }
-                }
+        const int8_t *p = in.data + at.a;
+        for (int32_t left = inner; left > 0;) {
+            int32_t sums[4];
+            const int32_t width = inner_step == 1 && left >= 4 ? 4 : 1;
+            if (width == 4) {
+                tn_reduce_sums(layer, p, 4, sums);
+            } else {
+                tn_reduce_sums(layer, p, 1, sums);
             }
-            target[0] = tn_reduce_output(layer, s0);
-            target[1] = tn_reduce_output(layer, s1);
-            target[2] = tn_reduce_output(layer, s2);
-            target[3] = tn_reduce_output(layer, s3);
-            target += 4;
-        }
-        for (; c < inner; c++) {
-            int32_t sum = 0;
-            for (int32_t k = 0; k < layer->size[2]; k++) {
-                for (int32_t j = 0; j < layer->size[1]; j++) {
-                    const int8_t *p =
-                        base + c * inner_step + k * layer->step[2] + j * layer->step[1];
-                    for (int32_t i = layer->size[0]; i > 0; i--) {
-                        sum += *p;
-                        p += layer->step[0];
-                    }
-                }
+            for (int32_t i = 0; i < width; i++) {
+                const int32_t x = tn_multiply_by_quantized_multiplier(
+                    sums[i] + layer->bias, layer->multiplier, layer->shift);
+                *target++ = (int8_t)tn_clamp(x + layer->output_zero_point, -128, 127);
             }
-            *target++ = tn_reduce_output(layer, sum);
+            p += width * inner_step;
+            left -= width;
         }
     } while (tn_nest_next(loops, &at));
 }

@@ -44,6 +44,12 @@ TN_INLINE int32_t tn_requantize_fast(int32_t x, int32_t doubled, int32_t right, 
     return tn_asr_round_add(tn_smmlar(x, doubled, x + (x >> 31)), right, addend);
 }
 
+/* tn_multiply_by_quantized_multiplier, out of line: the uncommon case. */
+static TN_NOINLINE TN_UNUSED int32_t tn_requantize_exact(int32_t x, int32_t multiplier,
+                                                         int32_t shift) {
+    return tn_multiply_by_quantized_multiplier(x, multiplier, shift);
+}
+
 /* An accumulator becomes an int8 output. fast 1: multiplier and shift are `doubled` and `right` of
  * tn_requantize_fast; 0: as tn_multiply_by_quantized_multiplier has them. clamp 0: low and high
  * are -128 and 127. */
@@ -54,7 +60,7 @@ TN_INLINE int8_t tn_requantize_s8(int32_t x, int32_t multiplier, int32_t shift, 
         y = tn_requantize_fast(x, multiplier, shift, zero_point);
     } else {
         /* modulo 2^32 as the reference adds; the narrow cases never come near */
-        y = (int32_t)((uint32_t)tn_multiply_by_quantized_multiplier(x, multiplier, shift) +
+        y = (int32_t)((uint32_t)tn_requantize_exact(x, multiplier, shift) +
                       (uint32_t)zero_point);
     }
     return (int8_t)(clamp != 0 ? tn_clamp(y, low, high) : tn_ssat8(y));

@@ -250,7 +250,9 @@ def program_parts(
         ctype = CTYPES[tensor.dtype]
         lines.append(f"static _Alignas(4) {ctype} input_{index}[] = {_values(value)};")
     lines.append(f"static _Alignas(4) {CTYPES[out.dtype]} output[{max(1, out.elements)}];")
-    lines.append(f"static _Alignas(4) uint8_t scratch_memory[{max(1, kernel.scratch_bytes)}];")
+    if any(call.scratch for call in kernel.calls):
+        size = max(1, kernel.scratch_bytes)
+        lines.append(f"static _Alignas(4) uint8_t scratch_memory[{size}];")
     calls = []
     for position, call in enumerate(kernel.calls):
         initialisers = []

@@ -78,9 +78,8 @@ def open_session(model: Path, place: Place, options: Options) -> Session:
         manifest, source = compiled.manifest, model
     image = None
     if place.board is not None:
-        sram = place.board.sram
-        named = f"the {sram} bytes of {place.name}"
-        check_budget(manifest, sram, place.board.flash, (named, f"the flash of {place.name}"))
+        limits = (place.board.sram, place.board.flash)
+        check_budget(manifest, *limits, (f"the SRAM of {place.name}", f"the flash of {place.name}"))
         image = build_image(folder, place.board)
     return Session(manifest, folder, place, source, image)
 

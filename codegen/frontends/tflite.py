@@ -139,13 +139,17 @@ class _Conversion:
                     "not supported; docs/operators.md lists what is, rewrite it with those"
                 )
             source = Source(operator, self.main.tensors, self.names, self.tensors)
-            for converted in converter(source):
+            operators = converter(source)
+            _expect_outputs(operator, len(operators))
+            for converted in operators:
                 validate_operator(converted, self.tensors)
                 value = fold(converted, self.tensors)
                 if value is not None:
                     name = converted.outputs[0]
                     self.tensors[name] = replace(self.tensors[name], data=value)
                     continue
+                if all(self.tensors[n].data is not None for n in converted.inputs if n):
+                    raise Refused("all its inputs are constants; fold it when exporting")
                 self.operators.append(converted)
                 self.macs += operator_macs(converted, self.tensors)
         except Refused as refusal:
@@ -160,15 +164,20 @@ class _Conversion:
 
     def _convert_variable(self, operator: FileOperator) -> None:
         if operator.kind == "CALL_ONCE":
+            _expect_outputs(operator, 0)
             options = operator.options("CallOnceOptions")
             self._run_initialiser(int(options.InitSubgraphIndex()))
         elif operator.kind == "VAR_HANDLE":
-            self.handles[_only(operator.outputs)] = _variable_name(operator)
+            handle_index = _only(operator.outputs)
+            if self.main.tensors[handle_index].dtype != "resource":
+                raise Refused("its output is not a resource")
+            self.handles[handle_index] = _variable_name(operator)
         else:
             handle = self.handles.get(operator.inputs[0]) if operator.inputs else None
             if handle is None:
                 raise Refused("its variable does not come from a VAR_HANDLE")
             reading = operator.kind == "READ_VARIABLE"
+            _expect_outputs(operator, 1 if reading else 0)
             value = self.names[_only(operator.outputs) if reading else _second(operator)]
             self._declare_state(handle, self.tensors[value])
             self.operators.append(
@@ -216,6 +225,11 @@ class _Conversion:
                 self.tensors[variable] = _graph_tensor(value, variable, keep_data=False)
             else:
                 raise Refused(f"its initialiser uses {operator.kind}; only constants may be given")
+
+
+def _expect_outputs(operator: FileOperator, count: int) -> None:
+    if len(operator.outputs) != count:
+        raise ValueError(f"{operator.kind} has {len(operator.outputs)} outputs, not {count}")
 
 
 def _only(indices: Sequence[int]) -> int:

@@ -55,8 +55,7 @@ def lower_elementwise(graph: Graph, op: Operator) -> Kernel:
     placements = _placements(output, a, b)
     constant = next((t for t in (a, b) if t.data is not None), None)
     activations = [t for t in (a, b) if t.data is None]
-    name = "constant" if constant is not None else "broadcast"
-    suffix = "" if dense and constant is None else f"_{name}"
+    suffix = ("" if constant is None else "_constant") + ("" if dense else "_broadcast")
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "operation": scaling.operation,
         "b_scaling": scaling.b[0],

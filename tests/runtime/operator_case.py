@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from kernel_loader import run_kernel
+from kernel_loader import _library, run_kernel, struct_text
 from numpy.typing import NDArray
 from tflite_builder import Builder, Refused, reference
 
 from thumbnet.codegen.graph import Graph, Operator
-from thumbnet.codegen.kernel import Kernel
+from thumbnet.codegen.kernel import Call, Constant, Kernel
 
 Array = NDArray[Any]
 Lowering = Callable[[Graph, Operator], Kernel]
@@ -53,21 +53,86 @@ def bands_of(rows: int, seed: int) -> list[tuple[int, int]]:
     return list(zip(cuts[:-1], cuts[1:], strict=True))
 
 
+def lowest_overlap(kernel: Kernel, graph: Graph) -> int:
+    """How far below read 0 the output must start so that mode "rows" allows it at every row."""
+    read = kernel.reads[0]
+    source, output = graph.tensors[read.tensor], graph.tensors[kernel.output]
+    start = 0
+    for y in range(output.rows):
+        first = 0 if read.window is None else read.window.stride * y - read.window.before
+        if max(first, 0) < source.rows:
+            start = min(start, max(first, 0) * source.row_bytes - (y + 1) * output.row_bytes)
+    return start
+
+
+def run_in_rings(kernel: Kernel, graph: Graph, inputs: dict[str, Array]) -> Array:
+    """Row by row, from ring buffers that hold the rows of the declared windows and no others."""
+    output = graph.tensors[kernel.output]
+    result = np.zeros((output.rows, output.row_bytes), np.int8)
+    tensors = [graph.tensors[read.tensor] for read in kernel.reads]
+    rows = [
+        np.frombuffer(np.ascontiguousarray(inputs[t.name]).tobytes(), np.int8).reshape(t.rows, -1)
+        for t in tensors
+    ]
+    for y in range(output.rows):
+        rings = []
+        for read, tensor, data in zip(kernel.reads, tensors, rows, strict=True):
+            assert read.window is not None
+            length = min(read.window.size, tensor.rows)
+            ring = np.full((length, tensor.row_bytes), 0x5A, np.int8)
+            first = y * read.window.stride - read.window.before
+            for row in range(max(first, 0), min(first + read.window.size, tensor.rows)):
+                ring[row % length] = data[row]
+            rings.append(ring)
+        target = np.full((1, output.row_bytes), 0x5A, np.int8)
+        for call in kernel.calls:
+            call_kernel(call, [*(rings[i] for i in call.inputs), target], y, kernel.scratch_bytes)
+        result[y] = target[0]
+    return np.frombuffer(result.tobytes(), output.dtype).reshape(output.shape)
+
+
+def call_kernel(call: Call, buffers: list[Array], y: int, scratch_bytes: int) -> None:
+    """One call for output row y; each buffer is a ring of rows, the output's the last."""
+    ffi, library = _library(
+        call.function, call.header, call.layer_type, len(call.inputs), call.scratch, True
+    )
+    layer, keep = ffi.new(f"{call.layer_type} *"), []
+    pointers = struct_text(call.header, call.layer_type)
+    for name, value in call.fields.items():
+        if isinstance(value, Constant):
+            keep.append(ffi.from_buffer(f"{value.ctype}[]", np.ascontiguousarray(value.data)))
+            setattr(layer, name, keep[-1])
+        elif not (value == 0 and f"*{name};" in pointers):
+            setattr(layer, name, value)
+    rows = [
+        ffi.new("tn_rows *", (ffi.cast("int8_t *", ffi.from_buffer(b)), b.shape[1], len(b)))[0]
+        for b in buffers
+    ]
+    if call.scratch:
+        rows.append(ffi.new("int32_t[]", scratch_bytes // 4 + 1))
+    library.run_kernel(layer, *rows, y, y + 1)  # type: ignore[attr-defined]
+
+
 def run_everywhere(
     kernel: Kernel, graph: Graph, inputs: dict[str, Array], seed: int = 0
 ) -> list[Array]:
-    """Outputs of: plain, DSP, in bands, and with the output over each input that allows it."""
+    """Outputs of: plain, DSP, in bands, in rings, and over each input that allows it."""
     rows = graph.tensors[kernel.output].rows
     results = [run_kernel(kernel, graph, inputs, dsp=dsp) for dsp in (False, True)]
     if kernel.band == "any" and rows > 1:
         results.append(run_kernel(kernel, graph, inputs, dsp=True, bands=bands_of(rows, seed)))
-    if kernel.reads and kernel.reads[0].overlap.mode == "elements":
-        one_by_one = [(y, y + 1) for y in range(rows)]
+    if kernel.band == "any" and all(read.window for read in kernel.reads):
+        results.append(run_in_rings(kernel, graph, inputs))
+    mode = kernel.reads[0].overlap.mode if kernel.reads else "none"
+    starts: set[int] = set()
+    if mode == "elements":
         same = graph.tensors[kernel.reads[0].tensor].nbytes - graph.tensors[kernel.output].nbytes
-        for start in {min(same, 0), min(same, 0) - 5}:
-            results.append(
-                run_kernel(kernel, graph, inputs, dsp=True, overlap=start, bands=one_by_one)
-            )
+        starts = {min(same, 0), min(same, 0) - 5}
+    elif mode == "rows":
+        starts = {lowest_overlap(kernel, graph)}
+    for start in starts:
+        for bands in ([(0, rows)], [(y, y + 1) for y in range(rows)]):
+            results.append(run_kernel(kernel, graph, inputs, dsp=True, overlap=start, bands=bands))
     return results
 
 
