@@ -27,6 +27,7 @@ Tensors = Mapping[str, Tensor]
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 _MOVEMENT = ("RESHAPE", "TRANSPOSE", "SLICE", "CONCATENATION", "PAD")
 _MAX_RANK = 6
+_MIN_SCALE, _MAX_SCALE = 1e-30, 1e30
 
 
 class Refused(Exception):
@@ -112,8 +113,9 @@ def check_quantized(tensor: Tensor) -> None:
 def _check_scale(tensor: Tensor) -> None:
     assert tensor.quantization is not None
     scale = tensor.quantization.scale
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise ValueError(f"'{tensor.name}' has a scale that is not a positive number")
+    if not ((scale >= _MIN_SCALE).all() and (scale <= _MAX_SCALE).all()):
+        worst = next(s for s in scale if not _MIN_SCALE <= s <= _MAX_SCALE)
+        raise ValueError(f"'{tensor.name}' has the scale {worst}, which no quantiser makes")
 
 
 def _check_quantize(source: Tensor, output: Tensor) -> None:

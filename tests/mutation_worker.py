@@ -21,6 +21,7 @@ from pathlib import Path
 
 from mutations import Base, bases_of, mutant
 from sample_models import SAMPLES
+
 from thumbnet.codegen.compile import Options, compile_model
 from thumbnet.codegen.errors import ScheduleError, ThumbnetError
 

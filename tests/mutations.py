@@ -1,7 +1,7 @@
 """Damaged and contradictory .tflite files, drawn from sound ones.
 
-`mutant(bases, number)` is case `number` of an endless, reproducible sequence: damaged bytes, damaged
-tables, and models made by `tests/tflite_builder.py` with one to three fields changed.
+`mutant(bases, number)` is case `number` of an endless, reproducible sequence: damaged bytes,
+damaged tables, and models made by `tests/tflite_builder.py` with one or two fields changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import tflite
-
 from tflite_builder import TYPES, Builder, Subgraph, _camel, _table
 
 EXTREMES = (0, 1, -1, 2, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, -0x80000000,
@@ -51,7 +50,8 @@ def mutant(bases: Sequence[Base], number: int) -> tuple[str, bytes]:
         base = chance.choice(bases)
         if base.make is not None and chance.random() < 0.6:
             builder = base.make()
-            done = [chance.choice(_FIELDS)(chance, builder) for _ in range(chance.choice((1, 1, 2)))]
+            count = chance.choice((1, 1, 2))
+            done = [chance.choice(_FIELDS)(chance, builder) for _ in range(count)]
             try:
                 return f"{base.name}: {'; '.join(done)}", builder.build()
             except (TypeError, ValueError, OverflowError, struct.error):

@@ -34,6 +34,9 @@ PUBLIC = {
     )
 }  # fmt: skip
 ARENA_OF_TFLM = {"micro_speech_quantized": 0.75, "pretrainedResnet_quant": 0.65}  # else 0.6
+FIT_MICROBIT = (
+    "hello_world_int8", "micro_speech_quantized", "okay_nabu", "kws_ref_model", "str_ww_ref_model"
+)  # fmt: skip
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 STATEFUL_CALLS = 50
 
@@ -187,8 +190,7 @@ def test_public_model_on_the_emulated_m4(qemu: None, public: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("board", ["mps2-an386", "mps2-an500", "mps2-an505", "microbit"])
 def test_public_model_on_every_core(qemu: None, public: Path, board: str) -> None:
-    small = ("hello_world_int8", "ad01_int8", "micro_speech_quantized")
-    if board == "microbit" and public.stem not in small:
+    if board == "microbit" and public.stem not in FIT_MICROBIT:
         pytest.skip("larger than a micro:bit")
     _on_board(public, board, 20)
 
@@ -207,7 +209,9 @@ def test_public_model_under_sanitizers(public: Path, tmp_path: Path, dsp: bool) 
 
 
 @pytest.mark.parametrize("name", ["branches", "stateful"])
-def test_compiling_twice_gives_the_same_bytes(arm: None, models: Path, tmp_path: Path, name: str) -> None:
+def test_compiling_twice_gives_the_same_bytes(
+    arm: None, models: Path, tmp_path: Path, name: str
+) -> None:
     """Also from another folder, by another path, with another hash seed."""
     model = models / f"{name}.tflite"
     places = [(tmp_path / "a", model), (tmp_path / "b" / "c d", Path(f"../../{name}.tflite"))]

@@ -1,4 +1,4 @@
-"""Hostile models: a clear refusal or a correct result, never a crash, a hang or a huge allocation."""
+"""Hostile models: a clear refusal or a correct result, no crash, no hang, no huge allocation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from isolated_reference import load_calls, save_calls
 from sample_models import SAMPLES
 from sanitized import build_program, dequantized, run_program
 from tflite_builder import Builder, Spec
+
 from thumbnet.codegen.compile import load_graph, plan_model
 from thumbnet.codegen.errors import ThumbnetError
 from thumbnet.codegen.manifest import read_manifest
@@ -73,8 +73,7 @@ def _compare(folder: Path, kept: list[int]) -> tuple[list[str], int]:
         for call, (mine, wanted) in enumerate(zip(ours, theirs, strict=True)):
             for edge, a, b in zip(manifest.outputs, mine, wanted, strict=True):
                 if a.dtype != b.dtype or a.tobytes() != b.tobytes():
-                    far = np.abs(a.astype(float).ravel() - b.ravel()).max() if a.size == b.size else 0
-                    wrong.append(f"case {number}: call {call}, '{edge.name}' differs by {far:g}")
+                    wrong.append(f"case {number}: call {call}, '{edge.name}': {a}, not {b}"[:400])
                     break
     return wrong, compared
 
@@ -101,8 +100,9 @@ def test_many_mutants_are_refused_or_run_correctly(tmp_path: Path, part: int) ->
 
 
 def test_every_truncation_is_refused(tmp_path: Path) -> None:
+    """But for the last bytes, which hold padding and the name of a tensor."""
     data = SAMPLES["float_edges"]().build()
-    for length in range(0, len(data) - 1, 3):
+    for length in range(len(data) - 20):
         path = tmp_path / "cut.tflite"
         path.write_bytes(data[:length])
         with pytest.raises(ThumbnetError, match="cut.tflite"):
@@ -203,10 +203,8 @@ def _batch_of_2(b: Builder) -> None:
 
 
 def _only_constants(b: Builder) -> None:
-    weights = b.operators[0].inputs[1]
-    sum_of = b.op("ADD", [weights, weights], b.specs[weights], fused_activation_function="NONE")
-    b.operators.insert(0, b.operators.pop())
-    b.operators[1].inputs[1] = sum_of
+    c = b.constant(np.ones((1, 5), np.int8), 0.1)
+    b.output(b.op("ADD", [c, c], Spec((1, 5), scale=0.2), fused_activation_function="NONE"))
 
 
 CONTRADICTIONS = {
@@ -222,7 +220,7 @@ CONTRADICTIONS = {
     _huge: "too large",
     _rank_9: "9 dimensions",
     _index_too_high: "tensor index",
-    _no_operands: "lacks input 0",
+    _no_operands: "lacks input",
     _nan_scale: "scale",
     _zero_point_out_of_range: "zero point 128",
     _no_scale: "no scale",

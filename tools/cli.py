@@ -302,7 +302,7 @@ def _main(
 
 
 # Typer brings its own click since 0.24 and uses the package before: this is UsageError in both.
-_UsageError = typer.BadParameter.__mro__[1]
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def main() -> None:
@@ -315,9 +315,10 @@ def main() -> None:
         _refuse(error.kind, str(error), 1)
     except _UsageError as error:
         if "NoArgs" in type(error).__name__:  # not wrong: the help is what was asked for
-            error.show()
+            error.show()  # type: ignore[attr-defined]
             sys.exit(2)
-        _refuse("usage", f"{error.format_message()} (thumbnet -h tells more)", 2)
+        text = error.format_message()  # type: ignore[attr-defined]
+        _refuse("usage", f"{text} (thumbnet -h tells more)", 2)
     except (KeyboardInterrupt, typer.Abort):
         print("thumbnet: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -332,6 +332,8 @@ def _split(source: Source, data: int, sizes: Sequence[int], axis: int) -> list[O
 
 def _split_even(source: Source) -> list[Operator]:
     count = len(source.operator.outputs)
+    if count == 0:
+        raise ValueError("SPLIT into nothing")
     axis = _axis(source.integers(0)[0], len(source.input(1).shape))
     return _split(source, 1, [source.input(1).shape[axis] // count] * count, axis)
 

@@ -1,4 +1,4 @@
-"""What the command says to bad input: one line, a status, an object with --json, nothing written."""
+"""Answers to bad input: one line, a status, an object with --json; nothing written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from command_line import refusal_of, thumbnet
 from sample_models import SAMPLES
 from tflite_builder import Builder, Spec
@@ -220,7 +219,8 @@ def test_model_too_big_for_the_board(place: Path, arm: None) -> None:
     done = thumbnet(place, "run", "wide.tflite", "--json", "--on", "microbit")
     kind, message = refusal_of(done)
     assert kind == "budget"
-    for text in ("microbit", "(16384)", "layer 0 (CONV_2D, output 'wide')", "more than", "would fit"):
+    layer = "layer 0 (CONV_2D, output 'wide')"
+    for text in ("microbit", "(16384)", layer, "more than", "would fit"):
         assert text in message
 
 
