@@ -295,8 +295,8 @@ def _too_big(message: str, manifest: Manifest, board: Board) -> BudgetError | No
     parts = []
     if "RAM" in over:
         parts.append(
-            f"SRAM is short by {over['RAM']} bytes (arena {manifest.arena_bytes}, stack "
-            f"{board.stack}, board {board.sram})"
+            f"SRAM is short by {over['RAM']} bytes (arena {manifest.arena_bytes}, reserved stack "
+            f"{board.stack}, board {board.sram}); memory peaks in {manifest.peak_layer}"
         )
     if "FLASH" in over:
         parts.append(

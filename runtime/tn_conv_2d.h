@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * out[y][x][o] = requantise(bias[o] + sum of w[o][ky][kx][i] * in[y*sh - pt + ky*dh][...][i]); a tap
- * outside the input has the value in_zero_point. The input's zero point is folded into bias.
+ * out[y][x][o] = requantise(bias[o] + sum of w[o][ky][kx][i] * in[y*sh - pt + ky*dh][...][i]);
+ * a tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
  *
  * Columns: the K = kernel_h * kernel_w * in_c inputs of an output pixel are gathered in scratch,
  * four pixels at a time, before any of their outputs is written. So a pointwise output pixel may
@@ -125,8 +125,8 @@ TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int
 
 /* `pixels` output pixels from (y, 0) on, contiguous at `out`; `width` of them are a row. Pointwise,
  * the input pixels are contiguous too. */
-TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch, int32_t y,
-                              int32_t pixels, int32_t width) {
+TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch,
+                              int32_t y, int32_t pixels, int32_t width) {
     uint32_t *const columns = (uint32_t *)scratch;
     if (g->pointwise != 0) {
         const tn_tile tile = tn_conv_2d_tile(g, g->in_c);
@@ -164,8 +164,8 @@ TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void
 
 #else
 
-TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch, int32_t y,
-                              int32_t pixels, int32_t width) {
+TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch,
+                              int32_t y, int32_t pixels, int32_t width) {
     const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
     const tn_tile tile = tn_conv_2d_tile(g, k);
     tn_conv_2d_sink sink;

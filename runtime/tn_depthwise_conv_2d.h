@@ -2,13 +2,13 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * out[y][x][o] = requantise(bias[o] + sum of w[ky][kx][o] * in[y*sh - pt + ky*dh][...][o / m]); a tap
- * outside the input has the value in_zero_point. The input's zero point is folded into bias.
+ * out[y][x][o] = requantise(bias[o] + sum of w[ky][kx][o] * in[y*sh - pt + ky*dh][...][o / m]);
+ * a tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
  * Output row y may lie over input rows that no output row >= y reads.
  *
  * Groups: one for every four output channels c (missing ones of the last repeat the last channel),
- * 4-byte aligned: a header as in tn_dot.h for channels c, c + 2, one for c + 1, c + 3, then for each
- * tap ky * kernel_w + kx the weights of the four channels.
+ * 4-byte aligned: a header as in tn_dot.h for channels c, c + 2, one for c + 1, c + 3, then for
+ * each tap ky * kernel_w + kx the weights of the four channels.
  *
  * Borders cost nothing: for each pixel group a table in scratch holds the offset from in.data of
  * each input pixel under the window; outside the input it leads to a run of in_zero_point, also in
@@ -29,7 +29,7 @@ typedef struct {
     int32_t out_zero_point, out_min, out_max;
     int32_t clamp;           /* 0: out_min, out_max are -128, 127 */
     int32_t window;          /* kernel_w when 3, 5 or 7, stride_w 1 or 2, dilation_w 1,
-                              * depth_multiplier 1: the fast path; else 0 */
+                              * depth_multiplier 1, out_c a multiple of 4: the fast path; else 0 */
     int32_t fast_requantize; /* see tn_requantize_s8 */
     const int8_t *groups;
 } tn_depthwise_conv_2d;
@@ -43,10 +43,11 @@ typedef struct {
 
 #define TN_DEPTHWISE_HEADER (2 * TN_BLOCK_HEADER)
 
-/* Offsets of kernel_h rows of `columns` input pixels, dilation_w apart, from output pixel (y, x). */
-TN_INLINE void tn_depthwise_conv_2d_offsets(const tn_depthwise_conv_2d *g, tn_rows in, int32_t y,
-                                            int32_t x, int32_t columns, int32_t outside,
-                                            int32_t *offsets) {
+/* Offsets of kernel_h rows of `columns` input pixels, dilation_w apart, for output pixel (y, x). */
+static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_offsets(const tn_depthwise_conv_2d *g,
+                                                               tn_rows in, int32_t y, int32_t x,
+                                                               int32_t columns, int32_t outside,
+                                                               int32_t *offsets) {
     const int32_t ix = x * g->stride_w - g->pad_left, step = g->dilation_w * g->in_c;
     int32_t iy = y * g->stride_h - g->pad_top;
     for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
@@ -145,15 +146,13 @@ TN_INLINE uint32_t tn_depthwise_conv_2d_half(uint32_t word, int32_t odd) {
     return odd != 0 ? tn_sxtb16_ror8(word) : tn_sxtb16(word);
 }
 
-/* Three neighbouring pixels, two channels two apart: those of even or odd index of a group. kw,
- * stride and odd are literals; a tap's three inputs slide along the taps of the same phase
- * kx mod stride. `out` are addresses of the first channel; where they coincide, the lower index is
- * written last. */
+/* Three neighbouring pixels, two channels two apart: those of even or odd index of a group at
+ * `out`. kw, stride and odd are literals; a tap's three inputs slide along the taps of the same phase
+ * kx mod stride. */
 TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_tile *t, int32_t usual, const int8_t *in,
-                                        const int32_t *offsets,
-                                        const int32_t *end, const int8_t *group, int8_t *out,
-                                        int32_t step1, int32_t step2, int32_t kw, int32_t stride,
-                                        int32_t odd) {
+                                        const int32_t *offsets, const int32_t *end,
+                                        const int8_t *group, int8_t *out, int32_t step1,
+                                        int32_t step2, int32_t kw, int32_t stride, int32_t odd) {
     const int8_t *const block = group + odd * TN_BLOCK_HEADER;
     const int8_t *w = group + TN_DEPTHWISE_HEADER;
     int32_t a0 = (int32_t)tn_load32(block), b0 = (int32_t)tn_load32(block + 4);
@@ -211,23 +210,29 @@ TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_tile *t, int32_t usual, const i
     }
 }
 
-/* Three pixels step1 and step2 bytes from the first, whole groups of four channels. */
+/* All groups of four channels of three pixels, step1 and step2 bytes from the first. Where outputs
+ * coincide, the lower index is written last. */
+TN_INLINE void tn_depthwise_conv_2d_3(const tn_tile *t, const int8_t *in, const int32_t *offsets,
+                                      int32_t kernel_h, int8_t *out, int32_t step1, int32_t step2,
+                                      int32_t kw, int32_t stride) {
+    const int32_t *const end = offsets + kernel_h * (kw + 2 * stride);
+    const int32_t usual = t->fast != 0 && t->clamp == 0;
+    const int8_t *group = t->blocks;
+    for (int8_t *const last = out + t->out_c; out != last; out += 4, in += 4) {
+        tn_depthwise_conv_2d_3x2(t, usual, in, offsets, end, group, out, step1, step2, kw, stride,
+                                 0);
+        tn_depthwise_conv_2d_3x2(t, usual, in, offsets, end, group, out, step1, step2, kw, stride,
+                                 1);
+        group += TN_DEPTHWISE_HEADER + 4 * kw * kernel_h;
+    }
+}
+
+/* One copy for each kernel width and stride that a model has. */
 #define TN_DEPTHWISE_WINDOW(KW, STRIDE)                                                            \
     static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_##KW##_##STRIDE(                        \
         const tn_tile *t, const int8_t *in, const int32_t *offsets, int32_t kernel_h, int8_t *out, \
         int32_t step1, int32_t step2) {                                                            \
-        const int32_t *const end = offsets + kernel_h * (KW + 2 * STRIDE);                         \
-        const int32_t usual = t->fast != 0 && t->clamp == 0;                                       \
-        const int8_t *group = t->blocks;                                                           \
-        for (int32_t left = t->out_c; left >= 4; left -= 4) {                                      \
-            tn_depthwise_conv_2d_3x2(t, usual, in, offsets, end, group, out, step1, step2, KW,     \
-                                     STRIDE, 0);                                                           \
-            tn_depthwise_conv_2d_3x2(t, usual, in, offsets, end, group, out, step1, step2, KW,     \
-                                     STRIDE, 1);                                                           \
-            group += TN_DEPTHWISE_HEADER + 4 * KW * kernel_h;                                      \
-            in += 4;                                                                               \
-            out += 4;                                                                              \
-        }                                                                                          \
+        tn_depthwise_conv_2d_3(t, in, offsets, kernel_h, out, step1, step2, KW, STRIDE);           \
     }
 TN_DEPTHWISE_WINDOW(3, 1)
 TN_DEPTHWISE_WINDOW(3, 2)
@@ -237,32 +242,28 @@ TN_DEPTHWISE_WINDOW(7, 1)
 TN_DEPTHWISE_WINDOW(7, 2)
 #undef TN_DEPTHWISE_WINDOW
 
-/* A row of pixels by tn_depthwise_conv_2d_3x2. */
+/* A row of pixels by one of these functions; window and stride_w are those of g. */
 TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const tn_tile *t,
                                            tn_rows in, int8_t *out, int32_t y, int32_t outside,
-                                           int32_t *offsets) {
-    const int32_t stride = g->stride_w == 1 ? 1 : 2, columns = g->window + 2 * stride;
+                                           int32_t *offsets, int32_t window, int32_t stride_w) {
+    const int32_t stride = stride_w == 1 ? 1 : 2, columns = window + 2 * stride;
     const int32_t c = g->out_c, h = g->kernel_h;
     for (int32_t x = 0; x < g->out_w; x += 3, out += 3 * c) {
         const int32_t n = tn_min(3, g->out_w - x);
         const int32_t step1 = n > 1 ? c : 0, step2 = n > 2 ? 2 * c : 0;
         tn_depthwise_conv_2d_offsets(g, in, y, x, columns, outside, offsets);
-        if (g->window == 3 && stride == 1)
+        if (window == 3 && stride == 1)
             tn_depthwise_conv_2d_3_1(t, in.data, offsets, h, out, step1, step2);
-        else if (g->window == 3)
+        else if (window == 3)
             tn_depthwise_conv_2d_3_2(t, in.data, offsets, h, out, step1, step2);
-        else if (g->window == 5 && stride == 1)
+        else if (window == 5 && stride == 1)
             tn_depthwise_conv_2d_5_1(t, in.data, offsets, h, out, step1, step2);
-        else if (g->window == 5)
+        else if (window == 5)
             tn_depthwise_conv_2d_5_2(t, in.data, offsets, h, out, step1, step2);
-        else if (g->window == 7 && stride == 1)
+        else if (window == 7 && stride == 1)
             tn_depthwise_conv_2d_7_1(t, in.data, offsets, h, out, step1, step2);
         else
             tn_depthwise_conv_2d_7_2(t, in.data, offsets, h, out, step1, step2);
-        if ((c & 3) != 0)
-            for (int32_t i = 0; i < n; i++)
-                tn_depthwise_conv_2d_plain(t, in.data, offsets + i * stride, columns, h, g->window,
-                                           1, c & ~3, out + i * c);
     }
 }
 
@@ -271,23 +272,25 @@ TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const 
 /* A row of pixels, any geometry, a pixel at a time. */
 TN_INLINE void tn_depthwise_conv_2d_general(const tn_depthwise_conv_2d *g, const tn_tile *t,
                                             tn_rows in, int8_t *out, int32_t y, int32_t outside,
-                                            int32_t *offsets) {
+                                            int32_t *offsets, int32_t multiplier) {
     for (int32_t x = 0; x < g->out_w; x++, out += g->out_c) {
         int32_t o = 0;
         tn_depthwise_conv_2d_offsets(g, in, y, x, g->kernel_w, outside, offsets);
 #if TN_DSP
-        if (g->depth_multiplier == 1)
+        if (multiplier == 1)
             o = tn_depthwise_conv_2d_1x4(t, in.data, offsets, g->kernel_h * g->kernel_w, out);
 #endif
         if (o < g->out_c)
             tn_depthwise_conv_2d_plain(t, in.data, offsets, g->kernel_w, g->kernel_h, g->kernel_w,
-                                       g->depth_multiplier, o, out);
+                                       multiplier, o, out);
     }
 }
 
 /* Output rows [y_begin, y_end). scratch: TN_DEPTHWISE_CONV_2D_SCRATCH bytes, 4-byte aligned. */
 TN_INLINE void tn_depthwise_conv_2d_s8(const tn_depthwise_conv_2d *g, tn_rows in, tn_rows out,
                                        void *scratch, int32_t y_begin, int32_t y_end) {
+    /* read before g's address leaves this function, so that literals stay literals */
+    const int32_t window = g->window, stride_w = g->stride_w, multiplier = g->depth_multiplier;
     int8_t *const run = (int8_t *)scratch;
     int32_t *const offsets = (int32_t *)scratch + TN_PAD4(g->in_c) / 4;
     const int32_t outside = (int32_t)((intptr_t)run - (intptr_t)in.data);
@@ -297,12 +300,15 @@ TN_INLINE void tn_depthwise_conv_2d_s8(const tn_depthwise_conv_2d *g, tn_rows in
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *const d = tn_row(out, y);
 #if TN_DSP
-        if (g->window != 0) {
-            tn_depthwise_conv_2d_window(g, &tile, in, d, y, outside, offsets);
+        if (window != 0) {
+            tn_depthwise_conv_2d_window(g, &tile, in, d, y, outside, offsets, window, stride_w);
             continue;
         }
+#else
+        (void)window;
+        (void)stride_w;
 #endif
-        tn_depthwise_conv_2d_general(g, &tile, in, d, y, outside, offsets);
+        tn_depthwise_conv_2d_general(g, &tile, in, d, y, outside, offsets, multiplier);
     }
 }
 

@@ -5,7 +5,7 @@
  * Blocks: one for every two output channels a and b (a last odd channel is stored twice), 4-byte
  * aligned, one after the other:
  *   int32 bias a, bias b, multiplier a, multiplier b, shifts (int8 a, int8 b, 0, 0);
- *   K weights of each, padded with zeros to a multiple of four. Eight bytes are one group of four k:
+ *   K weights of each, padded with zeros to a multiple of four. Eight bytes are a group of four k:
  *   a[0] b[0] a[2] b[2]   a[1] b[1] a[3] b[3]
  * SXTB16 of a word gives a pair of channel a, SXTB16 with ROR #8 the pair of channel b, in the
  * order (k, k + 2) that the same two instructions give for four activations: a widened word pair.
@@ -36,8 +36,8 @@ TN_INLINE int8_t tn_tile_output(const tn_tile *t, int32_t acc, int32_t multiplie
 }
 
 /* Accumulators of one pixel become the outputs of block `o / 2`. */
-TN_INLINE void tn_tile_store_2(const tn_tile *t, const int8_t *block, int32_t o, int32_t a,
-                               int32_t b, int8_t *out) {
+static TN_NOINLINE TN_UNUSED void tn_tile_store_2(const tn_tile *t, const int8_t *block, int32_t o,
+                                                  int32_t a, int32_t b, int8_t *out) {
     out[o] = tn_tile_output(t, a, (int32_t)tn_load32(block + 8), block[16]);
     if (o + 1 < t->out_c)
         out[o + 1] = tn_tile_output(t, b, (int32_t)tn_load32(block + 12), block[17]);
@@ -81,7 +81,7 @@ TN_INLINE void tn_widen(uint32_t *x, uint32_t word) {
 }
 
 /* n bytes at src become one column, padded with zeros to a multiple of four. */
-TN_INLINE void tn_widen_run(uint32_t *x, const int8_t *src, int32_t n) {
+static TN_NOINLINE TN_UNUSED void tn_widen_run(uint32_t *x, const int8_t *src, int32_t n) {
     for (; n >= 4; n -= 4, src += 4, x += 8) tn_widen(x, tn_load32(src));
     if (n > 0) tn_widen(x, tn_load_tail(src, n));
 }
@@ -173,7 +173,8 @@ static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *co
         } else {
             const int32_t a[4] = {a0, a1, a2, a3}, b[4] = {b0, b1, b2, b3};
             const int32_t o = (int32_t)(out - first);
-            for (int32_t i = 0; i < 4; i++) tn_tile_store_2(t, block, o, a[i], b[i], first + i * out_c);
+            for (int32_t i = 0; i < 4; i++)
+                tn_tile_store_2(t, block, o, a[i], b[i], first + i * out_c);
             out += 2;
         }
     }

@@ -4,6 +4,7 @@
  *
  * On Armv7E-M and Armv8-M with the DSP extension each function is one instruction; elsewhere it is
  * C without undefined behaviour, so the same kernels run on a host (TN_DSP 1) under sanitizers.
+ * They are volatile so that the compiler keeps their order: moving them about costs registers.
  * A "pair" is a word of two int16: low half first. Accumulation wraps modulo 2^32.
  */
 #ifndef TN_DSP_H
@@ -64,7 +65,10 @@ TN_INLINE int32_t tn_smmlar(int32_t a, int32_t b, int32_t acc) {
 /* floor(x / 2^n + 1/2) + addend: the last bit shifted out is the carry in. n in 1..31. */
 TN_INLINE int32_t tn_asr_round_add(int32_t x, int32_t n, int32_t addend) {
     int32_t r;
-    __asm__ volatile("asrs %0, %1, %2\n\tadc %0, %0, %3" : "=&r"(r) : "r"(x), "r"(n), "r"(addend) : "cc");
+    __asm__ volatile("asrs %0, %1, %2\n\tadc %0, %0, %3"
+                     : "=&r"(r)
+                     : "r"(x), "r"(n), "r"(addend)
+                     : "cc");
     return r;
 }
 /* The words p[0] and p[1]; p is 4-byte aligned. */

@@ -49,6 +49,7 @@ typedef struct {
 static TN_NOINLINE TN_UNUSED void tn_fully_connected_row(const tn_tile *t, int32_t k,
                                                          const int8_t *in, int8_t *out) {
     const int32_t block_bytes = TN_BLOCK_BYTES(k);
+    const int32_t usual = t->fast != 0 && t->clamp == 0;
     const int8_t *block = t->blocks;
     for (int32_t o = 0; o < t->out_c; o += 4, block += 2 * block_bytes) {
         const int32_t two = o + 2 < t->out_c;
@@ -66,8 +67,20 @@ static TN_NOINLINE TN_UNUSED void tn_fully_connected_row(const tn_tile *t, int32
             TN_FULLY_CONNECTED_STEP(tn_load32(x + 4), 8);
         }
         if ((k & 3) != 0) TN_FULLY_CONNECTED_STEP(tn_load_tail(x, k & 3), 0);
-        tn_tile_store_2(t, block, o, a, b, out);
-        if (two) tn_tile_store_2(t, other, o + 2, c, d, out);
+        if (usual && o + 4 <= t->out_c) {
+            const int32_t zero_point = t->zero_point;
+            a = tn_requantize_fast(a, (int32_t)tn_load32(block + 8), block[16], zero_point);
+            b = tn_requantize_fast(b, (int32_t)tn_load32(block + 12), block[17], zero_point);
+            c = tn_requantize_fast(c, (int32_t)tn_load32(other + 8), other[16], zero_point);
+            d = tn_requantize_fast(d, (int32_t)tn_load32(other + 12), other[17], zero_point);
+            out[o] = (int8_t)tn_ssat8(a);
+            out[o + 1] = (int8_t)tn_ssat8(b);
+            out[o + 2] = (int8_t)tn_ssat8(c);
+            out[o + 3] = (int8_t)tn_ssat8(d);
+        } else {
+            tn_tile_store_2(t, block, o, a, b, out);
+            if (two) tn_tile_store_2(t, other, o + 2, c, d, out);
+        }
     }
 }
 

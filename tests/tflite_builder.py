@@ -150,7 +150,12 @@ class Subgraph:
         made = [self.tensor(spec) for spec in outputs]
         self.operators.append(
             _Operator(
-                kind, list(inputs), made, options, attributes or Attributes(), operands,
+                kind,
+                list(inputs),
+                made,
+                options,
+                attributes or Attributes(),
+                operands,
                 graph_kind or kind,
             )
         )
@@ -182,7 +187,10 @@ class Builder(Subgraph):
         names = [spec.name or f"t{index}" for index, spec in enumerate(self.specs)]
         tensors = {
             names[i]: Tensor(
-                names[i], spec.shape, spec.dtype, _quantization(spec),
+                names[i],
+                spec.shape,
+                spec.dtype,
+                _quantization(spec),
                 self.data[i],
             )
             for i, spec in enumerate(self.specs)
@@ -198,8 +206,12 @@ class Builder(Subgraph):
             for index, op in enumerate(self.operators)
         )
         return Graph(
-            name, f"{name}.tflite", tensors, operators,
-            tuple(names[i] for i in self.inputs), tuple(names[i] for i in self.outputs),
+            name,
+            f"{name}.tflite",
+            tensors,
+            operators,
+            tuple(names[i] for i in self.inputs),
+            tuple(names[i] for i in self.outputs),
         )
 
 

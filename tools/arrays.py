@@ -20,12 +20,11 @@ Array = NDArray[Any]
 def load_array(path: Path) -> Array:
     """One .npy array. Raises DataError."""
     try:
-        array: Array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            array: Array = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"cannot read {path} as a .npy array: {reason}") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path} holds several arrays; give one .npy for each input")
     return array
 
 
@@ -33,9 +32,12 @@ def save_array(path: Path, array: Array) -> None:
     """Writes a .npy under a temporary name, then renames it. Raises DataError."""
     try:
         handle, name = tempfile.mkstemp(dir=path.resolve().parent, suffix=".npy")
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, array)
-        os.replace(name, path)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.save(file, array)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}") from error
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import numpy as np
 import typer
@@ -301,18 +301,33 @@ def _main(
     pass
 
 
+# Typer brings its own click since 0.24 and uses the package before: this is UsageError in both.
+_UsageError = typer.BadParameter.__mro__[1]
+
+
 def main() -> None:
-    """Entry point: runs the command; a ThumbnetError is one line on stderr and exit status 1."""
+    """Entry point: runs the command. A ThumbnetError is one line on stderr and exit status 1, wrong
+    usage one line and 2; with --json both are an object on stdout too."""
     try:
-        app()
+        status = app(prog_name="thumbnet", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except ThumbnetError as error:
-        message = " ".join(str(error).split())
-        if "--json" in sys.argv:
-            _print_json({"error": {"kind": error.kind, "message": message}})
-        print(f"thumbnet: {message}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
+        _refuse(error.kind, str(error), 1)
+    except _UsageError as error:
+        if "NoArgs" in type(error).__name__:  # not wrong: the help is what was asked for
+            error.show()
+            sys.exit(2)
+        _refuse("usage", f"{error.format_message()} (thumbnet -h tells more)", 2)
+    except (KeyboardInterrupt, typer.Abort):
         print("thumbnet: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+
+
+def _refuse(kind: str, text: str, status: int) -> NoReturn:
+    message = " ".join(text.split())
+    if "--json" in sys.argv:
+        _print_json({"error": {"kind": kind, "message": message}})
+    print(f"thumbnet: {message}", file=sys.stderr)
+    sys.exit(status)

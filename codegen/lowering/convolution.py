@@ -40,9 +40,7 @@ def lower_conv_2d(graph: Graph, op: Operator) -> Kernel:
     return _conv_2d(graph, op, data, attributes)
 
 
-def _conv_2d(
-    graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Convolution
-) -> Kernel:
+def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Convolution) -> Kernel:
     """The convolution of `op` with weights `data` [O, KH, KW, I]."""
     x, out = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
     weights = graph.tensors[op.inputs[1]]
@@ -140,7 +138,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         and stride_w in (1, 2)
         and attributes.dilation_w == 1
         and in_c == out_c
-        and in_c >= 4
+        and in_c % 4 == 0
         and out.shape[2] > 1
         else 0
     )
@@ -233,7 +231,6 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
                 layer_type="tn_fully_connected",
                 fields=fields,
                 inputs=(0,),
-                
             ),
         ),
         macs=batches * matrix.size,

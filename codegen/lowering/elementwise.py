@@ -126,9 +126,7 @@ def lower_prelu(graph: Graph, op: Operator) -> Kernel:
         inputs=(0,),
     )
     read = _read(source, output, placements[0])
-    return Kernel(
-        op.name, op.kind, (read,), output.name, (call,), band=_band(output, [source])
-    )
+    return Kernel(op.name, op.kind, (read,), output.name, (call,), band=_band(output, [source]))
 
 
 def _scaling(op: Operator, first: Tensor, second: Tensor, output: Tensor) -> _Scaling:

@@ -147,7 +147,8 @@ def _leaky_relu(values: Values, source: Tensor, target: Tensor, op: Operator) ->
     multiplier, shift = quantize_multiplier(float(source.scale) / float(target.scale))
     x = values - source.zero_point
     positive = multiply_by_quantized_multiplier(x, multiplier, shift)
-    negative = multiply_by_quantized_multiplier(x, sign * alpha_multiplier, alpha_shift)
+    # of a negative slope the reference rounds halves down: minus the product of the positive one
+    negative = sign * multiply_by_quantized_multiplier(x, alpha_multiplier, alpha_shift)
     return np.where(x >= 0, positive, negative) + target.zero_point
 
 

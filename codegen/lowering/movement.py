@@ -176,9 +176,7 @@ def _placed(
     ]
     offsets = [s * target for s, target in zip(start, targets, strict=True)]
     if nest.has_rows(source) and nest.has_rows(output):
-        block = _Block(
-            tuple(loops[2:]), element, False, 1, -start[1], out_start=sum(offsets[2:])
-        )
+        block = _Block(tuple(loops[2:]), element, False, 1, -start[1], out_start=sum(offsets[2:]))
         return block, RowWindow(1, start[1], 1)
     block = _Block(tuple(loops), element, True, out_start=sum(offsets))
     return block, _whole_window(source, output)

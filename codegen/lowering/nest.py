@@ -87,6 +87,5 @@ def broadcast_strides(shape: Sequence[int], rank: int) -> tuple[int, ...]:
     """Steps of `shape`, right-aligned to `rank` axes; 0 along axes of size 1."""
     aligned = (1,) * (rank - len(shape)) + tuple(shape)
     return tuple(
-        0 if size == 1 else step
-        for size, step in zip(aligned, dense_strides(aligned), strict=True)
+        0 if size == 1 else step for size, step in zip(aligned, dense_strides(aligned), strict=True)
     )

@@ -48,7 +48,7 @@ def pack_blocks(weights: NDArray[np.int8], requantization: Requantization) -> Co
 
 def pack_depthwise(taps: NDArray[np.int8], requantization: Requantization) -> Constant:
     """[KH * KW, C] int8 -> groups of four channels in the layout of tn_depthwise_conv_2d.h."""
-    count, channels = taps.shape
+    channels = taps.shape[1]
     order = np.minimum(np.arange(pad4(channels)), channels - 1).reshape(-1, 4)
     words = taps[:, order].transpose(1, 0, 2).reshape(len(order), -1)
     even = block_headers(requantization, order[:, [0, 2]])
@@ -57,7 +57,7 @@ def pack_depthwise(taps: NDArray[np.int8], requantization: Requantization) -> Co
 
 
 def block_headers(requantization: Requantization, channels: NDArray[np.int64]) -> NDArray[np.int8]:
-    """[N, 2] channels -> [N, 20] bytes: bias, bias, multiplier, multiplier, shifts (2 bytes, 2 of 0)."""
+    """[N, 2] channels -> [N, 20] bytes: two biases, two multipliers, two int8 shifts and zeros."""
     shifts = np.zeros((len(channels), 4), np.int8)
     shifts[:, :2] = requantization.shift[channels]
     words = [requantization.bias[channels], requantization.multiplier[channels]]

@@ -21,9 +21,10 @@ def lower_pool(graph: Graph, op: Operator) -> Kernel:
             raise _refusal(op, tensor, f"{tensor.dtype} is not supported; quantise it to int8")
         if not nest.has_rows(tensor):
             raise _refusal(op, tensor, f"its shape {tensor.shape} is not [1, H, W, C]")
-    if source.zero_point != output.zero_point or abs(
-        float(source.scale) - float(output.scale)
-    ) > 1e-6:
+    if (
+        source.zero_point != output.zero_point
+        or abs(float(source.scale) - float(output.scale)) > 1e-6
+    ):
         raise _refusal(op, output, "its quantisation differs from the input's; make them equal")
     low, high = activation_range(pool.activation, output.scale, output.zero_point, output.dtype)
     average = op.kind == "AVERAGE_POOL_2D"
@@ -95,9 +96,7 @@ def lower_reduce(graph: Graph, op: Operator) -> Kernel:
         },
         inputs=(0,),
     )
-    return Kernel(
-        op.name, op.kind, (Read(source.name, None),), output.name, (call,), band="whole"
-    )
+    return Kernel(op.name, op.kind, (Read(source.name, None),), output.name, (call,), band="whole")
 
 
 def _refusal(op: Operator, tensor: Tensor, reason: str) -> UnsupportedError:

@@ -107,7 +107,11 @@ def _case(
     tensors = {
         "x": Tensor("x", x_shape, "int8", _quantized(x_scale, numbers.zero_point)),
         "w": Tensor(
-            "w", weights_shape, "int8", Quantization(scales, np.zeros(scales.size, np.int64)), weights
+            "w",
+            weights_shape,
+            "int8",
+            Quantization(scales, np.zeros(scales.size, np.int64)),
+            weights,
         ),
         "b": Tensor("b", (channels,), "int32", None, bias),
         "y": Tensor("y", out_shape, "int8", _quantized(out_scale, numbers.out_zero_point)),
@@ -202,7 +206,9 @@ def conv_cases(draw: st.DrawFn, kind: str) -> Case:
     usual = st.sampled_from([1, 3, 5, 7])
     kernel = draw(
         st.one_of(
-            st.tuples(usual, usual), st.tuples(st.integers(1, 4), st.integers(1, 4)), st.just((1, 1))
+            st.tuples(usual, usual),
+            st.tuples(st.integers(1, 4), st.integers(1, 4)),
+            st.just((1, 1)),
         )
     )
     plain = draw(st.booleans())
@@ -359,8 +365,9 @@ def test_scratch_matches_the_header() -> None:
 #include "tn_conv_2d.h"
 #include "tn_depthwise_conv_2d.h"
 int main(void) {
-    printf("%d %d %d %d\\n", TN_CONV_2D_SCRATCH(27), TN_CONV_2D_SCRATCH(64),
-           TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 3, 2, 3), TN_DEPTHWISE_CONV_2D_SCRATCH(8, 3, 2, 1, 0));
+    printf("%d %d ", TN_CONV_2D_SCRATCH(27), TN_CONV_2D_SCRATCH(64));
+    printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 3, 2, 3));
+    printf("%d\\n", TN_DEPTHWISE_CONV_2D_SCRATCH(8, 3, 2, 1, 0));
     return 0;
 }
 """

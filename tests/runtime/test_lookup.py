@@ -15,6 +15,7 @@ from thumbnet.codegen.lowering.lookup import lower_lookup, lower_quantize, table
 
 KINDS = ["RELU", "RELU6", "LEAKY_RELU", "HARD_SWISH", "LOGISTIC", "TANH", "ABS"]
 ALL = np.arange(256, dtype=np.uint8)
+BYTES = ALL.view(np.int8).reshape(1, 4, 8, 8)
 SHIFTS = {"int8": 0, "uint8": 128, "int16": 0}
 
 
@@ -39,15 +40,14 @@ def test_all_inputs(kind, s, so, same, z, zo, alpha) -> None:
     if same:
         so = s
     builder = _builder(kind, s, z, so, zo, alpha)
-    data = ALL.view(np.int8).reshape(1, 4, 8, 8)
     graph = builder.graph()
     try:
-        reference(builder.build(), [data])
+        reference(builder.build(), [BYTES])
     except Refused:
         with pytest.raises(UnsupportedError):
             table_of(graph, graph.operators[0])
         return
-    expected = check(builder, lower_lookup, [data])
+    expected = check(builder, lower_lookup, [BYTES])
     table = table_of(graph, graph.operators[0])
     np.testing.assert_array_equal(table, expected.reshape(-1).view(np.uint8))
 
@@ -59,9 +59,7 @@ def test_all_inputs(kind, s, so, same, z, zo, alpha) -> None:
 )  # fmt: skip
 def test_quantize_8_bit(s, so, same, z, zo, types) -> None:
     so = s if same else so
-    builder = _builder(
-        "QUANTIZE", s, z + SHIFTS[types[0]], so, zo + SHIFTS[types[1]], types=types
-    )
+    builder = _builder("QUANTIZE", s, z + SHIFTS[types[0]], so, zo + SHIFTS[types[1]], types=types)
     check(builder, lower_quantize, [ALL.view(types[0]).reshape(1, 4, 8, 8)])
 
 
@@ -75,6 +73,12 @@ def test_quantize_16_bit(s, so, z, zo, seed, types, shape) -> None:
     assume(s / so < 2**13)
     builder = _builder("QUANTIZE", s, z, so, zo, shape=shape, types=types)
     check(builder, lower_quantize, [values(seed, shape, types[0])], seed)
+
+
+@pytest.mark.parametrize("alpha", [-1.0, -0.5, 0.5, -0.25, 2.0, 0.0])
+def test_leaky_relu_halves(alpha: float) -> None:
+    for so in (0.25, 0.5, 1.0, 2.0, 4.0):
+        check(_builder("LEAKY_RELU", 1.0, 127, so, 0, alpha), lower_lookup, [BYTES])
 
 
 def test_relu_n1_to_1_requantises() -> None:

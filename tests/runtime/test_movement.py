@@ -22,9 +22,7 @@ from thumbnet.codegen.lowering.movement import (
 
 DTYPES = ("int8", "int16", "int32")
 shapes4 = st.tuples(st.just(1), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
-shapes = st.one_of(
-    shapes4, shapes4, st.lists(st.integers(1, 5), min_size=1, max_size=5).map(tuple)
-)
+shapes = st.one_of(shapes4, shapes4, st.lists(st.integers(1, 5), min_size=1, max_size=5).map(tuple))
 
 
 def _scale(dtype: str) -> float | None:
@@ -65,8 +63,7 @@ def test_slice_that_shrinks_axes() -> None:
     builder = Builder()
     x = builder.input((1, 4, 5, 3), scale=0.1)
     constants = [
-        builder.constant(np.array(v, np.int32))
-        for v in ([0, 2, 0, 0], [1, 3, 5, 3], [1, 1, 1, 1])
+        builder.constant(np.array(v, np.int32)) for v in ([0, 2, 0, 0], [1, 3, 5, 3], [1, 1, 1, 1])
     ]
     builder.output(
         builder.op(

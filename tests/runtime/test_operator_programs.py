@@ -50,7 +50,8 @@ def _binary(
                 operands.append(b.constant(values(5, shape), s, -7))
             else:
                 operands.append(b.input(shape, scale=s, zero_point=3 - 20 * index))
-        options = {} if kind in ("MINIMUM", "MAXIMUM") else {"fused_activation_function": activation}
+        fused = {"fused_activation_function": activation}
+        options = {} if kind in ("MINIMUM", "MAXIMUM") else fused
         out = Spec(SHAPE, scale=0.15, zero_point=-11)
         b.output(b.op(kind, operands, out, attributes=Activation(activation), **options))
         return b, lower_elementwise
