@@ -86,8 +86,7 @@ class _Execution:
         if kernel.band == "whole" and (step.y_begin, step.y_end) != (0, rows):
             raise ScheduleError(f"{place}: a kernel that needs all rows at once got a band")
         scratch = self._scratch(step, kernel, place)
-        if len(kernel.calls) > 1 or any(r.overlap.mode == "none" for r in kernel.reads):
-            self._band_apart(kernel, step, place)
+        self._band_apart(kernel, step, place)
         for y in range(step.y_begin, step.y_end):
             self._row(kernel, y, y == rows - 1, scratch, f"{place}, row {y}")
         self.rows_done[step.kernel] = step.y_end
@@ -117,10 +116,10 @@ class _Execution:
         return self._cells(kernel.output, first, end)
 
     def _band_apart(self, kernel: Kernel, step: Step, place: str) -> None:
-        """Nothing that a band reads may lie where it writes."""
+        """What a band reads under the contract "none" may not lie where it writes."""
         last = step.y_end == rows_of(self.schedule.graph, kernel)
         written = self._written(kernel, step.y_begin, step.y_end, last)
-        for read in kernel.reads:
+        for read in (r for r in kernel.reads if r.overlap.mode == "none"):
             source = self.tensors[read.tensor]
             for y in range(step.y_begin, step.y_end):
                 if self._meet(written, self._cells(read.tensor, *window_rows(read, source, y))):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.graph import Tensor
-from thumbnet.codegen.kernel import Kernel, Read
+from thumbnet.codegen.kernel import Read
 from thumbnet.codegen.schedule import Step
 from thumbnet.codegen.streaming import Flow, rows_of, window_rows
 
@@ -122,7 +122,6 @@ class _Clock:
         self.step = np.repeat(np.arange(len(steps)), counts)
         self.kernel = np.repeat(np.array([s.kernel for s in steps], dtype=np.int64), counts)
         self.begin = np.repeat(np.array([s.y_begin for s in steps], dtype=np.int64), counts)
-        self.end = np.repeat(np.array([s.y_end for s in steps], dtype=np.int64), counts)
         starts = np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64)
         self.row = np.arange(self.ticks) - np.repeat(starts, counts) + self.begin
         self._ticks_of = {k: np.flatnonzero(self.kernel == k) for k in range(len(flow.kernels))}
@@ -172,16 +171,8 @@ def _made_bytes(clock: _Clock, value: str, inputs: Sequence[str]) -> Ints:
     if flow.kernels[maker].unit_rows:
         made[own[-1] :] = tensor.nbytes
         return made
-    rows = clock.row[own] + 1
-    if _writes_in_any_order(flow.kernels[maker]):
-        rows = clock.end[own]
-    made[own] = rows * tensor.row_bytes
+    made[own] = (clock.row[own] + 1) * tensor.row_bytes
     return np.maximum.accumulate(made)
-
-
-def _writes_in_any_order(kernel: Kernel) -> bool:
-    """Several calls, or a contract of "none": a step's rows are written in no known order."""
-    return len(kernel.calls) > 1 or any(r.overlap.mode == "none" for r in kernel.reads)
 
 
 def _needed_from(clock: _Clock, value: str, outputs: frozenset[str]) -> Ints:

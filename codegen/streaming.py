@@ -65,10 +65,13 @@ def make_flow(
 
 
 def stage_steps(flow: Flow, first: int, end: int, bands: Sequence[int]) -> list[Step]:
-    """The steps of the stage of kernels [first, end); `bands[i]` rows at most in a step."""
+    """The steps of the stage of kernels [first, end); `bands[i]` rows at most in a step of kernel i."""
     if end - first == 1:
         return [Step(first, 0, rows_of(flow.graph, flow.kernels[first]))]
     total = [rows_of(flow.graph, flow.kernels[i]) for i in range(first, end)]
+    band = [
+        total[i - first] if flow.kernels[i].band == "whole" else bands[i] for i in range(first, end)
+    ]
     done = [0] * (end - first)
     made = {v: i - first for v, i in flow.maker.items() if first <= i < end}
     inside = [
@@ -81,7 +84,7 @@ def stage_steps(flow: Flow, first: int, end: int, bands: Sequence[int]) -> list[
     while done[deepest] < total[deepest] or any(d < t for d, t in zip(done, total, strict=True)):
         for k in reversed(range(end - first)):
             if done[k] < total[k]:
-                stop = min(done[k] + bands[first + k], total[k])
+                stop = min(done[k] + band[k], total[k])
                 if _ready(flow, first, inside[k], done, total, stop):
                     steps.append(Step(first + k, done[k], stop))
                     done[k] = stop
