@@ -8,7 +8,14 @@
  *
  * Groups: one for every four output channels c (missing ones of the last repeat the last channel),
  * 4-byte aligned: a header as in tn_dot.h for channels c, c + 2, one for c + 1, c + 3, then for
- * each tap ky * kernel_w + kx the weights of the four channels.
+ * each tap the weights of the four channels. Taps are in the order ky * kernel_w + kx, or, with
+ * `window`, cut into chunks (below).
+ *
+ * Chunks: with stride_w s, the taps kx, kx + s, kx + 2s ... of a kernel row read neighbouring
+ * inputs for neighbouring output pixels. Such a phase of `width` taps is cut into chunks of three,
+ * and one or two chunks of two at its end. All chunks of three come first, by ky, phase, place;
+ * then those of two. Widths of one do not occur (kernel 3 with stride 2 is a case of its own, window 2:
+ * there a row is tap 0, 2, 1).
  *
  * Borders cost nothing: for each pixel group a table in scratch holds the offset from in.data of
  * each input pixel under the window; outside the input it leads to a run of in_zero_point, also in
@@ -28,49 +35,48 @@ typedef struct {
     int32_t in_zero_point;
     int32_t out_zero_point, out_min, out_max;
     int32_t clamp;           /* 0: out_min, out_max are -128, 127 */
-    int32_t window;          /* kernel_w when 3, 5 or 7, stride_w 1 or 2, dilation_w 1,
-                              * depth_multiplier 1, out_c a multiple of 4: the fast path; else 0 */
+    int32_t window; /* dilation_w 1, depth_multiplier 1, out_c a multiple of 4: 1 chunks, 2 kernel_w
+                     * 3 with stride_w 2; else 0: a pixel at a time */
     int32_t fast_requantize; /* see tn_requantize_s8 */
     const int8_t *groups;
 } tn_depthwise_conv_2d;
 
-#define TN_DEPTHWISE_CONV_2D_PIXELS 3
-/* Bytes of scratch; `window` and `stride_w` as in the descriptor. */
-#define TN_DEPTHWISE_CONV_2D_SCRATCH(in_c, kernel_h, kernel_w, stride_w, window)                  \
-    (TN_PAD4(in_c) + 4 * (kernel_h) *                                                             \
-                         ((kernel_w) +                                                            \
-                          ((window) != 0 ? (TN_DEPTHWISE_CONV_2D_PIXELS - 1) * (stride_w) : 0)))
+/* Chunks of two and of three of a phase of `width` >= 2 taps. */
+#define TN_DEPTHWISE_TWOS(width) ((3 - (width) % 3) % 3)
+#define TN_DEPTHWISE_THREES(width) (((width) - 2 * TN_DEPTHWISE_TWOS(width)) / 3)
+
+/* Bytes of scratch; `columns` is the number of table entries for a kernel row: kernel_w when window
+ * is 0, 7 when it is 2, else 5 for every chunk of three and 4 for every chunk of two. */
+#define TN_DEPTHWISE_CONV_2D_SCRATCH(in_c, kernel_h, columns) \
+    (TN_PAD4(in_c) + 4 * (kernel_h) * (columns))
 
 #define TN_DEPTHWISE_HEADER (2 * TN_BLOCK_HEADER)
 
-/* Offsets of kernel_h rows of `columns` input pixels, dilation_w apart, for output pixel (y, x). */
-static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_offsets(const tn_depthwise_conv_2d *g,
-                                                               tn_rows in, int32_t y, int32_t x,
-                                                               int32_t columns, int32_t outside,
-                                                               int32_t *offsets) {
-    const int32_t ix = x * g->stride_w - g->pad_left, step = g->dilation_w * g->in_c;
-    int32_t iy = y * g->stride_h - g->pad_top;
-    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
-        const int32_t *const end = offsets + columns;
-        if (iy < 0 || iy >= g->in_h) {
-            while (offsets != end) *offsets++ = outside;
-        } else {
-            int32_t offset = (int32_t)(tn_row(in, iy) - in.data) + ix * g->in_c;
-            for (int32_t tx = ix; offsets != end; tx += g->dilation_w, offset += step)
-                *offsets++ = (uint32_t)tx < (uint32_t)g->in_w ? offset : outside;
-        }
+/* Offsets of `count` input pixels of row iy, `step` apart from ix on; returns the end. */
+static TN_NOINLINE TN_UNUSED int32_t *tn_depthwise_conv_2d_offsets(const tn_depthwise_conv_2d *g,
+                                                                   tn_rows in, int32_t iy,
+                                                                   int32_t ix, int32_t step,
+                                                                   int32_t count, int32_t outside,
+                                                                   int32_t *offsets) {
+    const int32_t *const end = offsets + count;
+    if (iy < 0 || iy >= g->in_h) {
+        while (offsets != end) *offsets++ = outside;
+    } else {
+        const int32_t bytes = step * g->in_c, width = g->in_w;
+        int32_t offset = (int32_t)(tn_row(in, iy) - in.data) + ix * g->in_c;
+        for (; offsets != end; ix += step, offset += bytes)
+            *offsets++ = (uint32_t)ix < (uint32_t)width ? offset : outside;
     }
+    return offsets;
 }
 
-/* Channels [o, out_c) of one pixel, plain C. `columns` are the offsets in a row of the table, `m`
- * is the depth multiplier. */
+/* Channels [o, out_c) of one pixel, plain C; m is the depth multiplier. */
 static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_plain(const tn_tile *t, const int8_t *in,
                                                              const int32_t *offsets,
-                                                             int32_t columns, int32_t kernel_h,
-                                                             int32_t kernel_w, int32_t m, int32_t o,
+                                                             int32_t taps, int32_t m, int32_t o,
                                                              int8_t *out) {
-    const int32_t group_bytes = TN_DEPTHWISE_HEADER + 4 * kernel_h * kernel_w;
-    const int32_t *const end = offsets + kernel_h * columns;
+    const int32_t group_bytes = TN_DEPTHWISE_HEADER + 4 * taps;
+    const int32_t *const end = offsets + taps;
     for (; o < t->out_c; o++) {
         const int8_t *const group = t->blocks + (o >> 2) * group_bytes;
         const int8_t *const block = group + (o & 1) * TN_BLOCK_HEADER;
@@ -78,8 +84,7 @@ static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_plain(const tn_tile *t, c
         const int8_t *const x = in + (m == 1 ? o : o / m);
         const int32_t second = (o >> 1) & 1;
         uint32_t acc = tn_load32(block + 4 * second);
-        for (const int32_t *row = offsets; row != end; row += columns)
-            for (int32_t kx = 0; kx < kernel_w; kx++, w += 4) acc = tn_mac(acc, x[row[kx]], *w);
+        for (const int32_t *p = offsets; p != end; p++, w += 4) acc = tn_mac(acc, x[*p], *w);
         out[o] = tn_tile_output(t, (int32_t)acc, (int32_t)tn_load32(block + 8 + 4 * second),
                                 block[16 + second]);
     }
@@ -146,47 +151,58 @@ TN_INLINE uint32_t tn_depthwise_conv_2d_half(uint32_t word, int32_t odd) {
     return odd != 0 ? tn_sxtb16_ror8(word) : tn_sxtb16(word);
 }
 
+/* One tap v of three neighbouring pixels, whose inputs x0, x1, x2 slide on to `next`. */
+#define TN_DEPTHWISE_TAP(NEXT, V)                                 \
+    do {                                                          \
+        const uint32_t next_word = (NEXT), tap_word = (V);        \
+        const uint32_t x0 = x1;                                   \
+        x1 = x2;                                                  \
+        x2 = tn_depthwise_conv_2d_half(next_word, odd);           \
+        const uint32_t v = tn_depthwise_conv_2d_half(tap_word, odd); \
+        a0 = tn_smlabb(x0, v, a0);                                \
+        b0 = tn_smlatt(x0, v, b0);                                \
+        a1 = tn_smlabb(x1, v, a1);                                \
+        b1 = tn_smlatt(x1, v, b1);                                \
+        a2 = tn_smlabb(x2, v, a2);                                \
+        b2 = tn_smlatt(x2, v, b2);                                \
+    } while (0)
+
+/* Table entry i as the pair of one tap's input. */
+#define TN_DEPTHWISE_INPUT(i) tn_depthwise_conv_2d_half(tn_load32(in + offsets[i]), odd)
+
 /* Three neighbouring pixels, two channels two apart: those of even or odd index of a group at
- * `out`. kw, stride and odd are literals; a tap's three inputs slide along the taps of the same phase
- * kx mod stride. */
+ * `out`. odd is a literal. The table has its chunks of three up to middle, of two up to end; or,
+ * with the literal `strided`, rows of window 2 up to end. */
 TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_tile *t, int32_t usual, const int8_t *in,
-                                        const int32_t *offsets, const int32_t *end,
-                                        const int8_t *group, int8_t *out, int32_t step1,
-                                        int32_t step2, int32_t kw, int32_t stride, int32_t odd) {
+                                        const int32_t *offsets, const int32_t *middle,
+                                        const int32_t *end, const int8_t *group, int8_t *out,
+                                        int32_t step1, int32_t step2, int32_t strided,
+                                        int32_t odd) {
     const int8_t *const block = group + odd * TN_BLOCK_HEADER;
     const int8_t *w = group + TN_DEPTHWISE_HEADER;
     int32_t a0 = (int32_t)tn_load32(block), b0 = (int32_t)tn_load32(block + 4);
     int32_t a1 = a0, a2 = a0, b1 = b0, b2 = b0;
-    do {
-#pragma GCC unroll 2
-        for (int32_t phase = 0; phase < stride; phase++) {
-            uint32_t x0, x1 = tn_load32(in + offsets[phase]);
-            uint32_t x2 = tn_load32(in + offsets[phase + stride]);
-            uint32_t next = tn_load32(in + offsets[phase + 2 * stride]);
-            uint32_t v = tn_load32(w + 4 * phase);
-            x1 = tn_depthwise_conv_2d_half(x1, odd);
-            x2 = tn_depthwise_conv_2d_half(x2, odd);
-#pragma GCC unroll 8
-            for (int32_t kx = phase; kx < kw; kx += stride) {
-                if (kx != phase) {
-                    next = tn_load32(in + offsets[kx + 2 * stride]);
-                    v = tn_load32(w + 4 * kx);
-                }
-                x0 = x1;
-                x1 = x2;
-                x2 = tn_depthwise_conv_2d_half(next, odd);
-                v = tn_depthwise_conv_2d_half(v, odd);
-                a0 = tn_smlabb(x0, v, a0);
-                b0 = tn_smlatt(x0, v, b0);
-                a1 = tn_smlabb(x1, v, a1);
-                b1 = tn_smlatt(x1, v, b1);
-                a2 = tn_smlabb(x2, v, a2);
-                b2 = tn_smlatt(x2, v, b2);
-            }
+    if (strided != 0) {
+        for (; offsets != end; offsets += 7, w += 12) {
+            uint32_t x1 = TN_DEPTHWISE_INPUT(0), x2 = TN_DEPTHWISE_INPUT(1);
+            TN_DEPTHWISE_TAP(tn_load32(in + offsets[2]), tn_load32(w));
+            TN_DEPTHWISE_TAP(tn_load32(in + offsets[3]), tn_load32(w + 4));
+            x1 = TN_DEPTHWISE_INPUT(4), x2 = TN_DEPTHWISE_INPUT(5);
+            TN_DEPTHWISE_TAP(tn_load32(in + offsets[6]), tn_load32(w + 8));
         }
-        offsets += kw + 2 * stride;
-        w += 4 * kw;
-    } while (offsets != end);
+    } else {
+        for (; offsets != middle; offsets += 5, w += 12) {
+            uint32_t x1 = TN_DEPTHWISE_INPUT(0), x2 = TN_DEPTHWISE_INPUT(1);
+            TN_DEPTHWISE_TAP(tn_load32(in + offsets[2]), tn_load32(w));
+            TN_DEPTHWISE_TAP(tn_load32(in + offsets[3]), tn_load32(w + 4));
+            TN_DEPTHWISE_TAP(tn_load32(in + offsets[4]), tn_load32(w + 8));
+        }
+        for (; offsets != end; offsets += 4, w += 8) {
+            uint32_t x1 = TN_DEPTHWISE_INPUT(0), x2 = TN_DEPTHWISE_INPUT(1);
+            TN_DEPTHWISE_TAP(tn_load32(in + offsets[2]), tn_load32(w));
+            TN_DEPTHWISE_TAP(tn_load32(in + offsets[3]), tn_load32(w + 4));
+        }
+    }
     out += odd;
     if (usual) {
         const int32_t zero_point = t->zero_point;
@@ -213,102 +229,164 @@ TN_INLINE void tn_depthwise_conv_2d_3x2(const tn_tile *t, int32_t usual, const i
 /* All groups of four channels of three pixels, step1 and step2 bytes from the first. Where outputs
  * coincide, the lower index is written last. */
 TN_INLINE void tn_depthwise_conv_2d_3(const tn_tile *t, const int8_t *in, const int32_t *offsets,
-                                      int32_t kernel_h, int8_t *out, int32_t step1, int32_t step2,
-                                      int32_t kw, int32_t stride) {
-    const int32_t *const end = offsets + kernel_h * (kw + 2 * stride);
+                                      const int32_t *middle, const int32_t *end, int8_t *out,
+                                      int32_t step1, int32_t step2, int32_t strided) {
     const int32_t usual = t->fast != 0 && t->clamp == 0;
     const int8_t *group = t->blocks;
     for (int8_t *const last = out + t->out_c; out != last; out += 4, in += 4) {
-        tn_depthwise_conv_2d_3x2(t, usual, in, offsets, end, group, out, step1, step2, kw, stride,
-                                 0);
-        tn_depthwise_conv_2d_3x2(t, usual, in, offsets, end, group, out, step1, step2, kw, stride,
-                                 1);
-        group += TN_DEPTHWISE_HEADER + 4 * kw * kernel_h;
+        tn_depthwise_conv_2d_3x2(t, usual, in, offsets, middle, end, group, out, step1, step2,
+                                 strided, 0);
+        tn_depthwise_conv_2d_3x2(t, usual, in, offsets, middle, end, group, out, step1, step2,
+                                 strided, 1);
+        group += t->groups;
     }
 }
 
-/* One copy for each kernel width and stride that a model has. */
-#define TN_DEPTHWISE_WINDOW(KW, STRIDE)                                                            \
-    static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_##KW##_##STRIDE(                        \
-        const tn_tile *t, const int8_t *in, const int32_t *offsets, int32_t kernel_h, int8_t *out, \
-        int32_t step1, int32_t step2) {                                                            \
-        tn_depthwise_conv_2d_3(t, in, offsets, kernel_h, out, step1, step2, KW, STRIDE);           \
-    }
-TN_DEPTHWISE_WINDOW(3, 1)
-TN_DEPTHWISE_WINDOW(3, 2)
-TN_DEPTHWISE_WINDOW(5, 1)
-TN_DEPTHWISE_WINDOW(5, 2)
-TN_DEPTHWISE_WINDOW(7, 1)
-TN_DEPTHWISE_WINDOW(7, 2)
-#undef TN_DEPTHWISE_WINDOW
+static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_chunks(
+    const tn_tile *t, const int8_t *in, const int32_t *offsets, const int32_t *middle,
+    const int32_t *end, int8_t *out, int32_t step1, int32_t step2) {
+    tn_depthwise_conv_2d_3(t, in, offsets, middle, end, out, step1, step2, 0);
+}
 
-/* A row of pixels by one of these functions; window and stride_w are those of g. */
+static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_strided(const tn_tile *t, const int8_t *in,
+                                                               const int32_t *offsets,
+                                                               const int32_t *end, int8_t *out,
+                                                               int32_t step1, int32_t step2) {
+    tn_depthwise_conv_2d_3(t, in, offsets, end, end, out, step1, step2, 1);
+}
+
+/* The table of three pixels from (y, x) on, for chunks of `size` taps (3 or 2). */
+static TN_NOINLINE TN_UNUSED int32_t *tn_depthwise_conv_2d_chunk_table(
+    const tn_depthwise_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t outside, int32_t size,
+    int32_t *offsets) {
+    const int32_t s = g->stride_w;
+    int32_t iy = y * g->stride_h - g->pad_top;
+    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
+        for (int32_t phase = 0; phase < s; phase++) {
+            const int32_t width = (g->kernel_w - phase + s - 1) / s;
+            const int32_t threes = TN_DEPTHWISE_THREES(width);
+            int32_t ix = x * s - g->pad_left + phase + (size == 3 ? 0 : 3 * threes * s);
+            int32_t count = size == 3 ? threes : TN_DEPTHWISE_TWOS(width);
+            for (; count > 0; count--, ix += size * s)
+                offsets =
+                    tn_depthwise_conv_2d_offsets(g, in, iy, ix, s, size + 2, outside, offsets);
+        }
+    return offsets;
+}
+
+/* The table of the next three pixels from that of the three before, neither at a side border. */
+static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_advance(int32_t *offsets, const int32_t *end,
+                                                               int32_t bytes, int32_t outside) {
+    for (; offsets != end; offsets++) {
+        const int32_t offset = *offsets;
+        *offsets = offset == outside ? offset : offset + bytes;
+    }
+}
+
+/* A row of pixels, three at a time. */
 TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const tn_tile *t,
                                            tn_rows in, int8_t *out, int32_t y, int32_t outside,
-                                           int32_t *offsets, int32_t window, int32_t stride_w) {
-    const int32_t stride = stride_w == 1 ? 1 : 2, columns = window + 2 * stride;
-    const int32_t c = g->out_c, h = g->kernel_h;
-    for (int32_t x = 0; x < g->out_w; x += 3, out += 3 * c) {
+                                           int32_t *offsets, int32_t window) {
+    const int32_t c = g->out_c, s = window == 1 ? g->stride_w : 2;
+    const int32_t inside = g->in_w - g->kernel_w - 2 * s; /* greatest ix without a border */
+    int32_t *middle = offsets, *end = offsets;
+    for (int32_t x = 0, ix = -g->pad_left; x < g->out_w; x += 3, ix += 3 * s, out += 3 * c) {
         const int32_t n = tn_min(3, g->out_w - x);
         const int32_t step1 = n > 1 ? c : 0, step2 = n > 2 ? 2 * c : 0;
-        tn_depthwise_conv_2d_offsets(g, in, y, x, columns, outside, offsets);
-        if (window == 3 && stride == 1)
-            tn_depthwise_conv_2d_3_1(t, in.data, offsets, h, out, step1, step2);
-        else if (window == 3)
-            tn_depthwise_conv_2d_3_2(t, in.data, offsets, h, out, step1, step2);
-        else if (window == 5 && stride == 1)
-            tn_depthwise_conv_2d_5_1(t, in.data, offsets, h, out, step1, step2);
-        else if (window == 5)
-            tn_depthwise_conv_2d_5_2(t, in.data, offsets, h, out, step1, step2);
-        else if (window == 7 && stride == 1)
-            tn_depthwise_conv_2d_7_1(t, in.data, offsets, h, out, step1, step2);
+        if (ix - 3 * s >= 0 && ix <= inside && x > 0) {
+            tn_depthwise_conv_2d_advance(offsets, end, 3 * s * c, outside);
+        } else if (window == 1) {
+            middle = tn_depthwise_conv_2d_chunk_table(g, in, y, x, outside, 3, offsets);
+            end = tn_depthwise_conv_2d_chunk_table(g, in, y, x, outside, 2, middle);
+        } else {
+            int32_t iy = y * g->stride_h - g->pad_top;
+            end = offsets;
+            for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
+                end = tn_depthwise_conv_2d_offsets(g, in, iy, ix, 2, 4, outside, end);
+                end = tn_depthwise_conv_2d_offsets(g, in, iy, ix + 1, 2, 3, outside, end);
+            }
+        }
+        if (window == 1)
+            tn_depthwise_conv_2d_chunks(t, in.data, offsets, middle, end, out, step1, step2);
         else
-            tn_depthwise_conv_2d_7_2(t, in.data, offsets, h, out, step1, step2);
+            tn_depthwise_conv_2d_strided(t, in.data, offsets, end, out, step1, step2);
     }
 }
 
 #endif
 
-/* A row of pixels, any geometry, a pixel at a time. */
+/* A row of pixels, any geometry, a pixel at a time; taps in the order ky * kernel_w + kx. */
 TN_INLINE void tn_depthwise_conv_2d_general(const tn_depthwise_conv_2d *g, const tn_tile *t,
                                             tn_rows in, int8_t *out, int32_t y, int32_t outside,
                                             int32_t *offsets, int32_t multiplier) {
+    const int32_t taps = g->kernel_h * g->kernel_w;
     for (int32_t x = 0; x < g->out_w; x++, out += g->out_c) {
-        int32_t o = 0;
-        tn_depthwise_conv_2d_offsets(g, in, y, x, g->kernel_w, outside, offsets);
+        int32_t o = 0, *end = offsets, iy = y * g->stride_h - g->pad_top;
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
+            end = tn_depthwise_conv_2d_offsets(g, in, iy, x * g->stride_w - g->pad_left,
+                                               g->dilation_w, g->kernel_w, outside, end);
 #if TN_DSP
-        if (multiplier == 1)
-            o = tn_depthwise_conv_2d_1x4(t, in.data, offsets, g->kernel_h * g->kernel_w, out);
+        if (multiplier == 1) o = tn_depthwise_conv_2d_1x4(t, in.data, offsets, taps, out);
 #endif
         if (o < g->out_c)
-            tn_depthwise_conv_2d_plain(t, in.data, offsets, g->kernel_w, g->kernel_h, g->kernel_w,
-                                       multiplier, o, out);
+            tn_depthwise_conv_2d_plain(t, in.data, offsets, taps, multiplier, o, out);
     }
 }
+
+#if !TN_DSP
+
+/* A row of pixels whose taps are in the order of chunks, a pixel at a time. */
+TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const tn_tile *t,
+                                           tn_rows in, int8_t *out, int32_t y, int32_t outside,
+                                           int32_t *offsets, int32_t window) {
+    const int32_t s = g->stride_w, taps = g->kernel_h * g->kernel_w;
+    for (int32_t x = 0; x < g->out_w; x++, out += g->out_c) {
+        int32_t *end = offsets;
+        for (int32_t size = 3; size >= (window == 1 ? 2 : 3); size--) {
+            int32_t iy = y * g->stride_h - g->pad_top;
+            for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
+                for (int32_t phase = 0; phase < s; phase++) {
+                    const int32_t ix = x * s - g->pad_left + phase;
+                    const int32_t width = (g->kernel_w - phase + s - 1) / s;
+                    const int32_t threes = 3 * TN_DEPTHWISE_THREES(width);
+                    int32_t first = 0, count = width;
+                    if (window == 1) {
+                        first = size == 3 ? 0 : threes;
+                        count = size == 3 ? threes : width - threes;
+                    }
+                    end = tn_depthwise_conv_2d_offsets(g, in, iy, ix + first * s, s, count, outside,
+                                                       end);
+                }
+        }
+        tn_depthwise_conv_2d_plain(t, in.data, offsets, taps, 1, 0, out);
+    }
+}
+
+#endif
 
 /* Output rows [y_begin, y_end). scratch: TN_DEPTHWISE_CONV_2D_SCRATCH bytes, 4-byte aligned. */
 TN_INLINE void tn_depthwise_conv_2d_s8(const tn_depthwise_conv_2d *g, tn_rows in, tn_rows out,
                                        void *scratch, int32_t y_begin, int32_t y_end) {
     /* read before g's address leaves this function, so that literals stay literals */
-    const int32_t window = g->window, stride_w = g->stride_w, multiplier = g->depth_multiplier;
+    const int32_t window = g->window, multiplier = g->depth_multiplier;
     int8_t *const run = (int8_t *)scratch;
     int32_t *const offsets = (int32_t *)scratch + TN_PAD4(g->in_c) / 4;
     const int32_t outside = (int32_t)((intptr_t)run - (intptr_t)in.data);
-    const tn_tile tile = {g->groups,  g->out_c,   0,                  g->out_zero_point,
-                          g->out_min, g->out_max, g->fast_requantize, g->clamp};
+    const tn_tile tile = {g->groups,
+                          g->out_c,
+                          TN_DEPTHWISE_HEADER + 4 * g->kernel_h * g->kernel_w, /* of a group */
+                          g->out_zero_point,
+                          g->out_min,
+                          g->out_max,
+                          g->fast_requantize,
+                          g->clamp};
     memset(run, g->in_zero_point, (size_t)g->in_c);
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *const d = tn_row(out, y);
-#if TN_DSP
-        if (window != 0) {
-            tn_depthwise_conv_2d_window(g, &tile, in, d, y, outside, offsets, window, stride_w);
-            continue;
-        }
-#else
-        (void)window;
-        (void)stride_w;
-#endif
-        tn_depthwise_conv_2d_general(g, &tile, in, d, y, outside, offsets, multiplier);
+        if (window != 0)
+            tn_depthwise_conv_2d_window(g, &tile, in, d, y, outside, offsets, window);
+        else
+            tn_depthwise_conv_2d_general(g, &tile, in, d, y, outside, offsets, multiplier);
     }
 }
 

@@ -1,6 +1,6 @@
 """The reference interpreter on models that may crash it: each runs in a forked process.
 
-    python -m tests.isolated_reference LIST OUT
+    python tests/isolated_reference.py LIST OUT
 
 LIST: one line for each model, "MODEL.tflite<TAB>INPUTS.npz<TAB>OUTPUTS"; the arrays of call i are
 named i_0, i_1... OUT gets N.npz for line N with the outputs named alike, or nothing where the
@@ -38,7 +38,7 @@ def load_calls(path: Path) -> list[list[Array]]:
 
 
 def _run(model: Path, inputs: Path, outputs: int, result: Path) -> None:
-    from tests.tflite_builder import reference_calls
+    from tflite_builder import reference_calls
 
     answer = reference_calls(model.read_bytes(), load_calls(inputs), outputs)
     save_calls(result, answer)

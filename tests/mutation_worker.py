@@ -1,8 +1,8 @@
-"""Compiles many mutants in one process with little memory and time, for tests/test_mutated_models.
+"""Compiles many mutants in one process with little memory and time, for test_mutated_models.py.
 
-    python -m tests.mutation_worker FOLDER FIRST COUNT KEEP [MODEL...]
+    python tests/mutation_worker.py FOLDER FIRST COUNT KEEP [MODEL...]
 
-Cases FIRST, FIRST + 1, ... of `tests.mutations.mutant`, over the samples and the files MODEL.
+Cases FIRST, FIRST + 1, ... of `mutations.mutant`, over the samples and the files MODEL.
 FOLDER/report.json: {"refused", "compiled", "failures": [[number, what was done, what came of it]],
 "kept": [numbers]}. Up to KEEP compiled models whose C is not that of another are left in FOLDER/N/,
 each with its model.tflite.
@@ -19,8 +19,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from tests.mutations import Base, bases_of, mutant
-from tests.sample_models import SAMPLES
+from mutations import Base, bases_of, mutant
+from sample_models import SAMPLES
 from thumbnet.codegen.compile import Options, compile_model
 from thumbnet.codegen.errors import ScheduleError, ThumbnetError
 

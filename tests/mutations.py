@@ -16,7 +16,7 @@ import flatbuffers
 import numpy as np
 import tflite
 
-from tests.tflite_builder import TYPES, Builder, Subgraph, _camel, _table
+from tflite_builder import TYPES, Builder, Subgraph, _camel, _table
 
 EXTREMES = (0, 1, -1, 2, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, -0x80000000,
             0x7FFFFFF0, -2, 0x40000000)  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.tflite_builder import Builder, Spec
+from tflite_builder import Builder, Spec
 
 Shape = tuple[int, ...]
 

@@ -1,4 +1,5 @@
-"""Many compiled models in one host program under the address and undefined-behaviour sanitizers.
+"""Many compiled models in one host program, mostly under the address and undefined-behaviour
+sanitizers.
 
 Each run is a process of its own, with an arena of exactly the size that the header states, filled
 with garbage, so that whatever a model does wrong ends that process alone.
@@ -8,15 +9,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from thumbnet.codegen.manifest import Manifest, read_manifest
-from thumbnet.tools.arrays import Array
+from thumbnet.codegen.manifest import EdgeEntry, Manifest, read_manifest
+from thumbnet.tools.arrays import Array, dequantize
 
-FLAGS = ("-std=c11", "-g0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZE = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 _MAIN = """
 #include <stdio.h>
@@ -51,7 +52,7 @@ int main(int argc, char **argv) {
     (void)argc;
     int calls = atoi(argv[2]);
     switch (atoi(argv[1])) {
-%s
+CASES
     default: return 4;
     }
     return 0;
@@ -59,13 +60,8 @@ int main(int argc, char **argv) {
 """
 
 
-def _table(edges: Sequence[object]) -> str:
-    items = "".join(f"{{{e.offset}, {e.bytes}}}, " for e in edges)  # type: ignore[attr-defined]
-    return f"(const edge[]){{{items}{{0, 0}}}}"
-
-
 def build_program(
-    folders: Sequence[Path], work: Path, *, dsp: bool = False, extra: Sequence[str] = ("-O0",)
+    folders: Sequence[Path], work: Path, *, dsp: bool = False, flags: Sequence[str] = SANITIZE
 ) -> Path:
     """The program; run N of it is the model in folders[N], whose names must differ."""
     lines, cases = ["#define _POSIX_C_SOURCE 200809L", f"#define TN_DSP {int(dsp)}"], []
@@ -78,12 +74,19 @@ def build_program(
             f"    case {number}: run({name.upper()}_ARENA_SIZE, {_table(manifest.inputs)}, "
             f"{_table(manifest.outputs)}, {init}, {name}_run, calls); break;"
         )
+    work.mkdir(exist_ok=True)
     source, program = work / "models.c", work / "models"
-    source.write_text("\n".join(lines) + _MAIN % "\n".join(cases), encoding="utf-8")
-    command = ["gcc", *FLAGS, *extra, str(source), "-o", str(program)]
+    text = "\n".join(lines) + _MAIN.replace("CASES", "\n".join(cases))
+    source.write_text(text, encoding="utf-8")
+    command = ["gcc", "-std=c11", *flags, str(source), "-o", str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
     return program
+
+
+def _table(edges: Sequence[EdgeEntry]) -> str:
+    items = "".join(f"{{{e.offset}, {e.bytes}}}, " for e in edges)
+    return f"(const edge[]){{{items}{{0, 0}}}}"
 
 
 def run_program(
@@ -107,14 +110,6 @@ def run_program(
     return results
 
 
-def dequantized(calls: Sequence[Sequence[Array]], edges: Sequence[object]) -> list[list[Array]]:
+def dequantized(calls: Sequence[Sequence[Array]], edges: Sequence[EdgeEntry]) -> list[list[Array]]:
     """The same as the source model's own types: float32 where it had float edges."""
-    from thumbnet.tools.arrays import dequantize
-
-    return [
-        [dequantize(a, e) for a, e in zip(call, edges, strict=True)]  # type: ignore[arg-type]
-        for call in calls
-    ]
-
-
-Figures = Mapping[str, object]
+    return [[dequantize(a, e) for a, e in zip(call, edges, strict=True)] for call in calls]

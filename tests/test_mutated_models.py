@@ -6,13 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.isolated_reference import load_calls, save_calls
-from tests.sanitized import build_program, dequantized, run_program
+from isolated_reference import load_calls, save_calls
+from sample_models import SAMPLES
+from sanitized import build_program, dequantized, run_program
+from tflite_builder import Builder, Spec
+from thumbnet.codegen.compile import load_graph, plan_model
+from thumbnet.codegen.errors import ThumbnetError
 from thumbnet.codegen.manifest import read_manifest
 from thumbnet.tools.arrays import random_calls
 
@@ -25,7 +31,7 @@ CALLS = 8
 
 def _worker(folder: Path, first: int, count: int, keep: int) -> dict[str, list]:  # type: ignore[type-arg]
     public = [SHARED / f"{name}.tflite" for name in SMALL_PUBLIC]
-    command = [sys.executable, "-m", "tests.mutation_worker", str(folder), first, count, keep]
+    command = [sys.executable, ROOT / "tests" / "mutation_worker.py", folder, first, count, keep]
     command += [path for path in public if path.exists()]
     done = subprocess.run(
         [str(word) for word in command], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True,
@@ -49,7 +55,7 @@ def _compare(folder: Path, kept: list[int]) -> tuple[list[str], int]:
     answers = folder / "answers"
     answers.mkdir()
     subprocess.run(
-        [sys.executable, "-m", "tests.isolated_reference", str(folder / "list"), str(answers)],
+        [sys.executable, ROOT / "tests" / "isolated_reference.py", folder / "list", answers],
         cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True,
     )  # fmt: skip
     wrong, compared = [], 0
@@ -95,13 +101,147 @@ def test_many_mutants_are_refused_or_run_correctly(tmp_path: Path, part: int) ->
 
 
 def test_every_truncation_is_refused(tmp_path: Path) -> None:
-    from tests.sample_models import SAMPLES
-    from thumbnet.codegen.compile import load_graph
-    from thumbnet.codegen.errors import ThumbnetError
-
     data = SAMPLES["float_edges"]().build()
     for length in range(0, len(data) - 1, 3):
         path = tmp_path / "cut.tflite"
         path.write_bytes(data[:length])
         with pytest.raises(ThumbnetError, match="cut.tflite"):
             load_graph(path)
+
+
+# ---- contradictions by hand ----------------------------------------------------------------------
+
+
+def _no_operators(b: Builder) -> None:
+    b.operators.clear()
+
+
+def _no_outputs(b: Builder) -> None:
+    b.outputs.clear()
+
+
+def _output_twice(b: Builder) -> None:
+    b.outputs.append(b.outputs[0])
+
+
+def _constant_output(b: Builder) -> None:
+    b.outputs.append(b.constant(np.zeros(3, np.int8), 0.1))
+
+
+def _output_from_nowhere(b: Builder) -> None:
+    b.outputs.append(b.tensor(Spec((1, 3), scale=0.1)))
+
+
+def _reversed(b: Builder) -> None:
+    b.operators.reverse()
+
+
+def _cycle(b: Builder) -> None:
+    b.operators[0].inputs[0] = b.operators[-1].outputs[0]
+
+
+def _written_twice(b: Builder) -> None:
+    b.operators[-1].outputs = list(b.operators[0].outputs)
+
+
+def _overwritten_input(b: Builder) -> None:
+    b.operators[0].outputs = list(b.inputs)
+
+
+def _huge(b: Builder) -> None:
+    b.specs[b.inputs[0]] = replace(b.specs[b.inputs[0]], shape=(1, 2**30, 2**30, 8))
+
+
+def _rank_9(b: Builder) -> None:
+    b.specs[b.inputs[0]] = replace(b.specs[b.inputs[0]], shape=(1,) * 9)
+
+
+def _index_too_high(b: Builder) -> None:
+    b.operators[0].inputs[0] = len(b.specs)
+
+
+def _no_operands(b: Builder) -> None:
+    b.operators[0].inputs.clear()
+
+
+def _nan_scale(b: Builder) -> None:
+    b.specs[b.inputs[0]] = replace(b.specs[b.inputs[0]], scale=float("nan"))
+
+
+def _zero_point_out_of_range(b: Builder) -> None:
+    b.specs[b.inputs[0]] = replace(b.specs[b.inputs[0]], zero_point=128)
+
+
+def _no_scale(b: Builder) -> None:
+    b.specs[b.inputs[0]] = replace(b.specs[b.inputs[0]], scale=None)
+
+
+def _stride_0(b: Builder) -> None:
+    b.operators[0].options["stride_h"] = 0
+
+
+def _unknown_padding(b: Builder) -> None:
+    b.operators[0].options["padding"] = 7
+
+
+def _unknown_activation(b: Builder) -> None:
+    b.operators[0].options["fused_activation_function"] = 5
+
+
+def _dilation_of_65535(b: Builder) -> None:
+    b.operators[0].options["dilation_h_factor"] = 65535
+
+
+def _short_weights(b: Builder) -> None:
+    b.data[b.operators[0].inputs[1]] = np.zeros(5, np.int8)
+
+
+def _batch_of_2(b: Builder) -> None:
+    for i, spec in enumerate(b.specs):
+        if b.data[i] is None:
+            b.specs[i] = replace(spec, shape=(2, *spec.shape[1:]))
+
+
+def _only_constants(b: Builder) -> None:
+    weights = b.operators[0].inputs[1]
+    sum_of = b.op("ADD", [weights, weights], b.specs[weights], fused_activation_function="NONE")
+    b.operators.insert(0, b.operators.pop())
+    b.operators[1].inputs[1] = sum_of
+
+
+CONTRADICTIONS = {
+    _no_operators: "never",
+    _no_outputs: "no outputs",
+    _output_twice: "twice",
+    _constant_output: "constant",
+    _output_from_nowhere: "never",
+    _reversed: "before anything writes it",
+    _cycle: "before anything writes it",
+    _written_twice: "already has a value",
+    _overwritten_input: "already has a value",
+    _huge: "too large",
+    _rank_9: "9 dimensions",
+    _index_too_high: "tensor index",
+    _no_operands: "lacks input 0",
+    _nan_scale: "scale",
+    _zero_point_out_of_range: "zero point 128",
+    _no_scale: "no scale",
+    _stride_0: "stride",
+    _unknown_padding: "padding",
+    _unknown_activation: "activation",
+    _dilation_of_65535: "above 32767",
+    _short_weights: "5 values",
+    _batch_of_2: "batch",
+    _only_constants: "constants",
+}
+
+
+@pytest.mark.parametrize("damage", CONTRADICTIONS, ids=lambda damage: damage.__name__[1:])
+def test_contradiction_is_named(tmp_path: Path, damage: Callable[[Builder], None]) -> None:
+    builder = SAMPLES["small_cnn"]()
+    damage(builder)
+    path = tmp_path / "odd.tflite"
+    path.write_bytes(builder.build())
+    with pytest.raises(ThumbnetError, match="odd.tflite") as refusal:
+        plan_model(load_graph(path))
+    assert CONTRADICTIONS[damage] in str(refusal.value)

@@ -33,6 +33,7 @@ from thumbnet.codegen.validate import Refused
 # tflite.ActivationFunctionType and tflite.Padding, by number.
 _ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 _SAME, _VALID = 0, 1
+_LARGEST = 32767  # stride, window and padding: the reference keeps them in int16
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def _padding(
                 f"{source.operator.kind}: output '{source.output().name}' has shape "
                 f"{list(shape_out)}, the operator gives {out} along axis {1 + axis}"
             )
+        if max(step, extent, total) > _LARGEST:
+            raise Refused(f"a window of {extent} with stride {step} is above {_LARGEST}")
         sides.append((total // 2, total - total // 2))
     return Padding(sides[0][0], sides[0][1], sides[1][0], sides[1][1])
 
@@ -166,9 +169,13 @@ def _conv_2d(source: Source) -> list[Operator]:
 def _depthwise_conv_2d(source: Source) -> list[Operator]:
     options = source.operator.options("DepthwiseConv2DOptions")
     channels_in, channels_out = source.input(0).shape[-1], source.output().shape[-1]
-    if channels_in == 0 or channels_out % channels_in:
-        raise ValueError(f"DEPTHWISE_CONV_2D of {channels_in} channels gives {channels_out}")
-    return _convolution(source, options, channels_out // channels_in)
+    multiplier = options.DepthMultiplier()
+    if channels_in * multiplier != channels_out:
+        raise ValueError(
+            f"DEPTHWISE_CONV_2D of {channels_in} channels with multiplier {multiplier} gives "
+            f"{channels_out}"
+        )
+    return _convolution(source, options, multiplier)
 
 
 def _fully_connected(source: Source) -> list[Operator]:

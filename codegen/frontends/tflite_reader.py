@@ -213,13 +213,10 @@ def _read_quantization(
     tensor: Any, name: str
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None, int]:
     quantization = tensor.Quantization()
-    if quantization is None or quantization.ScaleIsNone() or quantization.ScaleLength() == 0:
-        return None, None, 0
+    if quantization is None or 0 in (quantization.ScaleLength(), quantization.ZeroPointLength()):
+        return None, None, 0  # TFLM, too, wants both
     scale = np.array(quantization.ScaleAsNumpy(), dtype=np.float32)
-    if quantization.ZeroPointIsNone() or quantization.ZeroPointLength() == 0:
-        zero_point = np.zeros(scale.size, dtype=np.int64)
-    else:
-        zero_point = np.array(quantization.ZeroPointAsNumpy(), dtype=np.int64)
+    zero_point = np.array(quantization.ZeroPointAsNumpy(), dtype=np.int64)
     if zero_point.size == 1 and scale.size > 1:
         zero_point = np.repeat(zero_point, scale.size)
     if zero_point.size != scale.size:

@@ -104,15 +104,48 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
     )
 
 
-DEPTHWISE_PIXELS = 3  # TN_DEPTHWISE_CONV_2D_PIXELS
+def depthwise_chunks(kernel_w: int, stride_w: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Taps kx of a kernel row as chunks of three and of two (runtime/tn_depthwise_conv_2d.h).
+
+    Every phase kx mod stride_w has at least two taps.
+    """
+    threes: list[list[int]] = []
+    twos: list[list[int]] = []
+    for phase in range(stride_w):
+        taps = list(range(phase, kernel_w, stride_w))
+        count = (len(taps) - 2 * (-len(taps) % 3)) // 3
+        threes += [taps[3 * i : 3 * i + 3] for i in range(count)]
+        twos += [taps[i : i + 2] for i in range(3 * count, len(taps), 2)]
+    return threes, twos
 
 
-def depthwise_conv_2d_scratch(
-    in_c: int, kernel_h: int, kernel_w: int, stride_w: int, window: int
-) -> int:
+def depthwise_columns(kernel_w: int, stride_w: int, window: int) -> int:
+    """Table entries for a kernel row."""
+    if window != 1:
+        return 7 if window else kernel_w
+    threes, twos = depthwise_chunks(kernel_w, stride_w)
+    return 5 * len(threes) + 4 * len(twos)
+
+
+def depthwise_order(kernel_h: int, kernel_w: int, stride_w: int, window: int) -> list[int]:
+    """Taps ky * kernel_w + kx in the order in which the kernel reads them."""
+    if window == 1:
+        passes = depthwise_chunks(kernel_w, stride_w)
+    else:
+        row = [[0, 2, 1]] if window else [list(range(kernel_w))]
+        passes = (row, [])
+    return [
+        ky * kernel_w + kx
+        for chunks in passes
+        for ky in range(kernel_h)
+        for chunk in chunks
+        for kx in chunk
+    ]
+
+
+def depthwise_conv_2d_scratch(in_c: int, kernel_h: int, columns: int) -> int:
     """TN_DEPTHWISE_CONV_2D_SCRATCH: a run of padding and a table of pixel offsets."""
-    extra = (DEPTHWISE_PIXELS - 1) * stride_w if window else 0
-    return pad4(in_c) + 4 * kernel_h * (kernel_w + extra)
+    return pad4(in_c) + 4 * kernel_h * columns
 
 
 def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
@@ -132,16 +165,14 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         return _conv_2d(graph, op, data.transpose(3, 1, 2, 0), attributes)
     kernel_h, kernel_w = data.shape[1:3]
     padding, stride_w = attributes.padding, attributes.stride_w
-    window = (
-        kernel_w
-        if kernel_w in (3, 5, 7)
-        and stride_w in (1, 2)
-        and attributes.dilation_w == 1
-        and in_c == out_c
-        and in_c % 4 == 0
-        and out.shape[2] > 1
-        else 0
-    )
+    window = 0
+    if attributes.dilation_w == 1 and in_c == out_c and in_c % 4 == 0 and out.shape[2] > 1:
+        if (kernel_w, stride_w) == (3, 2):
+            window = 2
+        elif kernel_w // stride_w >= 2 and -(-kernel_w // stride_w) <= 8:
+            window = 1
+    order = depthwise_order(kernel_h, kernel_w, stride_w, window)
+    columns = depthwise_columns(kernel_w, stride_w, window)
     taps = data.reshape(kernel_h * kernel_w, out_c)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
     numbers = requantization(op, real, constant_bias(graph, op, out_c), taps.T, x.zero_point)
@@ -164,11 +195,8 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         **output_fields(out, attributes.activation),
         "window": window,
         "fast_requantize": numbers.fast,
-        "groups": pack_depthwise(taps, numbers),
+        "groups": pack_depthwise(taps[order], numbers),
     }
-    literals = ["depth_multiplier", "window"]
-    if window:
-        literals += ["stride_w", "dilation_w"]
     return Kernel(
         name=op.name,
         kind=op.kind,
@@ -181,11 +209,11 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
                 layer_type="tn_depthwise_conv_2d",
                 fields=fields,
                 inputs=(0,),
-                literals=tuple(literals),
+                literals=("depth_multiplier", "window"),
                 scratch=True,
             ),
         ),
-        scratch_bytes=depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w, stride_w, window),
+        scratch_bytes=depthwise_conv_2d_scratch(in_c, kernel_h, columns),
         macs=out.elements * kernel_h * kernel_w,
     )
 

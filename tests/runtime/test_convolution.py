@@ -26,6 +26,7 @@ from thumbnet.codegen.graph import (
 from thumbnet.codegen.kernel import Kernel
 from thumbnet.codegen.lowering.convolution import (
     conv_2d_scratch,
+    depthwise_columns,
     depthwise_conv_2d_scratch,
     lower_conv_2d,
     lower_depthwise_conv_2d,
@@ -221,7 +222,8 @@ def conv_cases(draw: st.DrawFn, kind: str) -> Case:
     low_w = max(1, span[1] - padding.left - padding.right)
     size = (draw(st.integers(low_h, low_h + 6)), draw(st.integers(low_w, low_w + 9)))
     if kind == "DEPTHWISE_CONV_2D":
-        channels = draw(st.tuples(st.integers(1, 13), st.sampled_from([1, 1, 1, 2, 5])))
+        depth = st.one_of(st.integers(1, 13), st.sampled_from([4, 8, 12]))
+        channels = draw(st.tuples(depth, st.sampled_from([1, 1, 1, 1, 2, 5])))
     else:
         channels = draw(st.tuples(st.integers(1, 13), st.integers(1, 9)))
     return conv_case(kind, size, channels, kernel, stride, dilation, padding, draw(numbers()))
@@ -289,7 +291,8 @@ SHAPES = [
     ("CONV_2D", (5, 6), (7, 5), (1, 1), (2, 2), (1, 1), Padding()),
     ("CONV_2D", (6, 6), (3, 8), (3, 3), (2, 2), (1, 1), Padding(0, 1, 0, 1)),
     ("CONV_2D", (6, 5), (4, 3), (3, 3), (1, 1), (1, 2), Padding(1, 1, 2, 2)),
-    ("DEPTHWISE_CONV_2D", (5, 7), (9, 1), (3, 3), (1, 1), (1, 1), SAME),
+    ("DEPTHWISE_CONV_2D", (5, 7), (8, 1), (3, 3), (1, 1), (1, 1), SAME),
+    ("DEPTHWISE_CONV_2D", (5, 7), (4, 1), (3, 3), (2, 2), (1, 1), SAME),
     ("DEPTHWISE_CONV_2D", (5, 7), (8, 1), (5, 5), (2, 2), (1, 1), Padding(2, 2, 2, 2)),
     ("DEPTHWISE_CONV_2D", (7, 4), (3, 2), (3, 2), (1, 1), (2, 1), Padding()),
     ("DEPTHWISE_CONV_2D", (9, 1), (8, 1), (5, 1), (1, 1), (1, 1), Padding()),
@@ -366,8 +369,8 @@ def test_scratch_matches_the_header() -> None:
 #include "tn_depthwise_conv_2d.h"
 int main(void) {
     printf("%d %d ", TN_CONV_2D_SCRATCH(27), TN_CONV_2D_SCRATCH(64));
-    printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 3, 2, 3));
-    printf("%d\\n", TN_DEPTHWISE_CONV_2D_SCRATCH(8, 3, 2, 1, 0));
+    printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
+    printf("%d\\n", TN_DEPTHWISE_CONV_2D_SCRATCH(8, 3, 2));
     return 0;
 }
 """
@@ -377,8 +380,8 @@ int main(void) {
         assert [int(v) for v in done.stdout.split()] == [
             conv_2d_scratch(27),
             conv_2d_scratch(64),
-            depthwise_conv_2d_scratch(9, 5, 3, 2, 3),
-            depthwise_conv_2d_scratch(8, 3, 2, 1, 0),
+            depthwise_conv_2d_scratch(9, 5, depthwise_columns(3, 2, 2)),
+            depthwise_conv_2d_scratch(8, 3, depthwise_columns(2, 1, 0)),
         ]
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.command import refusal_of, thumbnet
-from tests.sample_models import SAMPLES
-from tests.tflite_builder import Builder, Spec
+from command_line import refusal_of, thumbnet
+from sample_models import SAMPLES
+from tflite_builder import Builder, Spec
 
 
 def _float_only() -> Builder:
