@@ -1,26 +1,224 @@
-"""When each row of each value is in use: the blocks that get addresses.
+"""When each byte of each storage is live, and from that how close two storages may come.
 
-Time is counted in ticks, one row of one step; a tick has two instants, 2 t - 1 and 2 t. A row that
-is read last at tick t is in use up to 2 t, a row that is written at tick t from 2 t on: so a kernel's
-output row never lies on a row that it still reads. Where the kernel reads element by element before
-it writes (`Overlap` in kernel.py), its input row is in use only up to 2 t - 1.
+Time is counted in ticks: one row of one step. At each tick a storage occupies an interval of its
+bytes: a whole value grows upwards as its rows are made and shrinks from below as its last reader
+goes on; a ring, a variable and scratch occupy all they have. Two storages must keep, at every tick
+at which both are live, the end of the lower one's interval below the start of the upper one's:
+the largest such overlap over all ticks is the least distance between their starts. An output that
+overwrites its own dying input, a stage's rings that grow into the image that the stage consumes, and
+two plain tensors are all the same case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.codegen.arena import Block
 from thumbnet.codegen.graph import Tensor
-from thumbnet.codegen.kernel import Kernel, Read
-from thumbnet.codegen.schedule import Step, row_name, scratch_name
+from thumbnet.codegen.kernel import Read
+from thumbnet.codegen.schedule import Step
 from thumbnet.codegen.streaming import Flow, rows_of, window_rows
 
+_FAR = np.int64(1) << 40
+
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Lifetimes:
+    """Rows of the arrays are storages in the order of `names`, columns are ticks.
+
+    `low` and `high` bound the live bytes; where a storage is dead, low is far above high.
+    `in_place[(output, input)]` is the least distance while the kernel that reads the one and makes
+    the other runs, under the contract of its `Overlap`.
+    """
+
+    names: tuple[str, ...]
+    nbytes: Ints
+    low: Ints
+    high: Ints
+    step_of_tick: Ints
+    in_place: dict[tuple[str, str], int]
+    shared: Ints  # per tick: bytes that an elementwise kernel's row and its input's row share
+
+    def distances(self) -> dict[tuple[str, str], int]:
+        """(lower, upper) -> least distance from start to start, for all pairs that ever meet."""
+        found: dict[tuple[str, str], int] = {}
+        for i, name in enumerate(self.names):
+            gaps = (self.high[i] - self.low).max(axis=1)
+            for j in np.flatnonzero(gaps > -_FAR // 2):
+                if i != j:
+                    key = (name, self.names[j])
+                    found[key] = min(max(int(gaps[j]), 0), int(self.nbytes[i]))
+        return {k: self.in_place.get(k, d) for k, d in found.items()}
+
+    def live_bytes(self, steps: int) -> tuple[int, ...]:
+        """By step: the most bytes that are live at one of its ticks."""
+        live = np.maximum(self.high - self.low, 0).sum(axis=0) - self.shared
+        most = np.zeros(max(steps, 1), dtype=np.int64)
+        np.maximum.at(most, self.step_of_tick, live)
+        return tuple(int(n) for n in most)
+
+    def span(self, name: str) -> tuple[int, int]:
+        """First and last step at which the storage is live."""
+        i = self.names.index(name)
+        ticks = np.flatnonzero(self.high[i] > self.low[i])
+        if not ticks.size:
+            return 0, 0
+        return int(self.step_of_tick[ticks[0]]), int(self.step_of_tick[ticks[-1]])
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a storage is: a whole value, a ring of `ring` rows, a variable, or a kernel's scratch."""
+
+    name: str
+    nbytes: int
+    values: tuple[str, ...] = ()
+    ring: int = 0
+    always: bool = False  # a variable
+    kernel: int = -1  # scratch of this kernel
+
+
+def lifetimes(
+    flow: Flow,
+    steps: Sequence[Step],
+    held: Sequence[Held],
+    storage_of: Mapping[str, str],
+    inputs: Sequence[str],
+    outputs: frozenset[str],
+) -> Lifetimes:
+    """`inputs` are live from the first tick, `outputs` (values) to the last."""
+    clock = _Clock(flow, steps)
+    names = tuple(h.name for h in held)
+    nbytes = np.array([h.nbytes for h in held], dtype=np.int64)
+    if not clock.ticks:  # nothing runs: inputs are outputs
+        zero = np.zeros((len(held), 1), dtype=np.int64)
+        return Lifetimes(names, nbytes, zero, zero + nbytes[:, None], zero[:1, 0], {}, zero[:1, 0])
+    low = np.full((len(held), clock.ticks), _FAR, dtype=np.int64)
+    high = np.full((len(held), clock.ticks), -_FAR, dtype=np.int64)
+    for i, item in enumerate(held):
+        if item.always:
+            low[i], high[i] = 0, item.nbytes
+        elif item.kernel >= 0:
+            mask = clock.of_kernel(item.kernel, spanning=bool(flow.kernels[item.kernel].unit_rows))
+            low[i, mask], high[i, mask] = 0, item.nbytes
+        else:
+            _value_interval(clock, item, item.values[0], low[i], high[i], inputs, outputs)
+    in_place, shared = _in_place(clock, held, storage_of, outputs, low, high)
+    return Lifetimes(names, nbytes, low, high, clock.step, in_place, shared)
+
+
+class _Clock:
+    """Ticks of a step sequence: which kernel and row each one is."""
+
+    def __init__(self, flow: Flow, steps: Sequence[Step]) -> None:
+        self.flow = flow
+        counts = [s.y_end - s.y_begin for s in steps]
+        self.ticks = sum(counts)
+        self.step = np.repeat(np.arange(len(steps)), counts)
+        self.kernel = np.repeat(np.array([s.kernel for s in steps], dtype=np.int64), counts)
+        self.begin = np.repeat(np.array([s.y_begin for s in steps], dtype=np.int64), counts)
+        starts = np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64)
+        self.row = np.arange(self.ticks) - np.repeat(starts, counts) + self.begin
+        self._ticks_of = {k: np.flatnonzero(self.kernel == k) for k in range(len(flow.kernels))}
+
+    def ticks_of(self, kernel: int) -> Ints:
+        return self._ticks_of[kernel]
+
+    def of_kernel(self, kernel: int, *, spanning: bool) -> Ints:
+        """The kernel's own ticks, or all from its first to its last."""
+        own = self.ticks_of(kernel)
+        return np.arange(own[0], own[-1] + 1) if spanning and own.size else own
+
+
+def _value_interval(
+    clock: _Clock,
+    item: Held,
+    value: str,
+    low: Ints,
+    high: Ints,
+    inputs: Sequence[str],
+    outputs: frozenset[str],
+) -> None:
+    made = _made_bytes(clock, value, inputs)
+    needed = _needed_from(clock, value, outputs)
+    live = (made > 0) & (needed < clock.flow.tensor(value).nbytes)
+    maker = clock.flow.maker.get(value)
+    if maker is not None:  # a value that nothing reads is still written
+        live[clock.ticks_of(maker)] = True
+    if item.ring:
+        alive = np.flatnonzero(live)
+        if alive.size:
+            low[alive[0] : alive[-1] + 1], high[alive[0] : alive[-1] + 1] = 0, item.nbytes
+        return
+    low[live] = np.minimum(needed, made)[live]
+    high[live] = made[live]
+
+
+def _made_bytes(clock: _Clock, value: str, inputs: Sequence[str]) -> Ints:
+    """Per tick: bytes of the value that exist, the row of this tick included."""
+    flow, tensor = clock.flow, clock.flow.tensor(value)
+    maker = flow.maker.get(value)
+    if maker is None:
+        full = tensor.nbytes if value in inputs else 0
+        return np.full(clock.ticks, full, dtype=np.int64)
+    made = np.zeros(clock.ticks, dtype=np.int64)
+    own = clock.ticks_of(maker)
+    if flow.kernels[maker].unit_rows:
+        made[own[-1] :] = tensor.nbytes
+        return made
+    made[own] = (clock.row[own] + 1) * tensor.row_bytes
+    return np.maximum.accumulate(made)
+
+
+def _needed_from(clock: _Clock, value: str, outputs: frozenset[str]) -> Ints:
+    """Per tick: the lowest byte of the value that this tick or a later one still reads."""
+    flow, nbytes = clock.flow, clock.flow.tensor(value).nbytes
+    needed = np.full(clock.ticks, 0 if value in outputs else nbytes, dtype=np.int64)
+    for reader, read in flow.readers.get(value, ()):
+        needed = np.minimum(needed, _reader_needs(clock, reader, read, nbytes))
+    return needed
+
+
+def _reader_needs(
+    clock: _Clock, reader: int, read: Read, nbytes: int, *, after_row: bool = False
+) -> Ints:
+    """Per tick: the lowest byte that the reader reads now or later; `nbytes` once it is done.
+
+    With `after_row`, its own tick counts as past.
+    """
+    flow, view = clock.flow, clock.flow.tensor(read.tensor)
+    kernel = flow.kernels[reader]
+    total = rows_of(flow.graph, kernel)
+    first = np.full(total + 1, nbytes, dtype=np.int64)
+    for y in reversed(range(total)):
+        begin, end = window_rows(read, view, y)
+        start = begin * view.row_bytes if begin < end else nbytes
+        first[y] = min(first[y + 1], start)
+    own = clock.ticks_of(reader)
+    rows = clock.row[own]
+    if read.overlap.mode == "none" and not kernel.unit_rows:
+        rows = clock.begin[own]  # the whole band is read while any of it is written
+    progress = np.zeros(clock.ticks, dtype=np.int64)
+    # After its tick for row y the reader stands at y + 1; at its tick it stands at y.
+    progress[own] = np.maximum(rows + (1 if after_row else 0), 0)
+    later = np.zeros(clock.ticks + 1, dtype=np.int64)
+    np.maximum.at(later, own + 1, clock.row[own] + 1)
+    stands = np.maximum.accumulate(later)[: clock.ticks]
+    if read.overlap.mode == "none" and not kernel.unit_rows:
+        within = np.zeros(clock.ticks, dtype=bool)
+        within[own] = True
+        stands = np.where(within, progress, stands)
+    else:
+        stands = np.maximum(stands, progress)
+    return first[np.minimum(stands, total)]
+
+
+# ---- outputs over their own inputs -------------------------------------------------------------
 
 
 def is_elementwise(read: Read, output: Tensor) -> bool:
@@ -31,231 +229,47 @@ def is_elementwise(read: Read, output: Tensor) -> bool:
     )
 
 
-def unit_distance(read: Read, nbytes: int) -> int:
-    """Least distance of an output below an input of `nbytes` at which each output unit ends below
-    the next input unit."""
-    units = nbytes // read.overlap.input_unit
+def unit_distance(read: Read, source: Tensor) -> int:
+    """Least distance at which each output unit ends below the next input unit."""
+    units = source.nbytes // read.overlap.input_unit
     step = read.overlap.output_unit - read.overlap.input_unit
     return max(step, step * (units - 1), 0) if units > 1 else 0
 
 
-@dataclass(frozen=True, eq=False)
-class Lifetimes:
-    """`blocks` to place. `times` is one more than the last instant; `step_of` gives the step of
-    each instant. `shares[row]` is a row whose address an elementwise kernel's row takes over."""
-
-    blocks: list[Block]
-    times: int
-    step_of: Ints
-    shares: dict[str, str]
-
-
-@dataclass(eq=False)
-class _Clock:
-    """Ticks of a step sequence, by kernel and row."""
-
-    flow: Flow
-    steps: Sequence[Step]
-    tick: list[Ints] = field(default_factory=list)  # by kernel: the tick of each row
-    first: list[Ints] = field(default_factory=list)  # the first tick of that row's step
-    last: list[Ints] = field(default_factory=list)  # the last one
-    ticks: int = 0
-
-    def __post_init__(self) -> None:
-        for kernel in self.flow.kernels:
-            rows = rows_of(self.flow.graph, kernel)
-            for each in (self.tick, self.first, self.last):
-                each.append(np.zeros(rows, dtype=np.int64))
-        step_of: list[int] = []
-        for number, step in enumerate(self.steps):
-            band, count = slice(step.y_begin, step.y_end), step.y_end - step.y_begin
-            self.tick[step.kernel][band] = self.ticks + np.arange(count)
-            self.first[step.kernel][band] = self.ticks
-            self.last[step.kernel][band] = self.ticks + count - 1
-            self.ticks += count
-            step_of += [number] * (2 * count)
-        # instants 0 .. 2 * ticks: two before each write, and the end of the run
-        self.times = 2 * self.ticks + 2
-        self.step_of = np.array([0, *step_of, len(self.steps)][: self.times], dtype=np.int64)
-
-    def instant(self, tick: Ints) -> Ints:
-        """The instant at which rows of a tick are written and read."""
-        return 2 * tick + 1
-
-
-def lifetimes(
-    flow: Flow,
-    steps: Sequence[Step],
-    storage_of: dict[str, str],
-    states: frozenset[str],
-    inputs: frozenset[str],
-    outputs: frozenset[str],
-    streamed: frozenset[str],
-) -> Lifetimes:
-    """The blocks of every storage: variables (`states`), whole values, each row of the values in
-    `streamed`, and scratch. `inputs` and `outputs` are values."""
-    clock = _Clock(flow, steps)
-    blocks = [_always(s, flow.tensor(s).nbytes, clock.times) for s in sorted(states)]
-    shares: dict[str, str] = {}
-    for value, storage in storage_of.items():
-        if storage in states:
-            continue
-        tensor = flow.tensor(value)
-        birth, death = _row_lives(clock, value, inputs, outputs)
-        if value in inputs and value not in flow.readers:
-            death[:] = clock.times  # the caller writes it even if the model never looks
-        if value in streamed:
-            blocks += _row_blocks(value, tensor, birth, death)
-        else:
-            start = np.arange(tensor.rows, dtype=np.int64) * tensor.row_bytes
-            size = np.full(tensor.rows, tensor.row_bytes, dtype=np.int64)
-            below = _in_place(flow, value, states, storage_of, streamed)
-            blocks.append(Block(value, tensor.nbytes, start, size, birth, death, below))
-    blocks = _shared_rows(clock, blocks, streamed, shares)
-    for i, kernel in enumerate(flow.kernels):
-        if kernel.scratch_bytes:
-            blocks.append(_scratch(clock, i, kernel))
-    return Lifetimes(blocks, clock.times, clock.step_of, shares)
-
-
-def _always(name: str, nbytes: int, times: int) -> Block:
-    cell = np.array([nbytes], dtype=np.int64)
-    return Block(name, nbytes, cell * 0, cell, cell * 0, cell * 0 + times)
-
-
-def _row_lives(
-    clock: _Clock, value: str, inputs: frozenset[str], outputs: frozenset[str]
-) -> tuple[Ints, Ints]:
-    """Birth and death of each row of a value."""
-    flow, tensor = clock.flow, clock.flow.tensor(value)
-    maker = flow.maker.get(value)
-    birth = np.zeros(tensor.rows, dtype=np.int64)
-    if maker is not None:
-        kernel = flow.kernels[maker]
-        if kernel.unit_rows:
-            birth[:] = clock.instant(clock.tick[maker][-1:])
-        elif any(r.overlap.mode == "none" for r in kernel.reads):
-            birth[:] = clock.instant(clock.first[maker])
-        else:
-            birth[:] = clock.instant(clock.tick[maker])
-    death = birth.copy()
-    if value in outputs:
-        death[:] = clock.times
-    for reader, read in flow.readers.get(value, ()):
-        np.maximum(death, _last_reads(clock, reader, read, value), out=death)
-    return birth, death
-
-
-def _last_reads(clock: _Clock, reader: int, read: Read, value: str) -> Ints:
-    """For each row of the value, the last instant at which this reader needs it; 0 for never."""
-    flow = clock.flow
-    kernel, view, own = flow.kernels[reader], flow.tensor(read.tensor), flow.tensor(value)
-    output = flow.tensor(kernel.output)
-    needed = np.zeros(own.nbytes // max(own.row_bytes, 1), dtype=np.int64)
-    when = clock.last if read.overlap.mode == "none" and not kernel.unit_rows else clock.tick
-    early = 1 if is_elementwise(read, output) and _read_once(flow, kernel, value) else 0
-    instants = clock.instant(when[reader]) - early
-    for y in range(rows_of(flow.graph, kernel)):
-        first, end = window_rows(read, view, y)
-        if first < end:
-            low = first * view.row_bytes // own.row_bytes
-            high = -(-end * view.row_bytes // own.row_bytes)
-            np.maximum(needed[low:high], instants[y], out=needed[low:high])
-    return needed
-
-
-def _read_once(flow: Flow, kernel: Kernel, value: str) -> bool:
-    return sum(flow.value_of[r.tensor] == value for r in kernel.reads) == 1
-
-
-def _row_blocks(value: str, tensor: Tensor, birth: Ints, death: Ints) -> list[Block]:
-    zero, size = np.zeros(1, dtype=np.int64), np.full(1, tensor.row_bytes, dtype=np.int64)
-    return [
-        Block(row_name(value, y), tensor.row_bytes, zero, size, birth[y : y + 1], death[y : y + 1])
-        for y in range(tensor.rows)
-    ]
-
-
-def _scratch(clock: _Clock, index: int, kernel: Kernel) -> Block:
-    """Scratch is in use during each step of its kernel; a reducer's from its first to its last."""
-    first, last = np.unique(clock.first[index]), np.unique(clock.last[index])
-    if kernel.unit_rows:
-        first, last = first[:1], last[-1:]
-    size = np.full(len(first), kernel.scratch_bytes, dtype=np.int64)
-    birth, death = clock.instant(first), clock.instant(last)
-    return Block(scratch_name(index), kernel.scratch_bytes, size * 0, size, birth - 1, death)
-
-
-# ---- outputs over their own inputs -------------------------------------------------------------
-
-
 def _in_place(
-    flow: Flow,
-    value: str,
-    states: frozenset[str],
-    storage_of: dict[str, str],
-    streamed: frozenset[str],
-) -> tuple[tuple[str, int, int], ...]:
-    """What an elementwise kernel's whole output may overlap from below only: its whole inputs."""
-    maker = flow.maker.get(value)
-    if maker is None:
-        return ()
-    kernel = flow.kernels[maker]
-    found = []
-    for read in kernel.reads:
-        source = flow.value_of[read.tensor]
-        if not is_elementwise(read, flow.tensor(value)) or not _read_once(flow, kernel, source):
-            continue
-        if source not in streamed and storage_of[source] not in states:
-            nbytes = flow.tensor(source).nbytes
-            found.append((source, unit_distance(read, nbytes), nbytes))
-    return tuple(found)
-
-
-def _shared_rows(
-    clock: _Clock, blocks: list[Block], streamed: frozenset[str], shares: dict[str, str]
-) -> list[Block]:
-    """Where an elementwise kernel reads a streamed row for the last time, its own streamed row takes
-    over the address: the two become one block. Otherwise the input row must outlive the output's
-    birth, because only equal addresses are safe inside a row."""
+    clock: _Clock,
+    held: Sequence[Held],
+    storage_of: Mapping[str, str],
+    outputs: frozenset[str],
+    low: Ints,
+    high: Ints,
+) -> tuple[dict[tuple[str, str], int], Ints]:
+    """Distances of elementwise outputs below their inputs, which may share their rows."""
     flow = clock.flow
-    by_name = {b.name: b for b in blocks}
-    for index, kernel in enumerate(flow.kernels):
-        made = flow.value_of[kernel.output]
+    index = {h.name: i for i, h in enumerate(held)}
+    found: dict[tuple[str, str], int] = {}
+    shared = np.zeros(clock.ticks, dtype=np.int64)
+    for k, kernel in enumerate(flow.kernels):
         output = flow.tensor(kernel.output)
-        taken: set[int] = set()
         for read in kernel.reads:
-            source = flow.value_of[read.tensor]
-            if not is_elementwise(read, output) or not _read_once(flow, kernel, source):
+            value = flow.value_of[read.tensor]
+            i, o = index[storage_of[value]], index[storage_of[flow.value_of[kernel.output]]]
+            once = sum(flow.value_of[r.tensor] == value for r in kernel.reads) == 1
+            if not is_elementwise(read, output) or held[i].ring or held[o].ring or i == o:
                 continue
-            if source not in streamed and made not in streamed:
+            if held[i].always or held[o].always or not once or value in outputs:
                 continue
-            smaller = read.overlap.output_unit <= read.overlap.input_unit
-            for y in range(output.rows):
-                written = int(clock.instant(clock.tick[index][y : y + 1])[0])
-                if source not in streamed:
-                    _outlive(by_name, source, y, written)
-                    continue
-                name = row_name(source, y)
-                while name in shares:
-                    name = shares[name]
-                block = by_name[name]
-                if int(block.death[0]) != written - 1:
-                    continue
-                if made in streamed and smaller and y not in taken:
-                    own = by_name.pop(row_name(made, y))
-                    shares[row_name(made, y)] = name
-                    by_name[name] = Block(name, block.nbytes, block.start, block.size, block.birth,
-                                          own.death)  # fmt: skip
-                    taken.add(y)
-                else:
-                    by_name[name] = Block(name, block.nbytes, block.start, block.size, block.birth,
-                                          block.death + 1)  # fmt: skip
-    return list(by_name.values())
-
-
-def _outlive(by_name: dict[str, Block], source: str, y: int, written: int) -> None:
-    """Keeps row y of a whole value in use at instant `written` if it died just before."""
-    death = by_name[source].death
-    if death[y] == written - 1:
-        death[y] = written
+            nbytes = flow.tensor(value).nbytes
+            needed = _reader_needs(clock, k, read, nbytes, after_row=True)
+            for reader, other in flow.readers[value]:
+                if reader != k:
+                    needed = np.minimum(needed, _reader_needs(clock, reader, other, nbytes))
+            own = clock.ticks_of(k)
+            still = np.where(needed < nbytes, needed, _FAR)
+            gap = int((high[o] - np.where(low[i] < _FAR, still, _FAR)).max())
+            if int((needed[own] - low[i][own]).min()) >= 0:
+                found[held[o].name, held[i].name] = min(
+                    max(gap, unit_distance(read, flow.tensor(read.tensor)), 0), held[o].nbytes
+                )
+                shared[own] = np.maximum(shared[own], np.minimum(needed, nbytes)[own] - low[i][own])
+    return found, shared
