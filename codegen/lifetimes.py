@@ -157,6 +157,9 @@ def _value_interval(
         return
     low[live] = np.minimum(needed, made)[live]
     high[live] = made[live]
+    if maker is not None and not clock.flow.kernels[maker].unit_rows:
+        own = clock.ticks_of(maker)  # a row is written even if nothing ever reads it
+        low[own] = np.minimum(low[own], clock.row[own] * clock.flow.tensor(value).row_bytes)
 
 
 def _made_bytes(clock: _Clock, value: str, inputs: Sequence[str]) -> Ints:
