@@ -1,8 +1,8 @@
 """Offsets in the arena: near-exact packing of storages with pairwise distances.
 
 The problem is dynamic storage allocation (NP-hard) with one generalisation: two blocks that live at
-the same time need not be disjoint; each ordered pair has its own least distance between starts, so
-that an output may lie over the input that it consumes. Blocks are placed one by one at the lowest
+the same time need not be disjoint; each ordered pair has its own least distance between starts
+(lifetimes.py), so that an output may lie over the input that it consumes. Blocks are placed one by one at the lowest
 offset that fits; the order is improved until the arena meets the lower bound or the budget of tries
 is spent. Deterministic.
 """
@@ -18,7 +18,7 @@ from thumbnet.codegen.schedule import align
 
 @dataclass(frozen=True)
 class Block:
-    """`nbytes` live from step `first` to `last`, both inclusive."""
+    """`nbytes`, in use from step `first` to step `last` inclusive: only a hint for the order."""
 
     name: str
     nbytes: int
@@ -26,25 +26,20 @@ class Block:
     last: int
 
 
-#: (lower, upper) -> least distance from the start of block `lower` up to the start of `upper`.
+#: (lower, upper) -> least distance from the start of block `lower` up to the start of `upper`, both
+#: ways round for every pair that is ever in use together; other pairs do not matter to each other.
 Distances = Mapping[tuple[str, str], int]
 
 
 def place(
     blocks: Sequence[Block], distances: Distances, lower_bound: int, tries: int = 400
 ) -> tuple[dict[str, int], int]:
-    """Offsets by block name, and the arena's size in bytes; both multiples of ALIGNMENT.
-
-    `distances` holds the pairs that may overlap; all others that live together are disjoint.
-    """
-    count = len(blocks)
-    gap: list[list[tuple[int, int, int]]] = [[] for _ in range(count)]
-    for i, a in enumerate(blocks):
-        for j, b in enumerate(blocks):
-            if i != j and a.first <= b.last and b.first <= a.last:
-                above = align(distances.get((b.name, a.name), b.nbytes))  # a starts above b
-                below = align(distances.get((a.name, b.name), a.nbytes))  # a starts below b
-                gap[i].append((j, above, below))
+    """Offsets by block name, and the arena's size in bytes; both multiples of ALIGNMENT."""
+    index = {b.name: i for i, b in enumerate(blocks)}
+    gap: list[list[tuple[int, int, int]]] = [[] for _ in blocks]
+    for (lower, upper), distance in distances.items():
+        above, below = align(distances[upper, lower]), align(distance)
+        gap[index[lower]].append((index[upper], above, below))
     sizes = [align(b.nbytes) for b in blocks]
     target = align(lower_bound)
     packings = [_pack(order, gap, sizes) for order in _orders(blocks, sizes)]

@@ -11,9 +11,10 @@ def peak_layer(schedule: Schedule) -> str:
     """The layer during which most bytes live, in words."""
     if not schedule.steps:
         return "the inputs"
-    peak = max(range(len(schedule.live_bytes)), key=schedule.live_bytes.__getitem__)
-    kernel = schedule.kernels[peak]
-    return f"layer {peak} ({kernel.kind}, output '{kernel.output}')"
+    peak = max(range(len(schedule.steps)), key=schedule.live_bytes.__getitem__)
+    layer = schedule.steps[peak].kernel
+    kernel = schedule.kernels[layer]
+    return f"layer {layer} ({kernel.kind}, output '{kernel.output}')"
 
 
 def check_budget(

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.errors import ScheduleError
-from thumbnet.codegen.graph import Tensor
 from thumbnet.codegen.kernel import Kernel, Read
-from thumbnet.codegen.liveness import is_elementwise, window_rows
+from thumbnet.codegen.lifetimes import is_elementwise
 from thumbnet.codegen.schedule import ALIGNMENT, Schedule, Step
+from thumbnet.codegen.streaming import rows_of, window_rows
+
+Cells = NDArray[np.int64]  # indices of arena bytes
 
 _GARBAGE = -1
 _VALUE_SHIFT = 40  # a tag is value number << 40 | byte
@@ -41,8 +43,9 @@ class _Execution:
         self.schedule = schedule
         self.tensors = schedule.graph.tensors
         self.arena: NDArray[np.int64] = np.full(schedule.arena_bytes, _GARBAGE, dtype=np.int64)
+        self.mark: NDArray[np.bool_] = np.zeros(schedule.arena_bytes, dtype=bool)
         self.numbers = {value: i for i, value in enumerate(schedule.storage_of)}
-        self.rows_done: dict[str, int] = {}
+        self.rows_done = [0] * len(schedule.kernels)
         self._check_storages()
 
     def _check_storages(self) -> None:
@@ -51,20 +54,23 @@ class _Execution:
                 raise ScheduleError(f"'{storage.name}' lies outside of the arena")
             if storage.offset % ALIGNMENT:
                 raise ScheduleError(f"'{storage.name}' is not aligned to {ALIGNMENT}")
+        for value, name in self.schedule.storage_of.items():
+            tensor, storage = self.tensors[value], self.schedule.storages[name]
+            held = storage.ring * tensor.row_bytes if storage.ring else tensor.nbytes
+            if storage.nbytes < held:
+                raise ScheduleError(f"'{name}' is too small for '{value}'")
 
     def run(self) -> Verdict:
         graph = self.schedule.graph
         for name in (*graph.inputs, *self.schedule.initial_value.values()):
-            self._write(name, 0, self.tensors[name].nbytes)
+            self._write(name, 0, self.tensors[name].rows)
         for number, step in enumerate(self.schedule.steps):
             self._step(number, step)
         end = "after the last step"
-        for name in graph.outputs:
-            self._expect(name, 0, self.tensors[name].nbytes, end)
-        for value in self.schedule.final_value.values():
-            self._expect(value, 0, self.tensors[value].nbytes, end)
-        for kernel in self.schedule.kernels:
-            done, rows = self.rows_done.get(kernel.output, 0), self.tensors[kernel.output].rows
+        for name in (*graph.outputs, *self.schedule.final_value.values()):
+            self._expect(name, 0, self.tensors[name].rows, end)
+        for kernel, done in zip(self.schedule.kernels, self.rows_done, strict=True):
+            rows = rows_of(graph, kernel)
             if done != rows:
                 raise ScheduleError(f"'{kernel.output}' has {done} of {rows} rows computed")
         return Verdict({name: self._intact(name) for name in graph.inputs})
@@ -74,109 +80,128 @@ class _Execution:
     def _step(self, number: int, step: Step) -> None:
         kernel = self.schedule.kernels[step.kernel]
         place = f"step {number} ({kernel.kind} '{kernel.name}')"
-        output = self.tensors[kernel.output]
-        if self.rows_done.get(kernel.output, 0) != step.y_begin or step.y_end > output.rows:
+        rows = rows_of(self.schedule.graph, kernel)
+        if self.rows_done[step.kernel] != step.y_begin or not step.y_begin < step.y_end <= rows:
             raise ScheduleError(f"{place}: rows {step.y_begin}..{step.y_end} are out of turn")
-        if kernel.band == "whole" and (step.y_begin, step.y_end) != (0, output.rows):
+        if kernel.band == "whole" and (step.y_begin, step.y_end) != (0, rows):
             raise ScheduleError(f"{place}: a kernel that needs all rows at once got a band")
-        self._scratch(step, kernel, place)
-        apart = [read for read in kernel.reads if not self._may_overlap(read, output)]
-        for read in apart:
-            self._disjoint(read, step, output, place)
+        scratch = self._scratch(step, kernel, place)
+        self._band_apart(kernel, step, place)
         for y in range(step.y_begin, step.y_end):
-            self._row(kernel, output, y, place)
-        self.rows_done[kernel.output] = step.y_end
+            self._row(kernel, y, y == rows - 1, scratch, f"{place}, row {y}")
+        self.rows_done[step.kernel] = step.y_end
 
-    @staticmethod
-    def _may_overlap(read: Read, output: Tensor) -> bool:
-        if read.overlap.mode == "elements":
-            return is_elementwise(read) or output.rows == 1
-        return read.overlap.mode == "rows" and read.window is not None
-
-    def _scratch(self, step: Step, kernel: Kernel, place: str) -> None:
-        """Scratch is garbage from the start of the step, and may not hold what the step writes."""
+    def _scratch(self, step: Step, kernel: Kernel, place: str) -> Cells:
+        """The scratch's bytes. They are garbage from the start of a step; a reducer finds its own
+        in each step as it left them in the last."""
         if not kernel.scratch_bytes:
-            return
-        scratch = self.schedule.scratch(step.kernel)
-        if scratch is None or scratch.nbytes < kernel.scratch_bytes:
+            return np.zeros(0, dtype=np.int64)
+        storage = self.schedule.scratch(step.kernel)
+        if storage is None or storage.nbytes < kernel.scratch_bytes:
             raise ScheduleError(f"{place}: its scratch has no place")
-        begin, end = scratch.offset, scratch.offset + scratch.nbytes
-        low, high = self._rows_span(kernel.output, step.y_begin, step.y_end)
-        if low < end and begin < high:
-            raise ScheduleError(f"{place}: its scratch lies over its output '{kernel.output}'")
-        self.arena[begin:end] = _GARBAGE
+        cells = np.arange(storage.offset, storage.offset + storage.nbytes)
+        if kernel.unit_rows:
+            own = -2 - step.kernel
+            if step.y_begin and (self.arena[cells] != own).any():
+                raise ScheduleError(f"{place}: what it has summed up so far was overwritten")
+            self.arena[cells] = own
+        else:
+            self.arena[cells] = _GARBAGE
+        return cells
 
-    def _disjoint(self, read: Read, step: Step, output: Tensor, place: str) -> None:
-        write = self._rows_span(output.name, step.y_begin, step.y_end)
-        source = self.tensors[read.tensor]
-        for y in range(step.y_begin, step.y_end):
-            low, high = self._rows_span(read.tensor, *window_rows(read, source, y))
-            if low < write[1] and write[0] < high:
-                raise ScheduleError(f"{place}: '{output.name}' may not lie over '{read.tensor}'")
+    def _written(self, kernel: Kernel, first: int, end: int, last: bool) -> Cells:
+        """What the kernel's rows [first, end) write; a reducer writes all in its last row."""
+        if kernel.unit_rows:
+            first, end = 0, self.tensors[kernel.output].rows if last else 0
+        return self._cells(kernel.output, first, end)
 
-    def _row(self, kernel: Kernel, output: Tensor, y: int, place: str) -> None:
-        write = self._rows_span(output.name, y, y + 1)
-        for read in kernel.reads:
+    def _band_apart(self, kernel: Kernel, step: Step, place: str) -> None:
+        """What a band reads under the contract "none" may not lie where it writes."""
+        last = step.y_end == rows_of(self.schedule.graph, kernel)
+        written = self._written(kernel, step.y_begin, step.y_end, last)
+        for read in (r for r in kernel.reads if r.overlap.mode == "none"):
             source = self.tensors[read.tensor]
-            first, end = window_rows(read, source, y)
+            for y in range(step.y_begin, step.y_end):
+                if self._meet(written, self._cells(read.tensor, *window_rows(read, source, y))):
+                    raise ScheduleError(
+                        f"{place}: '{kernel.output}' may not lie over '{read.tensor}'"
+                    )
+
+    def _row(self, kernel: Kernel, y: int, last: bool, scratch: Cells, place: str) -> None:
+        written = self._written(kernel, y, y + 1, last)
+        if self._meet(written, scratch):
+            raise ScheduleError(f"{place}: its scratch lies over its output '{kernel.output}'")
+        for read in kernel.reads:
+            first, end = window_rows(read, self.tensors[read.tensor], y)
             if first >= end:
                 continue
-            self._expect(
-                read.tensor, first * source.row_bytes, end * source.row_bytes, f"{place}, row {y}"
-            )
-            low, high = self._rows_span(read.tensor, first, end)
-            if (
-                low < write[1]
-                and write[0] < high
-                and not self._units_safe(read, output, low, write[0], high - low)
-            ):
+            self._expect(read.tensor, first, end, place)
+            cells = self._cells(read.tensor, first, end)
+            if self._meet(written, cells) and not self._units_safe(read, kernel, written, cells):
                 raise ScheduleError(
-                    f"{place}: row {y} of '{output.name}' is written over a row of "
-                    f"'{read.tensor}' that it still reads"
+                    f"{place}: '{kernel.output}' is written over a row of '{read.tensor}' that it "
+                    "still reads"
                 )
-        self._write(output.name, y * output.row_bytes, (y + 1) * output.row_bytes)
+        if kernel.unit_rows:
+            if last:
+                self._write(kernel.output, 0, self.tensors[kernel.output].rows)
+        else:
+            self._write(kernel.output, y, y + 1)
 
-    @staticmethod
-    def _units_safe(read: Read, output: Tensor, low: int, write: int, nbytes: int) -> bool:
+    def _units_safe(self, read: Read, kernel: Kernel, written: Cells, cells: Cells) -> bool:
         """Whether each output unit ends below the next input unit, for the units of one row."""
-        if read.overlap.mode != "elements" or not (is_elementwise(read) or output.rows == 1):
+        if kernel.unit_rows or not is_elementwise(read, self.tensors[kernel.output]):
             return False
         unit_in, unit_out = read.overlap.input_unit, read.overlap.output_unit
-        last = nbytes // unit_in - 2  # both sides are linear in u: the ends decide
+        last = len(cells) // unit_in - 2  # both sides are linear in u: the ends decide
         return all(
-            write + (u + 1) * unit_out <= low + (u + 1) * unit_in for u in (0, last) if last >= 0
+            written[0] + (u + 1) * unit_out <= cells[0] + (u + 1) * unit_in
+            for u in (0, last)
+            if last >= 0
         )
+
+    def _meet(self, a: Cells, b: Cells) -> bool:
+        if not a.size or not b.size or a.max() < b.min() or b.max() < a.min():
+            return False
+        self.mark[a] = True
+        met = bool(self.mark[b].any())
+        self.mark[a] = False
+        return met
 
     # ---- bytes and tags ------------------------------------------------------------------------
 
-    def _span(self, tensor: str, begin: int, end: int) -> tuple[int, int]:
-        offset = self.schedule.storage(tensor).offset
-        return offset + begin, offset + end
+    def _cells(self, tensor: str, first: int, end: int) -> Cells:
+        """Arena bytes of rows [first, end) of a tensor, in row order."""
+        storage, row_bytes = self.schedule.storage(tensor), self.tensors[tensor].row_bytes
+        if not storage.ring:
+            return np.arange(
+                storage.offset + first * row_bytes, storage.offset + max(first, end) * row_bytes
+            )
+        rows = np.arange(first, end) % storage.ring
+        return (storage.offset + rows[:, None] * row_bytes + np.arange(row_bytes)).reshape(-1)
 
-    def _rows_span(self, tensor: str, first: int, end: int) -> tuple[int, int]:
+    def _tags(self, tensor: str, first: int, end: int) -> Cells:
         row_bytes = self.tensors[tensor].row_bytes
-        return self._span(tensor, first * row_bytes, max(first, end) * row_bytes)
-
-    def _tags(self, tensor: str, begin: int, end: int) -> NDArray[np.int64]:
         number = self.numbers[self.schedule.value_of[tensor]]
-        return (number << _VALUE_SHIFT) + np.arange(begin, end, dtype=np.int64)
+        return (number << _VALUE_SHIFT) + np.arange(first * row_bytes, max(first, end) * row_bytes)
 
-    def _write(self, tensor: str, begin: int, end: int) -> None:
-        low, high = self._span(tensor, begin, end)
-        self.arena[low:high] = self._tags(tensor, begin, end)
+    def _write(self, tensor: str, first: int, end: int) -> None:
+        self.arena[self._cells(tensor, first, end)] = self._tags(tensor, first, end)
 
-    def _expect(self, tensor: str, begin: int, end: int, place: str) -> None:
-        low, high = self._span(tensor, begin, end)
-        wrong = np.flatnonzero(self.arena[low:high] != self._tags(tensor, begin, end))
+    def _expect(self, tensor: str, first: int, end: int, place: str) -> None:
+        cells = self._cells(tensor, first, end)
+        wrong = np.flatnonzero(self.arena[cells] != self._tags(tensor, first, end))
         if wrong.size:
-            held = int(self.arena[low + wrong[0]])
+            byte = first * self.tensors[tensor].row_bytes + int(wrong[0])
+            held = int(self.arena[cells[wrong[0]]])
             holder = "nothing" if held < 0 else f"'{list(self.numbers)[held >> _VALUE_SHIFT]}'"
             raise ScheduleError(
-                f"{place}: byte {begin + int(wrong[0])} of '{tensor}' was overwritten or never "
-                f"written; arena byte {low + int(wrong[0])} holds {holder}"
+                f"{place}: byte {byte} of '{tensor}' was overwritten or never written; arena byte "
+                f"{int(cells[wrong[0]])} holds {holder}"
             )
 
     def _intact(self, tensor: str) -> bool:
-        low, high = self._span(tensor, 0, self.tensors[tensor].nbytes)
-        tags = self._tags(tensor, 0, self.tensors[tensor].nbytes)
-        return bool((self.arena[low:high] == tags).all())
+        rows = self.tensors[tensor].rows
+        if self.schedule.storage(tensor).ring:
+            return False
+        return bool((self.arena[self._cells(tensor, 0, rows)] == self._tags(tensor, 0, rows)).all())

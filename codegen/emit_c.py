@@ -7,7 +7,7 @@ literals, one function for each layer, and the run function that calls them in t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from thumbnet.codegen.graph import State
 from thumbnet.codegen.kernel import Call, Constant, Kernel
-from thumbnet.codegen.schedule import Schedule, align
+from thumbnet.codegen.schedule import Schedule, Stage, Step, align
+from thumbnet.codegen.streaming import rows_of
 
 _CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t"}
 
@@ -77,6 +78,7 @@ class _Emitter:
         self.descriptors: list[str] = []
         self.kernels: list[str] = []
         self.functions: list[str] = []
+        self.stages: list[str] = []
 
     def text(self, banner: str) -> str:
         for index, kernel in enumerate(self.schedule.kernels):
@@ -84,8 +86,9 @@ class _Emitter:
         initialiser = self._initialiser()
         headers = sorted({"tn_core.h"} | {c.header for k in self.schedule.kernels for c in k.calls})
         includes = "\n".join(f'#include "thumbnet/{h}"' for h in headers)
-        calls = "\n".join(f"    {layer.symbol}(arena);" for layer in self.layers)
-        run = f"void {self.name}_run(uint8_t *arena) {{\n{calls or '    (void)arena;'}\n}}"
+        stages = [self._stage(i, stage) for i, stage in enumerate(self.schedule.stages)]
+        calls = "\n".join(stages) or "    (void)arena;"
+        run = f"void {self.name}_run(uint8_t *arena) {{\n{calls}\n}}"
         parts = [
             banner,
             f'#include "{self.name}.h"\n\n{includes}',
@@ -97,6 +100,7 @@ class _Emitter:
             *self.kernels,
             _section("Layers"),
             *self.functions,
+            *([_section("Stages: rows of several layers in turn"), *self.stages] if self.stages else []),
             _section("The model"),
             *([initialiser] if initialiser else []),
             run,
@@ -108,7 +112,6 @@ class _Emitter:
     def _layer(self, index: int, kernel: Kernel) -> None:
         number = f"{index:02d}"
         symbol = f"{self.name}_layer_{number}_{kernel.kind.lower()}"
-        step = self.schedule.steps[index]
         weights_before = self.weights_bytes
         statements = []
         for position, call in enumerate(kernel.calls):
@@ -121,7 +124,7 @@ class _Emitter:
             if call.scratch:
                 scratch = self.schedule.scratch(index)
                 arguments.append(f"arena + {scratch.offset if scratch else 0}")
-            arguments += [str(step.y_begin), str(step.y_end)]
+            arguments += ["y_begin", "y_end"]
             joined = ",\n        ".join(arguments)
             statements.append(f"    {self._specialisation(call)}(\n        {joined});")
         tensors = self.schedule.graph.tensors
@@ -130,14 +133,58 @@ class _Emitter:
         comment += f", {kernel.macs} MACs */" if kernel.macs else " */"
         body = "\n".join(statements)
         self.functions.append(
-            f"{comment}\nstatic TN_NOINLINE void {symbol}(uint8_t *arena) {{\n{body}\n}}"
+            f"{comment}\nstatic TN_NOINLINE void {symbol}"
+            f"(uint8_t *arena, int32_t y_begin, int32_t y_end) {{\n{body}\n}}"
         )
         weights = self.weights_bytes - weights_before
         self.layers.append(Layer(symbol, kernel.output, kernel.kind, kernel.macs, weights))
 
     def _rows(self, tensor: str) -> str:
         pitch = self.schedule.graph.tensors[tensor].row_bytes
-        return f"TN_ROWS(arena, {self.schedule.storage(tensor).offset}, {pitch})"
+        storage = self.schedule.storage(tensor)
+        return f"TN_ROWS(arena, {storage.offset}, {pitch}, {storage.ring})"
+
+    # ---- stages ------------------------------------------------------------------------------
+
+    def _stage(self, index: int, stage: Stage) -> str:
+        """The statement that runs a stage; a stage of several layers gets a function of its own."""
+        steps = self.schedule.steps[stage.first_step : stage.end_step]
+        if len(steps) == 1:
+            layer = self.layers[steps[0].kernel].symbol
+            return f"    {layer}(arena, {steps[0].y_begin}, {steps[0].y_end});"
+        symbol = f"{self.name}_stage_{index}"
+        self.stages.append(self._stage_function(symbol, stage, steps))
+        return f"    {symbol}(arena);"
+
+    def _stage_function(self, symbol: str, stage: Stage, steps: Sequence[Step]) -> str:
+        """Runs the layers in the order of a table, each a band of rows further each time."""
+        count = stage.end_kernel - stage.first_kernel
+        order = [str(s.kernel - stage.first_kernel) for s in steps]
+        cases = []
+        for i in range(count):
+            kernel = stage.first_kernel + i
+            rows = rows_of(self.schedule.graph, self.schedule.kernels[kernel])
+            band = max(s.y_end - s.y_begin for s in steps if s.kernel == kernel)
+            end = f"y + {band}" if rows % band == 0 else f"tn_min(y + {band}, {rows})"
+            cases.append(
+                f"        case {i}:\n            {self.layers[kernel].symbol}(arena, y, {end});\n"
+                f"            row[{i}] = (int16_t)(y + {band});\n            break;"
+            )
+        table = "\n".join(_wrapped(order, 100))
+        return f"""static const uint8_t {symbol}_order[{len(order)}] = {{
+{table}
+}};
+
+static TN_NOINLINE void {symbol}(uint8_t *arena) {{
+    int16_t row[{count}] = {{0}};
+    for (int32_t i = 0; i < {len(order)}; i++) {{
+        const uint8_t layer = {symbol}_order[i];
+        const int32_t y = row[layer];
+        switch (layer) {{
+{chr(10).join(cases)}
+        }}
+    }}
+}}"""
 
     def _descriptor(self, symbol: str, call: Call) -> None:
         members = []

@@ -85,7 +85,12 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """One lowered operator: its calls run one after the other for each band of output rows."""
+    """One lowered operator: its calls run one after the other for each band of rows.
+
+    Rows are output rows, or, where `unit_rows` is given, rows of its only input: then the kernel is
+    a reducer that takes input rows as they come, keeps what it has so far in its scratch from its
+    first step to its last, and writes its one output row in the last.
+    """
 
     name: str  # the operator's
     kind: str
@@ -95,3 +100,5 @@ class Kernel:
     scratch_bytes: int = 0
     macs: int = 0
     band: str = "any"  # "any": rows may be cut into bands; "whole": all rows in one step
+    unit_rows: int = 0
+    as_reducer: "Kernel | None" = None  # the same operator as a reducer, where there is one

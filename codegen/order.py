@@ -10,6 +10,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
+from thumbnet.codegen.binding import Binding
+from thumbnet.codegen.kernel import Kernel
+
 #: peak(ran, operator) -> bytes needed while `operator` runs, the bit set `ran` having run before.
 PeakOf = Callable[[int, int], int]
 
@@ -48,3 +51,34 @@ def _model_order(needs: Sequence[int], count: int) -> list[int]:
         order.append(ready)
         ran |= 1 << ready
     return order
+
+
+def operator_order(binding: Binding, kernels: Sequence[Kernel]) -> list[int]:
+    """The order of least peak memory when every kernel runs whole; its output may lie over an input
+    that it reads last, where its contract allows any overlap."""
+    graph, value_of = binding.graph, binding.value_of
+    states = {s.tensor for s in graph.states}
+    size = {v: graph.tensors[v].nbytes for v, s in binding.storage_of.items() if s not in states}
+    made = [value_of[k.output] for k in kernels]
+    read = [{value_of[r.tensor] for r in k.reads} & size.keys() for k in kernels]
+    over = [
+        {value_of[r.tensor] for r in k.reads if r.overlap.mode != "none"} & size.keys()
+        for k in kernels
+    ]
+    maker = {v: i for i, v in enumerate(made)}
+    users = {v: sum(1 << i for i, r in enumerate(read) if v in r) for v in size}
+    kept = {value_of[name] for name in graph.outputs}
+
+    def peak(ran: int, kernel: int) -> int:
+        live, dying = kernels[kernel].scratch_bytes, 0
+        for value, nbytes in size.items():
+            if value == made[kernel] or (value in maker and not ran >> maker[value] & 1):
+                continue
+            left = users[value] & ~ran
+            if value in over[kernel] and left == 1 << kernel and value not in kept:
+                dying += nbytes
+            elif left or value in kept:
+                live += nbytes
+        return live + max(dying, size.get(made[kernel], 0))
+
+    return best_order(binding.after, peak)

@@ -1,143 +1,124 @@
-"""From a lowered graph to a schedule: order, liveness, offsets.
-
-Here every operator is one stage that runs over all its rows, and its output may lie over an input
-that dies in it as far as row liveness allows.
-"""
+"""From a lowered graph to a schedule: order, stages, liveness, offsets."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from thumbnet.codegen.arena import Block, place
 from thumbnet.codegen.binding import Binding, bind
-from thumbnet.codegen.graph import Graph, Tensor
+from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Kernel
-from thumbnet.codegen.liveness import KernelMemory, kernel_memory
+from thumbnet.codegen.lifetimes import Held, Lifetimes, lifetimes
 from thumbnet.codegen.lowering.registry import lower_all
-from thumbnet.codegen.order import best_order
-from thumbnet.codegen.schedule import Schedule, Step, Storage, align, scratch_name
+from thumbnet.codegen.order import operator_order
+from thumbnet.codegen.partition import Choice, candidates
+from thumbnet.codegen.schedule import Schedule, Stage, Step, Storage, align, scratch_name
+from thumbnet.codegen.streaming import Flow, make_flow, ring_rows, stage_steps
+
+NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
 
 
 def plan(graph: Graph) -> Schedule:
-    """The schedule of an optimised graph. Raises UnsupportedError."""
+    """The schedule of an optimised graph. Raises UnsupportedError.
+
+    Among the candidate partitions into stages the one of least arena is found; of those within
+    NEARLY_LEAST of it, the one of least overhead in time is taken.
+    """
     binding = bind(graph)
+    kernels = lower_all(binding.graph, binding.operators)
+    order = operator_order(binding, kernels)
+    ordered = [kernels[i] for i in order]
+    plans = [_layout(binding, ordered, choice) for choice in candidates(_flow(binding, ordered))]
+    least = min(p.lower_bound for p in plans)
+    near = [p for p in plans if p.lower_bound <= least * NEARLY_LEAST]
+    return _placed(binding, min(near, key=lambda p: (p.choice.overhead, p.lower_bound)))
+
+
+def _flow(binding: Binding, kernels: Sequence[Kernel]) -> Flow:
     graph = binding.graph
-    kernels = lower_all(graph, binding.operators)
-    needs = _Needs(binding, kernels)
-    order = best_order(binding.after, needs.peak)
-    ordered = tuple(kernels[i] for i in order)
-    live_bytes = needs.live_bytes(order)
-    blocks, distances = needs.blocks(order)
-    offsets, arena_bytes = place(blocks, distances, max(live_bytes, default=0))
-    storages = {b.name: Storage(b.name, b.nbytes, b.first, b.last, offsets[b.name]) for b in blocks}
-    steps = tuple(Step(i, 0, graph.tensors[k.output].rows) for i, k in enumerate(ordered))
+    states = {s.tensor for s in graph.states}
+    kept = {binding.value_of[name] for name in graph.outputs} | set(graph.inputs)
+    kept |= {value for value, storage in binding.storage_of.items() if storage in states}
+    return make_flow(graph, kernels, binding.value_of, frozenset(kept))
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A schedule without offsets."""
+
+    choice: Choice
+    flow: Flow
+    stages: tuple[Stage, ...]
+    steps: tuple[Step, ...]
+    held: tuple[Held, ...]
+    lifetimes: Lifetimes
+    lower_bound: int
+
+
+def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice) -> _Plan:
+    chosen = [
+        kernel.as_reducer if i in choice.reducers and kernel.as_reducer is not None else kernel
+        for i, kernel in enumerate(kernels)
+    ]
+    flow = _flow(binding, chosen)
+    stages: list[Stage] = []
+    steps: list[Step] = []
+    for first, end in choice.stages:
+        made = stage_steps(flow, first, end, choice.bands)
+        stages.append(Stage(first, end, len(steps), len(steps) + len(made)))
+        steps += made
+    rings = ring_rows(flow, stages, steps)
+    held = _held(binding, flow, rings)
+    graph = binding.graph
+    outputs = frozenset(binding.value_of[name] for name in graph.outputs)
+    lives = lifetimes(flow, steps, held, binding.storage_of, graph.inputs, outputs)
+    bound = max(lives.live_bytes(len(steps)), default=0)
+    return _Plan(choice, flow, tuple(stages), tuple(steps), held, lives, bound)
+
+
+def _held(binding: Binding, flow: Flow, rings: dict[str, int]) -> tuple[Held, ...]:
+    graph = binding.graph
+    states = [s.tensor for s in graph.states]
+    held = [Held(s, graph.tensors[s].nbytes, always=True) for s in states]
+    for value, storage in binding.storage_of.items():
+        if storage not in states:
+            tensor, ring = graph.tensors[value], rings.get(value, 0)
+            nbytes = ring * tensor.row_bytes if ring else tensor.nbytes
+            unread = value in graph.inputs and value not in flow.readers
+            held.append(Held(value, nbytes, (value,), ring, always=unread))
+    for i, kernel in enumerate(flow.kernels):
+        if kernel.scratch_bytes:
+            held.append(Held(scratch_name(i), kernel.scratch_bytes, kernel=i))
+    return tuple(held)
+
+
+def _placed(binding: Binding, plan: _Plan) -> Schedule:
+    graph, end = binding.graph, len(plan.steps)
+    kept = {binding.value_of[name] for name in graph.outputs}
+    spans: dict[str, tuple[int, int]] = {}
+    for item in plan.held:
+        first, last = plan.lifetimes.span(item.name)
+        if item.always or item.name in graph.inputs:
+            first = -1
+        if item.always or item.name in kept:
+            last = end
+        spans[item.name] = first, last
+    blocks = [Block(h.name, h.nbytes, *spans[h.name]) for h in plan.held]
+    offsets, arena_bytes = place(blocks, plan.lifetimes.distances(), plan.lower_bound)
     return Schedule(
         graph=graph,
-        kernels=ordered,
-        steps=steps,
-        storages=storages,
+        kernels=plan.flow.kernels,
+        stages=plan.stages,
+        steps=plan.steps,
+        storages={
+            h.name: Storage(h.name, h.nbytes, *spans[h.name], offsets[h.name], h.ring)
+            for h in plan.held
+        },
         value_of=binding.value_of,
         storage_of=binding.storage_of,
         initial_value=binding.initial_value,
         final_value=binding.final_value,
         arena_bytes=max(arena_bytes, align(1)),
-        live_bytes=live_bytes,
+        live_bytes=plan.lifetimes.live_bytes(len(plan.steps)),
     )
-
-
-class _Needs:
-    """What each kernel needs of memory, given what has run before it."""
-
-    def __init__(self, binding: Binding, kernels: list[Kernel]) -> None:
-        self.binding = binding
-        self.kernels = kernels
-        self.graph = binding.graph
-        self.tensors: dict[str, Tensor] = dict(binding.graph.tensors)
-        self.made = [binding.value_of[k.output] for k in kernels]
-        self.read = [{binding.value_of[r.tensor] for r in k.reads} for k in kernels]
-        self.readers: dict[str, int] = {}  # value -> bit set of kernels that read it
-        for i, values in enumerate(self.read):
-            for value in values:
-                self.readers[value] = self.readers.get(value, 0) | 1 << i
-        self.states = {s.tensor for s in self.graph.states}
-        self.kept = {binding.value_of[name] for name in self.graph.outputs}
-        self.state_bytes = sum(align(self.tensors[s].nbytes) for s in self.states)
-        self._memory: dict[tuple[int, frozenset[str]], KernelMemory] = {}
-
-    def _in_state(self, value: str) -> bool:
-        return self.binding.storage_of[value] in self.states
-
-    def _dying(self, kernel: int, ran: int) -> frozenset[str]:
-        """Values that `kernel` reads last and that its output may overwrite."""
-        if self._in_state(self.made[kernel]):
-            return frozenset()
-        return frozenset(
-            value
-            for value in self.read[kernel]
-            if value not in self.kept
-            and not self._in_state(value)
-            and not self.readers[value] & ~ran & ~(1 << kernel)
-        )
-
-    def _kernel_memory(self, kernel: int, dying: frozenset[str]) -> KernelMemory:
-        key = (kernel, dying)
-        if key not in self._memory:
-            self._memory[key] = kernel_memory(
-                self.kernels[kernel], self.tensors, self.binding.value_of, set(dying)
-            )
-        return self._memory[key]
-
-    def peak(self, ran: int, kernel: int) -> int:
-        """Bytes live while `kernel` runs after the set `ran`: the order search's measure."""
-        dying = self._dying(kernel, ran)
-        live = self.state_bytes + self.kernels[kernel].scratch_bytes
-        made = {value: i for i, value in enumerate(self.made)}
-        for value in self.binding.storage_of:
-            if value in dying or self._in_state(value):
-                continue
-            exists = value not in made or ran >> made[value] & 1
-            wanted = self.readers.get(value, 0) & ~ran or value in self.kept
-            if exists and wanted:
-                live += self.tensors[value].nbytes
-        memory = self._kernel_memory(kernel, dying).live_peak
-        if self._in_state(self.made[kernel]):
-            memory -= self.tensors[self.made[kernel]].nbytes
-        return live + memory
-
-    def live_bytes(self, order: list[int]) -> tuple[int, ...]:
-        """Bytes live during each kernel of the order."""
-        ran, live = 0, []
-        for kernel in order:
-            live.append(self.peak(ran, kernel))
-            ran |= 1 << kernel
-        return tuple(live)
-
-    def blocks(self, order: list[int]) -> tuple[list[Block], dict[tuple[str, str], int]]:
-        """Blocks to place, and the distances of the pairs that may overlap."""
-        end = len(order)
-        position = {kernel: at for at, kernel in enumerate(order)}
-        first = dict.fromkeys(self.graph.inputs, -1)
-        last = dict.fromkeys(self.graph.inputs, -1)
-        for kernel, value in enumerate(self.made):
-            first[value] = last[value] = position[kernel]
-        for kernel, values in enumerate(self.read):
-            for value in values:
-                if value in last:
-                    last[value] = max(last[value], position[kernel])
-        for value in self.kept:
-            last[value] = end
-        blocks = [Block(s, self.tensors[s].nbytes, -1, end) for s in sorted(self.states)]
-        blocks += [
-            Block(value, self.tensors[value].nbytes, first[value], last[value])
-            for value in first
-            if not self._in_state(value)
-        ]
-        distances: dict[tuple[str, str], int] = {}
-        ran = 0
-        for at, kernel in enumerate(order):
-            scratch = self.kernels[kernel].scratch_bytes
-            if scratch:
-                blocks.append(Block(scratch_name(at), scratch, at, at))
-            overwritable = self._kernel_memory(kernel, self._dying(kernel, ran)).overwritable
-            for value, distance in overwritable.items():
-                distances[self.made[kernel], value] = distance
-            ran |= 1 << kernel
-        return blocks, distances

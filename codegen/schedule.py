@@ -4,7 +4,13 @@ The C emitter, the checker, the reports and the tests all read this one object.
 
 A *value* is what one operator (or a model input, or a variable's content) produces; tensors that a
 RESHAPE or READ_VARIABLE derives are views of the same value. A *storage* is a byte range of the
-arena; a value has exactly one, and the values that a variable takes share the variable's.
+arena; a value has exactly one, and the values that a variable takes share the variable's. A storage
+holds its value whole, or the last rows of it as a ring.
+
+A *stage* is a run of kernels whose rows flow: each computes a row as soon as the rows that it needs
+exist. A stage of one kernel runs that layer whole. Kernels that follow each other in `kernels`
+follow each other in the stages, so running layer by layer, fusing a few layers and streaming the
+whole network differ only in where the cuts are.
 """
 
 from __future__ import annotations
@@ -25,9 +31,10 @@ def align(nbytes: int) -> int:
 
 @dataclass(frozen=True)
 class Storage:
-    """`nbytes` at `offset` of the arena, live from step `first` to step `last` inclusive.
+    """`nbytes` at `offset` of the arena, in use from step `first` to step `last` inclusive.
 
-    Model inputs and variables are live from -1, outputs and variables to `len(steps)`.
+    Model inputs and variables are in use from -1, outputs and variables to `len(steps)`.
+    `ring` is how many rows it holds, 0 where the value is whole.
     """
 
     name: str
@@ -35,15 +42,26 @@ class Storage:
     first: int
     last: int
     offset: int
+    ring: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
-    """Output rows [y_begin, y_end) of kernel `kernel`, computed in ascending order."""
+    """Rows [y_begin, y_end) of kernel `kernel` (see `Kernel.rows`), computed in ascending order."""
 
     kernel: int
     y_begin: int
     y_end: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Kernels [first_kernel, end_kernel), and the steps [first_step, end_step) that run them."""
+
+    first_kernel: int
+    end_kernel: int
+    first_step: int
+    end_step: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +76,7 @@ class Schedule:
 
     graph: Graph
     kernels: tuple[Kernel, ...]
+    stages: tuple[Stage, ...]
     steps: tuple[Step, ...]
     storages: Mapping[str, Storage]
     value_of: Mapping[str, str]
@@ -65,7 +84,7 @@ class Schedule:
     initial_value: Mapping[str, str]
     final_value: Mapping[str, str]
     arena_bytes: int
-    live_bytes: tuple[int, ...]  # by kernel: most bytes live at once during it, row by row
+    live_bytes: tuple[int, ...]  # by step: most bytes live at once during it, row by row
 
     @property
     def lower_bound(self) -> int:

@@ -54,8 +54,9 @@ typedef struct {
     int32_t ring;  /* rows in the ring, or 0 */
 } tn_rows;
 
-/* The rows of a whole tensor `offset` bytes into the arena. */
-#define TN_ROWS(arena, offset, pitch) ((tn_rows){(int8_t *)(arena) + (offset), (pitch), 0})
+/* The rows of a tensor `offset` bytes into the arena. */
+#define TN_ROWS(arena, offset, pitch, ring) \
+    ((tn_rows){(int8_t *)(arena) + (offset), (pitch), (ring)})
 
 TN_INLINE int8_t *tn_row(tn_rows rows, int32_t y) {
     return rows.data + (rows.ring != 0 ? y % rows.ring : y) * rows.pitch;

@@ -114,4 +114,72 @@ TN_INLINE void tn_fully_connected_s8(const tn_fully_connected *g, tn_rows in, tn
         tn_fully_connected_row(&t, g->in_c, in.data + n * g->in_c, out.data + n * g->out_c);
 }
 
+/* ---- from rows as they come ------------------------------------------------------------------ */
+
+/* The input is `rows` rows of `row_bytes` bytes: in_c = rows * row_bytes, a batch of one. */
+typedef struct {
+    int32_t rows, row_bytes, out_c;
+    int32_t out_zero_point, out_min, out_max;
+    int32_t clamp;           /* 0: out_min, out_max are -128, 127 */
+    int32_t fast_requantize; /* see tn_requantize_s8 */
+    const int8_t *headers;   /* of the blocks of tn_dot.h, without the weights */
+    const int8_t *weights;   /* for each row: of each block, the weights of the row's bytes */
+} tn_fully_connected_rows;
+
+/* Adds one row of k bytes to the accumulators; w are the row's weights. With an odd number of
+ * blocks the last two accumulators take rubbish. Gives the next row's weights. */
+static TN_NOINLINE TN_UNUSED const int8_t *tn_fully_connected_add(const int8_t *w, int32_t k,
+                                                                  int32_t out_c, const int8_t *in,
+                                                                  int32_t *acc) {
+#if TN_DSP
+    for (int32_t left = out_c; left > 0; left -= 4, acc += 4) {
+        const int8_t *z = left > 2 ? w + 2 * TN_PAD4(k) : w;
+        const int8_t *x = in;
+        int32_t a = acc[0], b = acc[1], c = acc[2], d = acc[3];
+        for (const int8_t *end = in + (k & ~3); x != end; x += 4, w += 8, z += 8)
+            TN_FULLY_CONNECTED_STEP(tn_load32(x), 0);
+        if ((k & 3) != 0) {
+            TN_FULLY_CONNECTED_STEP(tn_load_tail(x, k & 3), 0);
+            z += 8;
+        }
+        acc[0] = a, acc[1] = b, acc[2] = c, acc[3] = d;
+        w = z;
+    }
+#else
+    for (int32_t left = out_c; left > 0; left -= 2, acc += 2, w += 2 * TN_PAD4(k)) {
+        tn_dot_bytes(w, in, k >> 2, acc, acc + 1);
+        if ((k & 3) != 0) {
+            int8_t tail[4] = {0, 0, 0, 0};
+            for (int32_t i = 0; i < (k & 3); i++) tail[i] = in[(k & ~3) + i];
+            tn_dot_bytes(w + 2 * (k & ~3), tail, 1, acc, acc + 1);
+        }
+    }
+#endif
+    return w;
+}
+
+/* Takes input rows [y_begin, y_end), all of them in order over the calls of one run; the last call
+ * writes the output, after it has read its rows. scratch: 4 * TN_PAD4(out_c) bytes, kept between
+ * calls. */
+TN_INLINE void tn_fully_connected_rows_s8(const tn_fully_connected_rows *g, tn_rows in,
+                                          tn_rows out, void *scratch, int32_t y_begin,
+                                          int32_t y_end) {
+    int32_t *const acc = (int32_t *)scratch;
+    const int32_t row_weights = ((g->out_c + 1) & ~1) * TN_PAD4(g->row_bytes);
+    const int8_t *const headers = g->headers, *w = g->weights + y_begin * row_weights;
+    if (y_begin == 0) {
+        memset(acc, 0, (size_t)TN_PAD4(g->out_c) * sizeof *acc);
+        for (int32_t o = 0; o < g->out_c; o += 2)
+            memcpy(acc + o, headers + o / 2 * TN_BLOCK_HEADER, 2 * sizeof *acc);
+    }
+    for (int32_t y = y_begin; y < y_end; y++)
+        w = tn_fully_connected_add(w, g->row_bytes, g->out_c, tn_row(in, y), acc);
+    if (y_end != g->rows) return;
+    const tn_tile t = {g->headers, g->out_c,   1,                  g->out_zero_point,
+                       g->out_min, g->out_max, g->fast_requantize, g->clamp};
+    for (int32_t o = 0; o < g->out_c; o += 2)
+        tn_tile_store_2(&t, headers + o / 2 * TN_BLOCK_HEADER, o, acc[o], acc[o + 1],
+                        tn_row(out, 0));
+}
+
 #endif

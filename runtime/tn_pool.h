@@ -10,6 +10,7 @@
 #define TN_POOL_H
 
 #include "tn_dsp.h"
+#include "tn_row_sums.h"
 
 typedef struct {
     int32_t in_h;
@@ -82,7 +83,12 @@ TN_INLINE void tn_pool_sums(const tn_pool *g, tn_rows in, tn_pool_window taps, c
     }
 }
 
-/* Means round to nearest, halves away from zero. */
+/* sum / count to nearest, halves away from zero; half is count / 2. */
+TN_INLINE int8_t tn_pool_mean(int32_t sum, int32_t count, int32_t half, int32_t minimum,
+                              int32_t maximum) {
+    return (int8_t)tn_clamp((sum > 0 ? sum + half : sum - half) / count, minimum, maximum);
+}
+
 TN_INLINE void tn_average_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out, int32_t y_begin,
                                   int32_t y_end) {
     for (int32_t y = y_begin; y < y_end; y++) {
@@ -101,14 +107,37 @@ TN_INLINE void tn_average_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out,
                     tn_pool_sums(layer, in, taps, row, 1, sums);
                 }
                 for (int32_t i = 0; i < width; i++) {
-                    const int32_t sum = sums[i] > 0 ? sums[i] + half : sums[i] - half;
-                    *target++ = (int8_t)tn_clamp(sum / count, layer->minimum, layer->maximum);
+                    *target++ =
+                        tn_pool_mean(sums[i], count, half, layer->minimum, layer->maximum);
                 }
                 row += width;
                 left -= width;
             }
         }
     }
+}
+
+/* ---- the average of the whole image, from its rows as they come ----------------------------- */
+
+typedef struct {
+    int32_t rows; /* of the input */
+    int32_t in_w; /* <= 256 */
+    int32_t channels;
+    int32_t minimum;
+    int32_t maximum;
+} tn_pool_rows;
+
+/* Takes input rows [y_begin, y_end), all of them in order over the calls of one run; the last call
+ * writes the output, after it has read its rows. scratch: 4 * channels bytes, kept between calls. */
+TN_INLINE void tn_average_pool_rows_s8(const tn_pool_rows *layer, tn_rows in, tn_rows out,
+                                       void *scratch, int32_t y_begin, int32_t y_end) {
+    int32_t *const sums = (int32_t *)scratch;
+    tn_row_sums(in, layer->in_w, layer->channels, sums, y_begin, y_end);
+    if (y_end != layer->rows) return;
+    int8_t *const target = tn_row(out, 0);
+    const int32_t count = layer->rows * layer->in_w;
+    for (int32_t c = 0; c < layer->channels; c++)
+        target[c] = tn_pool_mean(sums[c], count, count / 2, layer->minimum, layer->maximum);
 }
 
 /* ---- maximum ------------------------------------------------------------------------------ */

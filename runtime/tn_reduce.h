@@ -12,6 +12,7 @@
 
 #include "tn_nest.h"
 #include "tn_requantize.h"
+#include "tn_row_sums.h"
 
 typedef struct {
     int32_t size[3]; /* reduced loops, innermost first */
@@ -51,6 +52,13 @@ TN_INLINE void tn_reduce_sums(const tn_reduce *g, const int8_t *p, int32_t width
     }
 }
 
+/* The output of one sum. */
+TN_INLINE int8_t tn_reduce_output(int32_t sum, int32_t multiplier, int32_t shift,
+                                  int32_t zero_point) {
+    const int32_t x = tn_multiply_by_quantized_multiplier(sum, multiplier, shift);
+    return (int8_t)tn_clamp(x + zero_point, -128, 127);
+}
+
 TN_INLINE void tn_reduce_s8(const tn_reduce *layer, tn_rows in, tn_rows out, int32_t y_begin,
                             int32_t y_end) {
     const int32_t *const loops = layer->loops;
@@ -70,14 +78,38 @@ TN_INLINE void tn_reduce_s8(const tn_reduce *layer, tn_rows in, tn_rows out, int
                 tn_reduce_sums(layer, p, 1, sums);
             }
             for (int32_t i = 0; i < width; i++) {
-                const int32_t x = tn_multiply_by_quantized_multiplier(
-                    sums[i] + layer->bias, layer->multiplier, layer->shift);
-                *target++ = (int8_t)tn_clamp(x + layer->output_zero_point, -128, 127);
+                *target++ = tn_reduce_output(sums[i] + layer->bias, layer->multiplier,
+                                             layer->shift, layer->output_zero_point);
             }
             p += width * inner_step;
             left -= width;
         }
     } while (tn_nest_next(loops, &at));
+}
+
+/* ---- over height and width, from rows as they come ------------------------------------------- */
+
+typedef struct {
+    int32_t rows; /* of the input */
+    int32_t in_w; /* <= 256 */
+    int32_t channels;
+    int32_t bias; /* the last four as in tn_reduce */
+    int32_t multiplier;
+    int32_t shift;
+    int32_t output_zero_point;
+} tn_reduce_rows;
+
+/* Takes input rows [y_begin, y_end), all of them in order over the calls of one run; the last call
+ * writes the output, after it has read its rows. scratch: 4 * channels bytes, kept between calls. */
+TN_INLINE void tn_reduce_rows_s8(const tn_reduce_rows *layer, tn_rows in, tn_rows out,
+                                 void *scratch, int32_t y_begin, int32_t y_end) {
+    int32_t *const sums = (int32_t *)scratch;
+    tn_row_sums(in, layer->in_w, layer->channels, sums, y_begin, y_end);
+    if (y_end != layer->rows) return;
+    int8_t *const target = tn_row(out, 0);
+    for (int32_t c = 0; c < layer->channels; c++)
+        target[c] = tn_reduce_output(sums[c] + layer->bias, layer->multiplier, layer->shift,
+                                     layer->output_zero_point);
 }
 
 #endif

@@ -120,14 +120,14 @@ def run_kernel(
     specialise: bool = False,
     overlap: int | None = None,
 ) -> NDArray[np.generic]:
-    """Run all calls of `kernel` for each band of output rows; returns the output tensor.
+    """Run all calls of `kernel` for each band of its rows; returns the output tensor.
 
     inputs: tensor name -> array. bands: default all rows at once. overlap: the output starts this
     many bytes from the start of read 0 (may be negative), in the same memory; default apart. The
     bytes around every tensor and the scratch are checked to be untouched.
     """
     out = graph.tensors[kernel.output]
-    bands = bands if bands is not None else [(0, out.rows)]
+    bands = bands if bands is not None else [(0, kernel.unit_rows or out.rows)]
     for call in kernel.calls:
         _check_fields(call)
     if sanitize or specialise:

@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.errors import UnsupportedError
-from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Padding
+from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Padding, Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
 from thumbnet.codegen.lowering.packing import (
+    Requantization,
     constant_bias,
     constant_weights,
     output_fields,
     pack_blocks,
     pack_depthwise,
+    pack_row_blocks,
     pad4,
     real_multipliers,
     requantization,
@@ -263,4 +265,53 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
         ),
         macs=batches * matrix.size,
         band="whole",
+        as_reducer=_fully_connected_rows(graph, op, matrix, numbers) if batches == 1 else None,
     )
+
+
+def _fully_connected_rows(
+    graph: Graph, op: Operator, matrix: NDArray[np.int8], numbers: Requantization
+) -> Kernel | None:
+    """The operator as a reducer, where its input is the bytes of a tensor of several rows."""
+    assert isinstance(op.attributes, Activation)
+    source, out = _reshaped(graph, op.inputs[0]), graph.tensors[op.outputs[0]]
+    if source.rows < 2 or source.data is not None:
+        return None
+    headers, weights = pack_row_blocks(matrix.reshape(len(matrix), source.rows, -1), numbers)
+    fields: dict[str, int | Constant | tuple[int, ...]] = {
+        "rows": source.rows,
+        "row_bytes": source.row_bytes,
+        "out_c": len(matrix),
+        **output_fields(out, op.attributes.activation),
+        "fast_requantize": numbers.fast,
+        "headers": headers,
+        "weights": weights,
+    }
+    return Kernel(
+        name=op.name,
+        kind=op.kind,
+        reads=(Read(source.name, RowWindow(1, 0, 1), Overlap("rows")),),
+        output=out.name,
+        calls=(
+            Call(
+                function="tn_fully_connected_rows_s8",
+                header="tn_fully_connected.h",
+                layer_type="tn_fully_connected_rows",
+                fields=fields,
+                inputs=(0,),
+                scratch=True,
+            ),
+        ),
+        scratch_bytes=4 * pad4(len(matrix)),
+        macs=matrix.size,
+        unit_rows=source.rows,
+    )
+
+
+def _reshaped(graph: Graph, name: str) -> Tensor:
+    """The tensor that RESHAPEs, if any, made `name` from."""
+    producer = graph.producer(name)
+    while producer is not None and producer.kind == "RESHAPE":
+        name = producer.inputs[0]
+        producer = graph.producer(name)
+    return graph.tensors[name]

@@ -34,16 +34,38 @@ class Requantization:
 
 def pack_blocks(weights: NDArray[np.int8], requantization: Requantization) -> Constant:
     """[O, K] int8 -> blocks of two channels in the layout of runtime/tn_dot.h."""
-    channels, k = weights.shape
-    order = np.arange(channels + channels % 2)
-    order[channels:] = channels - 1
-    padded = np.zeros((order.size, pad4(k)), np.int8)
-    padded[:, :k] = weights[order]
-    groups = padded.reshape(-1, 2, pad4(k) // 4, 4)[..., [0, 2, 1, 3]].transpose(0, 2, 3, 1)
-    headers = block_headers(requantization, order.reshape(-1, 2))
+    pairs = _channel_pairs(len(weights))
+    headers = block_headers(requantization, pairs)
     return Constant(
-        "int8_t", np.concatenate([headers, groups.reshape(len(groups), -1)], axis=1).reshape(-1)
+        "int8_t", np.concatenate([headers, _block_weights(weights[pairs])], axis=1).reshape(-1)
     )
+
+
+def pack_row_blocks(
+    weights: NDArray[np.int8], requantization: Requantization
+) -> tuple[Constant, Constant]:
+    """[O, H, K] int8 -> headers and weights of tn_fully_connected_rows."""
+    pairs = _channel_pairs(len(weights))
+    headers = block_headers(requantization, pairs)
+    rows = [_block_weights(weights[pairs, y]) for y in range(weights.shape[1])]
+    return (
+        Constant("int8_t", headers.reshape(-1)),
+        Constant("int8_t", np.concatenate(rows).reshape(-1)),
+    )
+
+
+def _channel_pairs(channels: int) -> NDArray[np.int64]:
+    """[N, 2] channels of the blocks of runtime/tn_dot.h."""
+    return np.minimum(np.arange(channels + channels % 2), channels - 1).reshape(-1, 2)
+
+
+def _block_weights(weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    """[N, 2, K] -> [N, 2 * pad4(K)]: a block's weights in the order of runtime/tn_dot.h."""
+    blocks, _, k = weights.shape
+    padded = np.zeros((blocks, 2, pad4(k)), np.int8)
+    padded[..., :k] = weights
+    groups = padded.reshape(blocks, 2, pad4(k) // 4, 4)[..., [0, 2, 1, 3]]
+    return groups.transpose(0, 2, 3, 1).reshape(blocks, -1)
 
 
 def pack_depthwise(taps: NDArray[np.int8], requantization: Requantization) -> Constant:

@@ -6,9 +6,11 @@ from math import prod
 
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Graph, Operator, Pool, Reduce, Tensor
-from thumbnet.codegen.kernel import Call, Kernel, Overlap, Read, RowWindow
+from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
 from thumbnet.codegen.lowering import nest
 from thumbnet.codegen.lowering.quantize import activation_range, quantize_multiplier
+
+REDUCER_COLUMNS = 256  # of tn_row_sums.h
 
 
 def lower_pool(graph: Graph, op: Operator) -> Kernel:
@@ -50,7 +52,46 @@ def lower_pool(graph: Graph, op: Operator) -> Kernel:
     )
     window = RowWindow(pool.stride_h, pool.padding.top, pool.filter_h)
     read = Read(source.name, window, Overlap("rows"))
-    return Kernel(op.name, op.kind, (read,), output.name, (call,))
+    reducer = None
+    if average and output.shape[1:3] == (1, 1) and _covers(pool, source):
+        fields = {"minimum": low, "maximum": high}
+        reducer = _as_reducer(op, source, output, "pool", "average_pool", fields)
+    return Kernel(op.name, op.kind, (read,), output.name, (call,), as_reducer=reducer)
+
+
+def _covers(pool: Pool, source: Tensor) -> bool:
+    """Whether the window of the first output pixel holds the whole image."""
+    height, width = source.shape[1:3]
+    padding = pool.padding
+    return pool.filter_h - padding.top >= height and pool.filter_w - padding.left >= width
+
+
+def _as_reducer(
+    op: Operator, source: Tensor, output: Tensor, header: str, function: str, fields: dict[str, int]
+) -> Kernel | None:
+    """The sum of each channel of [1, H, W, C] from rows as they come; `fields` end the layer."""
+    _, height, width, channels = source.shape
+    if height < 2 or width > REDUCER_COLUMNS:
+        return None
+    layer: dict[str, int | Constant | tuple[int, ...]] = {
+        "rows": height,
+        "in_w": width,
+        "channels": channels,
+        **fields,
+    }
+    call = Call(
+        function=f"tn_{function}_rows_s8",
+        header=f"tn_{header}.h",
+        layer_type=f"tn_{header}_rows",
+        fields=layer,
+        inputs=(0,),
+        scratch=True,
+    )
+    read = Read(source.name, RowWindow(1, 0, 1), Overlap("rows"))
+    return Kernel(
+        op.name, op.kind, (read,), output.name, (call,),
+        scratch_bytes=4 * channels, unit_rows=height,
+    )  # fmt: skip
 
 
 def lower_reduce(graph: Graph, op: Operator) -> Kernel:
@@ -80,6 +121,12 @@ def lower_reduce(graph: Graph, op: Operator) -> Kernel:
     if op.kind == "MEAN":  # the division by the count goes into the multiplier
         more = min(count.bit_length() - 1, 32, 31 + shift)
         multiplier, shift = (multiplier << more) // count, shift - more
+    numbers = {
+        "bias": -source.zero_point * count,
+        "multiplier": multiplier,
+        "shift": shift,
+        "output_zero_point": output.zero_point,
+    }
     inner = [*reversed(reduced), nest.Loop(1, 0, 0), nest.Loop(1, 0, 0)][:3]
     call = Call(
         function="tn_reduce_s8",
@@ -88,15 +135,18 @@ def lower_reduce(graph: Graph, op: Operator) -> Kernel:
         fields={
             "size": tuple(loop.size for loop in inner),
             "step": tuple(loop.a for loop in inner),
-            "bias": -source.zero_point * count,
-            "multiplier": multiplier,
-            "shift": shift,
-            "output_zero_point": output.zero_point,
+            **numbers,
             "loops": nest.pack(op, kept),
         },
         inputs=(0,),
     )
-    return Kernel(op.name, op.kind, (Read(source.name, None),), output.name, (call,), band="whole")
+    reducer = None
+    if nest.has_rows(source) and {1, 2} == {*axes} - {0}:
+        reducer = _as_reducer(op, source, output, "reduce", "reduce", numbers)
+    read = Read(source.name, None)
+    return Kernel(
+        op.name, op.kind, (read,), output.name, (call,), band="whole", as_reducer=reducer
+    )
 
 
 def _refusal(op: Operator, tensor: Tensor, reason: str) -> UnsupportedError:

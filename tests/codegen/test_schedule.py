@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from thumbnet.codegen.checker import check_schedule
 from thumbnet.codegen.compile import Options, compile_model, load_graph, plan_model
 from thumbnet.codegen.errors import ScheduleError
 from thumbnet.codegen.order import best_order
+from thumbnet.codegen.partition import Choice
 from thumbnet.codegen.schedule import ALIGNMENT, Schedule, Storage
+from thumbnet.codegen.streaming import Flow
 from thumbnet.codegen.toolchain import host_library
 
 Array = NDArray[Any]
@@ -140,23 +143,18 @@ def test_checker_catches_storages_outside_of_the_arena(planned: Planned) -> None
 def test_place_respects_distances(raw: list[tuple[int, int, int]], random: Any) -> None:
     blocks = [Block(f"b{i}", n, f, f + length) for i, (n, f, length) in enumerate(raw)]
     distances = {
-        (a.name, b.name): random.randrange(0, a.nbytes + 1)
+        (a.name, b.name): random.randrange(0, a.nbytes + 1) if random.random() < 0.2 else a.nbytes
         for a in blocks
         for b in blocks
-        if a is not b and random.random() < 0.2
+        if a is not b and a.first <= b.last and b.first <= a.last
     }
     offsets, total = place(blocks, distances, 0, tries=20)
     for a in blocks:
         assert offsets[a.name] % ALIGNMENT == 0 and offsets[a.name] >= 0
         assert offsets[a.name] + a.nbytes <= total
-        for b in blocks:
-            if a is b or not (a.first <= b.last and b.first <= a.last):
-                continue
-            above = offsets[b.name] - offsets[a.name]
-            below = offsets[a.name] - offsets[b.name]
-            assert above >= distances.get((a.name, b.name), a.nbytes) or below >= distances.get(
-                (b.name, a.name), b.nbytes
-            )
+    for (lower, upper), distance in distances.items():
+        apart = offsets[upper] - offsets[lower]
+        assert apart >= distance or -apart >= distances[upper, lower]
 
 
 def test_order_is_the_best_of_all() -> None:
@@ -214,6 +212,46 @@ def test_random_networks_equal_the_reference(seed: int, tmp_path: Path, work_dir
     assert _run(library, schedule, "net", values) == [e.tobytes() for e in expected]
 
 
+def _whole_network(band: int) -> Callable[[Flow], list[Choice]]:
+    """One stage for everything, `band` rows a step."""
+
+    def choose(flow: Flow) -> list[Choice]:
+        count = len(flow.kernels)
+        return [Choice(((0, count),), (band,) * count, frozenset(), 0)]
+
+    return choose
+
+
+def _cut(seed: int) -> Callable[[Flow], list[Choice]]:
+    """Random stages and random bands."""
+
+    def choose(flow: Flow) -> list[Choice]:
+        random, count = np.random.default_rng(seed), len(flow.kernels)
+        cuts = sorted({0, count, *(int(c) for c in random.integers(0, count + 1, 3))})
+        bands = tuple(int(b) for b in random.integers(1, 5, count))
+        return [Choice(tuple(pairwise(cuts)), bands, frozenset(), 0)]
+
+    return choose
+
+
+@pytest.mark.parametrize("seed", range(40, 60))
+@pytest.mark.parametrize("mode", ["one row", "three rows", "random"])
+def test_every_way_to_run_gives_the_reference(
+    seed: int, mode: str, tmp_path: Path, work_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choosers = {"one row": _whole_network(1), "three rows": _whole_network(3), "random": _cut(seed)}
+    monkeypatch.setattr("thumbnet.codegen.planner.candidates", choosers[mode])
+    path = tmp_path / "net.tflite"
+    path.write_bytes(random_network(seed))
+    compiled = compile_model(path, tmp_path / "out", Options(target="host"))
+    schedule = compiled.schedule
+    shape = schedule.graph.tensors[schedule.graph.inputs[0]].shape
+    values = np.random.default_rng(seed).integers(-128, 128, shape, dtype=np.int8)
+    expected = reference(path.read_bytes(), [values], len(schedule.graph.outputs))
+    library = host_library(compiled.folder, work_dir, dsp=bool(seed % 2))
+    assert _run(library, schedule, "net", values) == [e.tobytes() for e in expected]
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_in_place_equals_out_of_place(
     seed: int, tmp_path: Path, work_dir: Path, monkeypatch: pytest.MonkeyPatch
@@ -221,9 +259,14 @@ def test_in_place_equals_out_of_place(
     path = tmp_path / "net.tflite"
     path.write_bytes(random_network(seed))
     tight = compile_model(path, tmp_path / "tight", Options(target="host"))
-    monkeypatch.setattr(
-        "thumbnet.codegen.planner.place", lambda blocks, _, bound: place(blocks, {}, bound)
-    )
+
+    def place_apart(
+        blocks: list[Block], distances: dict[tuple[str, str], int], bound: int
+    ) -> tuple[dict[str, int], int]:
+        size = {b.name: b.nbytes for b in blocks}
+        return place(blocks, {pair: size[pair[0]] for pair in distances}, bound)
+
+    monkeypatch.setattr("thumbnet.codegen.planner.place", place_apart)
     apart = compile_model(path, tmp_path / "apart", Options(target="host"))
     assert tight.schedule.arena_bytes <= apart.schedule.arena_bytes
     shape = tight.schedule.graph.tensors[tight.schedule.graph.inputs[0]].shape

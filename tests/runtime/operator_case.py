@@ -113,14 +113,28 @@ def call_kernel(call: Call, buffers: list[Array], y: int, scratch_bytes: int) ->
     library.run_kernel(layer, *rows, y, y + 1)  # type: ignore[attr-defined]
 
 
+def run_reducer(
+    kernel: Kernel, graph: Graph, inputs: dict[str, Array], seed: int
+) -> list[Array]:
+    """Plain in bands and DSP row by row, the latter with the output over the first and last row."""
+    rows, source = kernel.unit_rows, graph.tensors[kernel.reads[0].tensor]
+    single = [(y, y + 1) for y in range(rows)]
+    results = [run_kernel(kernel, graph, inputs, dsp=False, bands=bands_of(rows, seed))]
+    for start in (0, source.nbytes - source.row_bytes):
+        results.append(run_kernel(kernel, graph, inputs, dsp=True, bands=single, overlap=start))
+    return results
+
+
 def run_everywhere(
     kernel: Kernel, graph: Graph, inputs: dict[str, Array], seed: int = 0
 ) -> list[Array]:
     """Outputs of: plain, DSP, in bands, in rings, and over each input that allows it."""
-    rows = graph.tensors[kernel.output].rows
+    rows = kernel.unit_rows or graph.tensors[kernel.output].rows
     results = [run_kernel(kernel, graph, inputs, dsp=dsp) for dsp in (False, True)]
     if kernel.band == "any" and rows > 1:
         results.append(run_kernel(kernel, graph, inputs, dsp=True, bands=bands_of(rows, seed)))
+    if kernel.unit_rows:
+        return results + run_reducer(kernel, graph, inputs, seed)
     if kernel.band == "any" and all(read.window for read in kernel.reads):
         results.append(run_in_rings(kernel, graph, inputs))
     mode = kernel.reads[0].overlap.mode if kernel.reads else "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from tflite_builder import Builder, Spec, reference
 from thumbnet.codegen.graph import (
     Activation,
     Concatenation,
+    Graph,
     LeakyRelu,
+    Operator,
     Pad,
     Padding,
     Pool,
@@ -23,6 +26,8 @@ from thumbnet.codegen.graph import (
     Softmax,
     Transpose,
 )
+from thumbnet.codegen.kernel import Kernel
+from thumbnet.codegen.lowering.convolution import lower_fully_connected
 from thumbnet.codegen.lowering.elementwise import lower_elementwise, lower_prelu
 from thumbnet.codegen.lowering.lookup import lower_lookup, lower_quantize
 from thumbnet.codegen.lowering.movement import (
@@ -94,6 +99,28 @@ def _concatenation() -> tuple[Builder, Lowering]:
     return b, lower_concatenation
 
 
+def _fully_connected() -> tuple[Builder, Lowering]:
+    b = Builder()
+    x, w = b.input(SHAPE, scale=0.1, zero_point=3), values(8, (6, prod(SHAPE))).clip(-127, 127)
+    out = Spec((1, 6), scale=4.0, zero_point=-9)
+    b.output(b.op("FULLY_CONNECTED", [x, b.constant(w, 0.02)], out, attributes=Activation()))
+    return b, lower_fully_connected
+
+
+def _reducer(example: Example) -> Example:
+    def make() -> tuple[Builder, Lowering]:
+        b, lower = example()
+
+        def lower_reducer(graph: Graph, op: Operator) -> Kernel:
+            reducer = lower(graph, op).as_reducer
+            assert reducer is not None
+            return reducer
+
+        return b, lower_reducer
+
+    return make
+
+
 def _i32(*numbers: object) -> np.ndarray:
     return np.array(numbers, np.int32)
 
@@ -124,6 +151,20 @@ EXAMPLES: dict[str, Example] = {
     ),
     "average_pool": _unary("AVERAGE_POOL_2D", lower_pool, POOLED, POOL, **POOL_OPTIONS),
     "max_pool": _unary("MAX_POOL_2D", lower_pool, POOLED, POOL, **POOL_OPTIONS),
+    "average_pool_rows": _reducer(
+        _unary(
+            "AVERAGE_POOL_2D", lower_pool, Spec((1, 1, 1, 7), scale=0.1, zero_point=3),
+            Pool(4, 5, 1, 1), filter_height=4, filter_width=5, stride_h=1, stride_w=1,
+            padding="VALID",
+        )
+    ),
+    "mean_rows": _reducer(
+        _unary(
+            "MEAN", lower_reduce, Spec((1, 7), scale=0.05), Reduce((1, 2), False), _i32(1, 2),
+            keep_dims=False,
+        )
+    ),
+    "fully_connected_rows": _reducer(_fully_connected),
     "mean": _unary(
         "MEAN", lower_reduce, Spec((1, 7), scale=0.05), Reduce((1, 2), False), _i32(1, 2),
         keep_dims=False,
@@ -178,7 +219,7 @@ def test_program(name: str, build: str) -> None:
     ]
     expected = reference(builder.build(), inputs)[0]
     kernel = lower(graph, graph.operators[0])
-    rows = graph.tensors[kernel.output].rows
+    rows = kernel.unit_rows or graph.tensors[kernel.output].rows
     bands = [(0, 1), (1, rows)] if kernel.band == "any" and rows > 1 else [(0, rows)]
     result = run_kernel(
         kernel, graph, dict(zip(graph.inputs, inputs, strict=True)), dsp=build.endswith("dsp"),

@@ -1,0 +1,168 @@
+"""Row flow inside stages: which row of which kernel runs when, and how many rows each ring holds.
+
+Inside a stage the deepest kernel that can run does: a row is consumed as soon as it can be, so few
+rows wait. Nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from thumbnet.codegen.graph import Graph, Tensor
+from thumbnet.codegen.kernel import Kernel, Read
+from thumbnet.codegen.schedule import Stage, Step
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Kernels in order with the facts that row flow needs; indices are positions in `kernels`.
+
+    `owner[v]` is the tensor whose rows a ring of value v would hold; `whole` are values that can
+    never be rings: model outputs, variables, and those that some reader sees with other rows.
+    """
+
+    graph: Graph
+    kernels: tuple[Kernel, ...]
+    value_of: Mapping[str, str]
+    maker: Mapping[str, int]  # value -> the kernel that makes it
+    readers: Mapping[str, tuple[tuple[int, Read], ...]]
+    whole: frozenset[str]
+
+    def tensor(self, name: str) -> Tensor:
+        return self.graph.tensors[name]
+
+
+def rows_of(graph: Graph, kernel: Kernel) -> int:
+    """How many rows the kernel's steps count."""
+    return kernel.unit_rows or graph.tensors[kernel.output].rows
+
+
+def window_rows(read: Read, tensor: Tensor, y: int) -> tuple[int, int]:
+    """Rows [first, end) of the input that row y reads; empty where first >= end."""
+    if read.window is None:
+        return 0, tensor.rows
+    first = y * read.window.stride - read.window.before
+    return max(first, 0), min(first + read.window.size, tensor.rows)
+
+
+def make_flow(
+    graph: Graph, kernels: Sequence[Kernel], value_of: Mapping[str, str], kept: frozenset[str]
+) -> Flow:
+    """`kept`: values that must stay whole (outputs, variables, inputs that are not fed)."""
+    maker = {value_of[k.output]: i for i, k in enumerate(kernels)}
+    readers: dict[str, list[tuple[int, Read]]] = {}
+    whole = set(kept)
+    for i, kernel in enumerate(kernels):
+        for read in kernel.reads:
+            value = value_of[read.tensor]
+            readers.setdefault(value, []).append((i, read))
+            view, own = graph.tensors[read.tensor], graph.tensors[value]
+            if (view.rows, view.row_bytes) != (own.rows, own.row_bytes) or read.window is None:
+                whole.add(value)
+    frozen = {v: tuple(r) for v, r in readers.items()}
+    return Flow(graph, tuple(kernels), value_of, maker, frozen, frozenset(whole))
+
+
+def stage_steps(flow: Flow, first: int, end: int, bands: Sequence[int]) -> list[Step]:
+    """The steps of the stage of kernels [first, end); `bands[i]` rows at most in a step of kernel i."""
+    if end - first == 1:
+        return [Step(first, 0, rows_of(flow.graph, flow.kernels[first]))]
+    total = [rows_of(flow.graph, flow.kernels[i]) for i in range(first, end)]
+    band = [
+        total[i - first] if flow.kernels[i].band == "whole" else bands[i] for i in range(first, end)
+    ]
+    done = [0] * (end - first)
+    made = {v: i - first for v, i in flow.maker.items() if first <= i < end}
+    inside = [
+        [(made[flow.value_of[r.tensor]], r, flow.tensor(r.tensor)) for r in flow.kernels[i].reads
+         if flow.value_of[r.tensor] in made]
+        for i in range(first, end)
+    ]
+    steps: list[Step] = []
+    deepest = end - first - 1
+    while done[deepest] < total[deepest] or any(d < t for d, t in zip(done, total, strict=True)):
+        for k in reversed(range(end - first)):
+            if done[k] < total[k]:
+                stop = min(done[k] + band[k], total[k])
+                if _ready(flow, first, inside[k], done, total, stop):
+                    steps.append(Step(first + k, done[k], stop))
+                    done[k] = stop
+                    break
+        else:
+            raise AssertionError("a stage cannot go on")
+    return steps
+
+
+def _ready(
+    flow: Flow,
+    first: int,
+    inside: Sequence[tuple[int, Read, Tensor]],
+    done: Sequence[int],
+    total: Sequence[int],
+    stop: int,
+) -> bool:
+    """Whether rows up to `stop` can be computed from what the stage has made so far."""
+    for maker, read, tensor in inside:
+        output_done = done[maker]
+        if flow.kernels[first + maker].unit_rows:  # a reducer's output exists when it has ended
+            output_done = tensor.rows if done[maker] == total[maker] else 0
+        own = flow.tensor(flow.kernels[first + maker].output)
+        if (own.rows, own.row_bytes) != (tensor.rows, tensor.row_bytes):
+            if output_done < own.rows:
+                return False
+            continue
+        _, end = window_rows(read, tensor, stop - 1)
+        if read.window is not None and read.window.size < 1:
+            continue
+        if output_done < end:
+            return False
+    return True
+
+
+def ring_rows(flow: Flow, stages: Sequence[Stage], steps: Sequence[Step]) -> dict[str, int]:
+    """For each value that is read in the stage that makes it only: rows that wait at most at once.
+
+    Values that reach all their rows are left out: they are whole.
+    """
+    rings: dict[str, int] = {}
+    for stage in stages:
+        if stage.end_kernel - stage.first_kernel == 1:
+            continue
+        candidates = [
+            flow.value_of[flow.kernels[i].output]
+            for i in range(stage.first_kernel, stage.end_kernel)
+        ]
+        local = [
+            v for v in candidates
+            if v not in flow.whole and flow.readers.get(v)
+            and all(stage.first_kernel <= i < stage.end_kernel for i, _ in flow.readers[v])
+        ]
+        waits = _waiting_rows(flow, local, steps[stage.first_step : stage.end_step])
+        rings.update({v: w for v, w in waits.items() if w < flow.tensor(v).rows})
+    return rings
+
+
+def _waiting_rows(flow: Flow, values: Sequence[str], steps: Sequence[Step]) -> dict[str, int]:
+    """The most rows of each value between the oldest still needed and the newest made."""
+    most = dict.fromkeys(values, 0)
+    made_by = {flow.maker[v]: v for v in values}
+    done: dict[int, int] = {}
+    for step in steps:
+        value = made_by.get(step.kernel)
+        if value is not None:
+            oldest = min(
+                _next_needed(flow, value, read, done.get(reader, 0), reader)
+                for reader, read in flow.readers[value]
+            )
+            most[value] = max(most[value], step.y_end - min(oldest, step.y_begin))
+        done[step.kernel] = step.y_end
+    return most
+
+
+def _next_needed(flow: Flow, value: str, read: Read, done: int, reader: int) -> int:
+    """The oldest row of the value that the reader's rows from `done` on still need."""
+    tensor = flow.tensor(value)
+    if done >= rows_of(flow.graph, flow.kernels[reader]):
+        return tensor.rows
+    return min(window_rows(read, tensor, done)[0], tensor.rows)
