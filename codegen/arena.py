@@ -2,9 +2,9 @@
 
 The problem is dynamic storage allocation (NP-hard) with one generalisation: two blocks that live at
 the same time need not be disjoint; each ordered pair has its own least distance between starts
-(lifetimes.py), so that an output may lie over the input that it consumes. Blocks are placed one by one at the lowest
-offset that fits; the order is improved until the arena meets the lower bound or the budget of tries
-is spent. Deterministic.
+(lifetimes.py), so that an output may lie over the input that it consumes. Blocks are placed one by
+one at the lowest offset that fits; the order is improved until the arena meets the lower bound or
+the budget of tries is spent. Deterministic.
 """
 
 from __future__ import annotations

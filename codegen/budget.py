@@ -30,15 +30,15 @@ def check_budget(
         raise BudgetError(
             f"{manifest.model} needs {need} bytes of SRAM (arena {manifest.arena_bytes}, stack "
             f"{manifest.stack_bytes or 'unknown'}), {need - max_sram} more than {sources[0]} "
-            f"({max_sram}); memory peaks in {manifest.peak_layer}: a smaller input or narrower layers "
-            f"there, or a board with {need} bytes free, would fit"
+            f"({max_sram}); memory peaks in {manifest.peak_layer}: a smaller input or narrower "
+            f"layers there, or a board with {need} bytes free, would fit"
         )
     flash = manifest.weights_bytes + (manifest.code_bytes or 0)
     if max_flash is not None and flash > max_flash:
         largest = max(manifest.layers, key=lambda layer: layer.weights_bytes)
         raise BudgetError(
-            f"{manifest.model} needs {flash} bytes of flash (weights {manifest.weights_bytes}, code "
-            f"{manifest.code_bytes or 'unknown'}), {flash - max_flash} more than {sources[1]} "
+            f"{manifest.model} needs {flash} bytes of flash (weights {manifest.weights_bytes}, "
+            f"code {manifest.code_bytes or 'unknown'}), {flash - max_flash} more than {sources[1]} "
             f"({max_flash}); most weights, {largest.weights_bytes} bytes, are in '{largest.name}' "
-            f"({largest.op}): narrower layers there, or a board with {flash} bytes free, would fit"
+            f"({largest.op}): narrower layers there, or a board with {flash} bytes free, fit"
         )

@@ -100,7 +100,7 @@ class _Emitter:
             *self.kernels,
             _section("Layers"),
             *self.functions,
-            *([_section("Stages: rows of several layers in turn"), *self.stages] if self.stages else []),
+            *([_section("Stages"), *self.stages] if self.stages else []),
             _section("The model"),
             *([initialiser] if initialiser else []),
             run,

@@ -101,4 +101,4 @@ class Kernel:
     macs: int = 0
     band: str = "any"  # "any": rows may be cut into bands; "whole": all rows in one step
     unit_rows: int = 0
-    as_reducer: "Kernel | None" = None  # the same operator as a reducer, where there is one
+    as_reducer: Kernel | None = None  # the same operator as a reducer, where there is one

@@ -3,10 +3,10 @@
 Time is counted in ticks: one row of one step. At each tick a storage occupies an interval of its
 bytes: a whole value grows upwards as its rows are made and shrinks from below as its last reader
 goes on; a ring, a variable and scratch occupy all they have. Two storages must keep, at every tick
-at which both are live, the end of the lower one's interval below the start of the upper one's:
-the largest such overlap over all ticks is the least distance between their starts. An output that
-overwrites its own dying input, a stage's rings that grow into the image that the stage consumes, and
-two plain tensors are all the same case.
+at which both are live, the end of the lower one's interval below the start of the upper one's: the
+largest such overlap over all ticks is the least distance between their starts. An output that
+overwrites its own dying input, a stage's rings that grow into the image that the stage consumes,
+and two plain tensors are all the same case.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Lifetimes:
 
 @dataclass(frozen=True)
 class Held:
-    """What a storage is: a whole value, a ring of `ring` rows, a variable, or a kernel's scratch."""
+    """What a storage is: a whole value, a ring of `ring` rows, a variable or a kernel's scratch."""
 
     name: str
     nbytes: int

@@ -1,7 +1,7 @@
 """Which cuts into stages are worth planning exactly.
 
-One pass over all kernels as a single stage tells how many rows each ring would hold. With these, the
-memory of any stage is a sum, and dynamic programming over the cuts finds the partition of least
+One pass over all kernels as a single stage tells how many rows each ring would hold. With these,
+the memory of any stage is a sum, and dynamic programming over the cuts finds the partition of least
 memory; the planner then lays out the few best exactly. Branches need no special case: values that
 cross a cut are whole, values inside a stage are rings, skip connections included.
 """

@@ -65,7 +65,7 @@ def make_flow(
 
 
 def stage_steps(flow: Flow, first: int, end: int, bands: Sequence[int]) -> list[Step]:
-    """The steps of the stage of kernels [first, end); `bands[i]` rows at most in a step of kernel i."""
+    """The steps of the stage of kernels [first, end); kernel i runs `bands[i]` rows at a time."""
     if end - first == 1:
         return [Step(first, 0, rows_of(flow.graph, flow.kernels[first]))]
     total = [rows_of(flow.graph, flow.kernels[i]) for i in range(first, end)]

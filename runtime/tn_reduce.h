@@ -52,13 +52,6 @@ TN_INLINE void tn_reduce_sums(const tn_reduce *g, const int8_t *p, int32_t width
     }
 }
 
-/* The output of one sum. */
-TN_INLINE int8_t tn_reduce_output(int32_t sum, int32_t multiplier, int32_t shift,
-                                  int32_t zero_point) {
-    const int32_t x = tn_multiply_by_quantized_multiplier(sum, multiplier, shift);
-    return (int8_t)tn_clamp(x + zero_point, -128, 127);
-}
-
 TN_INLINE void tn_reduce_s8(const tn_reduce *layer, tn_rows in, tn_rows out, int32_t y_begin,
                             int32_t y_end) {
     const int32_t *const loops = layer->loops;
@@ -78,8 +71,9 @@ TN_INLINE void tn_reduce_s8(const tn_reduce *layer, tn_rows in, tn_rows out, int
                 tn_reduce_sums(layer, p, 1, sums);
             }
             for (int32_t i = 0; i < width; i++) {
-                *target++ = tn_reduce_output(sums[i] + layer->bias, layer->multiplier,
-                                             layer->shift, layer->output_zero_point);
+                const int32_t x = tn_multiply_by_quantized_multiplier(
+                    sums[i] + layer->bias, layer->multiplier, layer->shift);
+                *target++ = (int8_t)tn_clamp(x + layer->output_zero_point, -128, 127);
             }
             p += width * inner_step;
             left -= width;
@@ -107,9 +101,11 @@ TN_INLINE void tn_reduce_rows_s8(const tn_reduce_rows *layer, tn_rows in, tn_row
     tn_row_sums(in, layer->in_w, layer->channels, sums, y_begin, y_end);
     if (y_end != layer->rows) return;
     int8_t *const target = tn_row(out, 0);
-    for (int32_t c = 0; c < layer->channels; c++)
-        target[c] = tn_reduce_output(sums[c] + layer->bias, layer->multiplier, layer->shift,
-                                     layer->output_zero_point);
+    for (int32_t c = 0; c < layer->channels; c++) {
+        const int32_t x =
+            tn_requantize_exact(sums[c] + layer->bias, layer->multiplier, layer->shift);
+        target[c] = (int8_t)tn_clamp(x + layer->output_zero_point, -128, 127);
+    }
 }
 
 #endif

@@ -144,9 +144,7 @@ def lower_reduce(graph: Graph, op: Operator) -> Kernel:
     if nest.has_rows(source) and {1, 2} == {*axes} - {0}:
         reducer = _as_reducer(op, source, output, "reduce", "reduce", numbers)
     read = Read(source.name, None)
-    return Kernel(
-        op.name, op.kind, (read,), output.name, (call,), band="whole", as_reducer=reducer
-    )
+    return Kernel(op.name, op.kind, (read,), output.name, (call,), band="whole", as_reducer=reducer)
 
 
 def _refusal(op: Operator, tensor: Tensor, reason: str) -> UnsupportedError:

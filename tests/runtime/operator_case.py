@@ -113,9 +113,7 @@ def call_kernel(call: Call, buffers: list[Array], y: int, scratch_bytes: int) ->
     library.run_kernel(layer, *rows, y, y + 1)  # type: ignore[attr-defined]
 
 
-def run_reducer(
-    kernel: Kernel, graph: Graph, inputs: dict[str, Array], seed: int
-) -> list[Array]:
+def run_reducer(kernel: Kernel, graph: Graph, inputs: dict[str, Array], seed: int) -> list[Array]:
     """Plain in bands and DSP row by row, the latter with the output over the first and last row."""
     rows, source = kernel.unit_rows, graph.tensors[kernel.reads[0].tensor]
     single = [(y, y + 1) for y in range(rows)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -49,8 +50,13 @@ def agree(builder: Builder, lower: Lowering, x: Array, seed: int) -> None:
 
 
 def pool_model(
-    shape: tuple[int, ...], pool: Pool, *, scale: float = 0.1, zero_point: int = 3, same: bool = False
-) -> Builder:  # fmt: skip
+    shape: tuple[int, ...],
+    pool: Pool,
+    *,
+    scale: float = 0.1,
+    zero_point: int = 3,
+    same: bool = False,
+) -> Builder:
     builder = Builder()
     x = builder.input(shape, scale=scale, zero_point=zero_point)
     builder.output(
@@ -67,8 +73,9 @@ def pool_model(
 
 @settings(few, max_examples=60)
 @given(
-    h=heights, w=widths, c=channels, more=st.integers(0, 5), same=st.booleans(), scale=scales(-8, 0),
-    zero_point=zero_points, activation=st.sampled_from(["NONE", "RELU", "RELU6"]), seed=seeds,
+    h=heights, w=widths, c=channels, more=st.integers(0, 5), same=st.booleans(),
+    scale=scales(-8, 0), zero_point=zero_points,
+    activation=st.sampled_from(["NONE", "RELU", "RELU6"]), seed=seeds,
 )  # fmt: skip
 def test_average_pool_of_the_whole_image(
     h, w, c, more, same, scale, zero_point, activation, seed
@@ -206,8 +213,6 @@ def test_a_row_of_the_widest_extremes_does_not_overflow() -> None:
 
 
 def test_headers_compile_as_cpp() -> None:
-    import subprocess
-
     text = "".join(f'#include "tn_{n}.h"\n' for n in ("pool", "reduce", "fully_connected"))
     for dsp in (0, 1):
         command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
