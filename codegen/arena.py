@@ -30,6 +30,9 @@ class Block:
 #: ways round for every pair that is ever in use together; other pairs do not matter to each other.
 Distances = Mapping[tuple[str, str], int]
 
+#: By block: its neighbours j, how far above j it must start, and how far below.
+Gaps = Sequence[Sequence[tuple[int, int, int]]]
+
 
 def place(
     blocks: Sequence[Block], distances: Distances, lower_bound: int, tries: int = 400
@@ -72,29 +75,67 @@ class _Packing:
     offsets: list[int]
 
 
-def _pack(
-    order: list[int], gap: Sequence[Sequence[tuple[int, int, int]]], sizes: Sequence[int]
-) -> _Packing:
+def _pack(order: list[int], gap: Gaps, sizes: Sequence[int]) -> _Packing:
     """Each block in turn at the lowest offset that its placed neighbours allow."""
     offsets = [-1] * len(sizes)
     for i in order:
-        placed = [
-            (offsets[j] + above, offsets[j] - below)
-            for j, above, below in gap[i]
-            if offsets[j] >= 0
-        ]
-        # Each placed neighbour forbids the open interval (its start - below, its start + above).
-        for candidate in sorted({0, *(low for low, _ in placed)}):
-            if all(candidate >= low or candidate <= high for low, high in placed):
-                offsets[i] = candidate
-                break
-    total = max((o + s for o, s in zip(offsets, sizes, strict=True)), default=0)
-    return _Packing(total, order, offsets)
+        offsets[i] = _lowest(gap[i], offsets)
+    return _Packing(_total(offsets, sizes), order, offsets)
+
+
+def _repack(
+    like: _Packing, order: list[int], moved: Sequence[int], same: int, gap: Gaps,
+    sizes: Sequence[int],
+) -> _Packing | None:  # fmt: skip
+    """`_pack` of an order that differs from `like`'s in where the blocks `moved` are, none of them
+    among the first `same`; None if the arena would be larger."""
+    offsets = [-1] * len(sizes)
+    stale = bytearray(len(sizes))  # whether a neighbour has moved
+    for i in moved:
+        stale[i] = 1
+        for j, _, _ in gap[i]:
+            stale[j] = 1
+    for i in order[:same]:
+        offsets[i] = like.offsets[i]
+    for i in order[same:]:
+        before = like.offsets[i]
+        if not stale[i]:
+            offsets[i] = before
+            continue
+        offset = offsets[i] = _lowest(gap[i], offsets)
+        if offset + sizes[i] > like.total:
+            return None
+        if offset != before:
+            for j, _, _ in gap[i]:
+                stale[j] = 1
+    return _Packing(_total(offsets, sizes), order, offsets)
+
+
+def _lowest(neighbours: Sequence[tuple[int, int, int]], offsets: Sequence[int]) -> int:
+    """Where a block may start: each placed neighbour forbids the open interval (its start - below,
+    its start + above)."""
+    forbidden = []
+    for j, above, below in neighbours:
+        at = offsets[j]
+        if at >= 0:
+            forbidden.append((at - below, at + above))
+    forbidden.sort()
+    lowest = 0
+    for start, end in forbidden:
+        if lowest <= start:
+            break
+        if lowest < end:
+            lowest = end
+    return lowest
+
+
+def _total(offsets: Sequence[int], sizes: Sequence[int]) -> int:
+    return max((o + s for o, s in zip(offsets, sizes, strict=True)), default=0)
 
 
 def _improve(
     best: _Packing,
-    gap: Sequence[Sequence[tuple[int, int, int]]],
+    gap: Gaps,
     sizes: Sequence[int],
     target: int,
     tries: int,
@@ -105,12 +146,13 @@ def _improve(
         if best.total <= target:
             break
         top = [i for i in best.order if best.offsets[i] + sizes[i] == best.total]
-        order = list(best.order)
+        order, same, moves = list(best.order), len(sizes), []
         for _ in range(chance.randint(1, 3)):
             moved = chance.choice(top if chance.random() < 0.5 else order)
-            order.remove(moved)
-            order.insert(chance.randrange(len(order) + 1), moved)
-        packing = _pack(order, gap, sizes)
-        if packing.total <= best.total:
-            best = packing
+            source, goal = order.index(moved), chance.randrange(len(order))
+            order.pop(source)
+            order.insert(goal, moved)
+            moves.append(moved)
+            same = min(same, source, goal)
+        best = _repack(best, order, moves, same, gap, sizes) or best
     return best

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.errors import ScheduleError
 from thumbnet.codegen.kernel import Kernel, Read
 from thumbnet.codegen.lifetimes import is_elementwise
-from thumbnet.codegen.schedule import ALIGNMENT, Schedule, Step
+from thumbnet.codegen.schedule import ALIGNMENT, CONTROL, Schedule, Step
 from thumbnet.codegen.streaming import rows_of, window_rows
 
 Cells = NDArray[np.int64]  # indices of arena bytes
@@ -43,6 +43,7 @@ class _Execution:
         self.schedule = schedule
         self.tensors = schedule.graph.tensors
         self.arena: NDArray[np.int64] = np.full(schedule.arena_bytes, _GARBAGE, dtype=np.int64)
+        self.touched: NDArray[np.bool_] = np.zeros(schedule.arena_bytes, dtype=bool)
         self.mark: NDArray[np.bool_] = np.zeros(schedule.arena_bytes, dtype=bool)
         self.numbers = {value: i for i, value in enumerate(schedule.storage_of)}
         self.rows_done = [0] * len(schedule.kernels)
@@ -62,7 +63,9 @@ class _Execution:
 
     def run(self) -> Verdict:
         graph = self.schedule.graph
-        for name in (*graph.inputs, *self.schedule.initial_value.values()):
+        made = {kernel.output for kernel in self.schedule.kernels}
+        before = (name for name in graph.inputs if name not in made)  # others are fed row by row
+        for name in (*before, *self.schedule.initial_value.values()):
             self._write(name, 0, self.tensors[name].rows)
         for number, step in enumerate(self.schedule.steps):
             self._step(number, step)
@@ -73,7 +76,16 @@ class _Execution:
             rows = rows_of(graph, kernel)
             if done != rows:
                 raise ScheduleError(f"'{kernel.output}' has {done} of {rows} rows computed")
+        self._check_control()
         return Verdict({name: self._intact(name) for name in graph.inputs})
+
+    def _check_control(self) -> None:
+        """The counters live between steps: nothing else may ever have been written there."""
+        control = self.schedule.storages.get(CONTROL)
+        if control is not None:
+            cells = slice(control.offset, control.offset + control.nbytes)
+            if self.touched[cells].any():
+                raise ScheduleError("the counters of the steps were overwritten")
 
     # ---- one step ----------------------------------------------------------------------------
 
@@ -107,6 +119,7 @@ class _Execution:
             self.arena[cells] = own
         else:
             self.arena[cells] = _GARBAGE
+        self.touched[cells] = True
         return cells
 
     def _written(self, kernel: Kernel, first: int, end: int, last: bool) -> Cells:
@@ -186,7 +199,9 @@ class _Execution:
         return (number << _VALUE_SHIFT) + np.arange(first * row_bytes, max(first, end) * row_bytes)
 
     def _write(self, tensor: str, first: int, end: int) -> None:
-        self.arena[self._cells(tensor, first, end)] = self._tags(tensor, first, end)
+        cells = self._cells(tensor, first, end)
+        self.arena[cells] = self._tags(tensor, first, end)
+        self.touched[cells] = True
 
     def _expect(self, tensor: str, first: int, end: int, place: str) -> None:
         cells = self._cells(tensor, first, end)

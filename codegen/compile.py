@@ -17,7 +17,7 @@ from thumbnet.codegen.manifest import FILE_NAME, EdgeEntry, LayerEntry, Manifest
 from thumbnet.codegen.output_folder import publish, staging_folder
 from thumbnet.codegen.packaging import cmake_lists, runtime_files
 from thumbnet.codegen.passes import optimize
-from thumbnet.codegen.planner import plan
+from thumbnet.codegen.planner import Mode, plan
 from thumbnet.codegen.report import report_html
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.targets import C_FLAGS, Target, reference_board, sizing_board
@@ -36,6 +36,12 @@ class Options:
     max_sram: int | None = None
     max_flash: int | None = None
     name: str | None = None
+    input: str = "whole"  # or "rows": fed row by row
+    stepper: bool = False
+
+    @property
+    def mode(self) -> Mode:
+        return Mode(row_fed=self.input == "rows", stepper=self.stepper)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +61,9 @@ def load_graph(path: Path) -> Graph:
     return optimize(load_tflite(path))
 
 
-def plan_model(graph: Graph) -> tuple[Schedule, Verdict]:
+def plan_model(graph: Graph, mode: Mode = Mode()) -> tuple[Schedule, Verdict]:
     """The checked schedule of an optimised graph. Raises ThumbnetError."""
-    schedule = plan(graph)
+    schedule = plan(graph, mode)
     return schedule, check_schedule(schedule)
 
 
@@ -72,7 +78,7 @@ def compile_model(path: Path, out_dir: Path, options: Options = Options()) -> Co
         raise ToolError(f"unknown --optimize '{options.optimize}': one of {', '.join(OPTIMIZE)}")
     graph = load_graph(path)
     name = _model_name(options.name, graph)
-    schedule, verdict = plan_model(graph)
+    schedule, verdict = plan_model(graph, options.mode)
     with staging_folder(out_dir) as staging:
         manifest = _write(staging, schedule, verdict, name, path, target, options)
         limits = (options.max_sram, options.max_flash)
@@ -177,6 +183,8 @@ def _manifest(
         compiler=None,
         flags=(*C_FLAGS, *target.cpu_flags),
         state=bool(schedule.graph.states),
+        row_fed=options.mode.row_fed,
+        stepper=options.stepper,
         inputs=tuple(entry(e) for e in edges if e.is_input),
         outputs=tuple(entry(e) for e in edges if not e.is_input),
         layers=tuple(LayerEntry(**asdict(layer)) for layer in source.layers),

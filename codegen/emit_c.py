@@ -7,16 +7,16 @@ literals, one function for each layer, and the run function that calls them in t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.graph import State
-from thumbnet.codegen.kernel import Call, Constant, Kernel
-from thumbnet.codegen.schedule import Schedule, Stage, Step, align
-from thumbnet.codegen.streaming import rows_of
+from thumbnet.codegen.emit_steps import emit_program, step_cases, step_order, wrapped
+from thumbnet.codegen.kernel import FEED, Call, Constant, Kernel
+from thumbnet.codegen.schedule import CONTROL, Schedule, Stage, Step, align
 
 _CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t"}
 
@@ -82,13 +82,17 @@ class _Emitter:
 
     def text(self, banner: str) -> str:
         for index, kernel in enumerate(self.schedule.kernels):
-            self._layer(index, kernel)
+            if kernel.kind != FEED:
+                self._layer(index, kernel)
         initialiser = self._initialiser()
         headers = sorted({"tn_core.h"} | {c.header for k in self.schedule.kernels for c in k.calls})
         includes = "\n".join(f'#include "thumbnet/{h}"' for h in headers)
-        stages = [self._stage(i, stage) for i, stage in enumerate(self.schedule.stages)]
-        calls = "\n".join(stages) or "    (void)arena;"
-        run = f"void {self.name}_run(uint8_t *arena) {{\n{calls}\n}}"
+        if CONTROL in self.schedule.storages:
+            run = emit_program(self.schedule, self.name, [la.symbol for la in self.layers])
+        else:
+            stages = [self._stage(i, stage) for i, stage in enumerate(self.schedule.stages)]
+            calls = "\n".join(stages) or "    (void)arena;"
+            run = f"void {self.name}_run(uint8_t *arena) {{\n{calls}\n}}"
         parts = [
             banner,
             f'#include "{self.name}.h"\n\n{includes}',
@@ -159,29 +163,18 @@ class _Emitter:
     def _stage_function(self, symbol: str, stage: Stage, steps: Sequence[Step]) -> str:
         """Runs the layers in the order of a table, each a band of rows further each time."""
         count = stage.end_kernel - stage.first_kernel
-        order = [str(s.kernel - stage.first_kernel) for s in steps]
-        cases = []
-        for i in range(count):
-            kernel = stage.first_kernel + i
-            rows = rows_of(self.schedule.graph, self.schedule.kernels[kernel])
-            band = max(s.y_end - s.y_begin for s in steps if s.kernel == kernel)
-            end = f"y + {band}" if rows % band == 0 else f"tn_min(y + {band}, {rows})"
-            cases.append(
-                f"        case {i}:\n            {self.layers[kernel].symbol}(arena, y, {end});\n"
-                f"            row[{i}] = (int16_t)(y + {band});\n            break;"
-            )
-        table = "\n".join(_wrapped(order, 100))
-        return f"""static const uint8_t {symbol}_order[{len(order)}] = {{
-{table}
-}};
+        symbols = [la.symbol for la in self.layers[stage.first_kernel : stage.end_kernel]]
+        order = step_order(f"{symbol}_order", [s.kernel - stage.first_kernel for s in steps])
+        cases = step_cases(self.schedule, symbols, stage.first_kernel, steps)
+        return f"""{order}
 
 static TN_NOINLINE void {symbol}(uint8_t *arena) {{
     int16_t row[{count}] = {{0}};
-    for (int32_t i = 0; i < {len(order)}; i++) {{
-        const uint8_t layer = {symbol}_order[i];
+    for (int32_t i = 0; i < {len(steps)}; i++) {{
+        const int32_t layer = {symbol}_order[i];
         const int32_t y = row[layer];
         switch (layer) {{
-{chr(10).join(cases)}
+{cases}
         }}
     }}
 }}"""
@@ -264,17 +257,7 @@ def _integer(value: int) -> str:
 
 def _values(data: NDArray[np.generic], width: int = 100) -> str:
     texts = [_integer(int(v)) for v in data.tolist()]
-    return "\n".join(_wrapped(texts, width))
-
-
-def _wrapped(texts: list[str], width: int) -> Iterator[str]:
-    line = "   "
-    for text in texts:
-        if len(line) + len(text) + 2 > width:
-            yield line
-            line = "   "
-        line += f" {text},"
-    yield line
+    return "\n".join(wrapped(texts, width))
 
 
 def _section(title: str) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from thumbnet.codegen.emit_c import ctype
 from thumbnet.codegen.graph import Tensor
-from thumbnet.codegen.schedule import Schedule
+from thumbnet.codegen.kernel import FEED
+from thumbnet.codegen.schedule import CONTROL, Schedule
 
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 
@@ -22,6 +23,7 @@ class Edge:
     is_float: bool  # the source model had float32 here
     is_input: bool
     survives: bool = True  # an input's bytes are intact after a run
+    is_fed: bool = False  # it comes row by row and has no place of its own
 
     @property
     def suffix(self) -> str:
@@ -53,6 +55,7 @@ def edges_of(schedule: Schedule, name: str, survives: dict[str, bool]) -> list[E
                     is_float=tensor in floats,
                     is_input=is_input,
                     survives=survives.get(tensor, True),
+                    is_fed=is_input and any(k.kind == FEED for k in schedule.kernels),
                 )
             )
     return edges
@@ -75,6 +78,8 @@ def emit_header(
         if stack_bytes is not None
         else f"/* {upper}_STACK_SIZE is not known: the target's compiler was absent. */"
     )
+    control = CONTROL in schedule.storages
+    fed = any(e.is_fed for e in edges)
     init = (
         "/* Resets the state that the model keeps between calls; call it before the first run. */\n"
         f"void {name}_init(uint8_t *arena);\n\n"
@@ -99,9 +104,7 @@ extern "C" {{
 /* CRC-32 of the constants, to tell which model a board holds. */
 #define {upper}_WEIGHTS_CRC 0x{weights_crc:08x}u
 
-{init}/* Runs the model once on the inputs in the arena. It cannot fail. */
-void {name}_run(uint8_t *arena);
-
+{init}{_drive(schedule, name, control, fed)}
 {chr(10).join(_edge(name, e) for e in edges)}
 #ifdef __cplusplus
 }}
@@ -111,12 +114,43 @@ void {name}_run(uint8_t *arena);
 """
 
 
+def _drive(schedule: Schedule, name: str, control: bool, fed: bool) -> str:
+    """The functions that run the model."""
+    run = f"""/* Runs the model once on the inputs in the arena. It cannot fail. */
+void {name}_run(uint8_t *arena);
+"""
+    if not control:
+        return run
+    if not fed:
+        return f"""{run}
+/* The same in pieces: call {name}_begin, then {name}_step until it returns 1. */
+void {name}_begin(uint8_t *arena);
+int {name}_step(uint8_t *arena);
+"""
+    tensor = schedule.graph.tensors[schedule.kernels[0].output]
+    upper = name.upper()
+    return f"""/* The input comes row by row: call {name}_begin, then {name}_feed for each of the
+ * {upper}_INPUT_ROWS rows, in order; it returns 1 when the output is ready. A row has
+ * {upper}_INPUT_ROW_SIZE elements of type {ctype(tensor.dtype)} and is not needed after the call. */
+void {name}_begin(uint8_t *arena);
+int {name}_feed(uint8_t *arena, const void *row);
+
+/* The same for a whole input that lies anywhere. */
+void {name}_run_rows(uint8_t *arena, const void *input);
+
+#define {upper}_INPUT_ROWS {tensor.rows}
+#define {upper}_INPUT_ROW_SIZE {tensor.elements // tensor.rows} /* elements */
+"""
+
+
 def _edge(name: str, edge: Edge) -> str:
     tensor, element = edge.tensor, ctype(edge.tensor.dtype)
     prefix = f"{name}_{edge.suffix}".upper()
     const = "" if edge.is_input else "const "
     fate = ""
-    if edge.is_input:
+    if edge.is_fed:
+        fate = " It is fed row by row."
+    elif edge.is_input:
         fate = " It survives a run." if edge.survives else " A run overwrites it."
     origin = "; float32 in the source model" if edge.is_float else ""
     shape = ", ".join(map(str, tensor.shape))
@@ -127,11 +161,14 @@ def _edge(name: str, edge: Edge) -> str:
         f"#define {prefix}_SIZE {tensor.elements} /* elements */",
         f"#define {prefix}_SCALE {float(tensor.scale)!r}f",
         f"#define {prefix}_ZERO_POINT {tensor.zero_point}",
-        f"static inline {const}{element} *{edge.accessor}({const}uint8_t *arena) {{",
-        f"    return ({const}{element} *)(arena + {edge.offset});",
-        "}",
-        _quantizer(name, edge) if edge.is_input else _dequantizer(name, edge),
     ]
+    if not edge.is_fed:
+        lines += [
+            f"static inline {const}{element} *{edge.accessor}({const}uint8_t *arena) {{",
+            f"    return ({const}{element} *)(arena + {edge.offset});",
+            "}",
+        ]
+    lines.append(_quantizer(name, edge) if edge.is_input else _dequantizer(name, edge))
     return "\n".join(lines) + "\n"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -37,20 +38,20 @@ class Tensor:
     quantization: Quantization | None = None
     data: NDArray[np.generic] | None = None
 
-    @property
+    @cached_property
     def elements(self) -> int:
         return prod(self.shape)
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         return self.elements * DTYPE_BYTES[self.dtype]
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Rows of the row view: H of [1, H, W, C], else 1."""
         return self.shape[1] if len(self.shape) == 4 and self.shape[0] == 1 else 1
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
         return self.nbytes // self.rows if self.rows else 0
 

@@ -83,6 +83,9 @@ class Call:
     scratch: bool = False
 
 
+FEED = "FEED"  # the kind of the pseudo kernel whose rows the caller brings, one at a time
+
+
 @dataclass(frozen=True, eq=False)
 class Kernel:
     """One lowered operator: its calls run one after the other for each band of rows.

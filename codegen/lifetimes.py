@@ -2,7 +2,7 @@
 
 Time is counted in ticks: one row of one step. At each tick a storage occupies an interval of its
 bytes: a whole value grows upwards as its rows are made and shrinks from below as its last reader
-goes on; a ring, a variable and scratch occupy all they have. Two storages must keep, at every tick
+goes on; a variable, scratch, and a ring in which rows wait occupy all they have. Two storages must keep, at every tick
 at which both are live, the end of the lower one's interval below the start of the upper one's: the
 largest such overlap over all ticks is the least distance between their starts. An output that
 overwrites its own dying input, a stage's rings that grow into the image that the stage consumes,
@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.graph import Tensor
-from thumbnet.codegen.kernel import Read
+from thumbnet.codegen.kernel import Read, RowWindow
 from thumbnet.codegen.schedule import Step
-from thumbnet.codegen.streaming import Flow, rows_of, window_rows
+from thumbnet.codegen.streaming import Flow, rows_of
 
 _FAR = np.int64(1) << 40
 
@@ -125,9 +126,21 @@ class _Clock:
         starts = np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64)
         self.row = np.arange(self.ticks) - np.repeat(starts, counts) + self.begin
         self._ticks_of = {k: np.flatnonzero(self.kernel == k) for k in range(len(flow.kernels))}
+        self._stands: dict[tuple[int, bool], Ints] = {}
 
     def ticks_of(self, kernel: int) -> Ints:
         return self._ticks_of[kernel]
+
+    def stands(self, kernel: int, *, after_row: bool) -> Ints:
+        """By tick: how many of the kernel's rows are past; with `after_row` its own tick's too."""
+        found = self._stands.get((kernel, after_row))
+        if found is None:
+            marks = (self.kernel == kernel).astype(np.int64)
+            found = np.cumsum(marks)
+            if not after_row:
+                found -= marks
+            self._stands[kernel, after_row] = found
+        return found
 
     def of_kernel(self, kernel: int, *, spanning: bool) -> Ints:
         """The kernel's own ticks, or all from its first to its last."""
@@ -146,16 +159,14 @@ def _value_interval(
 ) -> None:
     made = _made_bytes(clock, value, inputs)
     needed = _needed_from(clock, value, outputs)
-    live = (made > 0) & (needed < clock.flow.tensor(value).nbytes)
+    live = needed < made
     maker = clock.flow.maker.get(value)
     if maker is not None:  # a value that nothing reads is still written
         live[clock.ticks_of(maker)] = True
     if item.ring:
-        alive = np.flatnonzero(live)
-        if alive.size:
-            low[alive[0] : alive[-1] + 1], high[alive[0] : alive[-1] + 1] = 0, item.nbytes
+        low[live], high[live] = 0, item.nbytes
         return
-    low[live] = np.minimum(needed, made)[live]
+    low[live] = needed[live]
     high[live] = made[live]
     if maker is not None and not clock.flow.kernels[maker].unit_rows:
         own = clock.ticks_of(maker)  # a row is written even if nothing ever reads it
@@ -196,29 +207,31 @@ def _reader_needs(
     """
     flow, view = clock.flow, clock.flow.tensor(read.tensor)
     kernel = flow.kernels[reader]
-    total = rows_of(flow.graph, kernel)
+    first = _first_needed(
+        read.window, view.rows, view.row_bytes, rows_of(flow.graph, kernel), nbytes
+    )
+    stands = clock.stands(reader, after_row=after_row)
+    if read.overlap.mode == "none" and not kernel.unit_rows:
+        own = clock.ticks_of(reader)  # the whole band is read while any of it is written
+        stands = stands.copy()
+        stands[own] = clock.begin[own]
+    return first[stands]
+
+
+@lru_cache(maxsize=4096)
+def _first_needed(
+    window: RowWindow | None, rows: int, row_bytes: int, total: int, nbytes: int
+) -> Ints:
+    """[total + 1]: the lowest byte that output rows y and later read; `nbytes` where none do."""
     first = np.full(total + 1, nbytes, dtype=np.int64)
-    for y in reversed(range(total)):
-        begin, end = window_rows(read, view, y)
-        start = begin * view.row_bytes if begin < end else nbytes
-        first[y] = min(first[y + 1], start)
-    own = clock.ticks_of(reader)
-    rows = clock.row[own]
-    if read.overlap.mode == "none" and not kernel.unit_rows:
-        rows = clock.begin[own]  # the whole band is read while any of it is written
-    progress = np.zeros(clock.ticks, dtype=np.int64)
-    # After its tick for row y the reader stands at y + 1; at its tick it stands at y.
-    progress[own] = np.maximum(rows + (1 if after_row else 0), 0)
-    later = np.zeros(clock.ticks + 1, dtype=np.int64)
-    np.maximum.at(later, own + 1, clock.row[own] + 1)
-    stands = np.maximum.accumulate(later)[: clock.ticks]
-    if read.overlap.mode == "none" and not kernel.unit_rows:
-        within = np.zeros(clock.ticks, dtype=bool)
-        within[own] = True
-        stands = np.where(within, progress, stands)
-    else:
-        stands = np.maximum(stands, progress)
-    return first[np.minimum(stands, total)]
+    if window is None:
+        first[:-1] = 0 if rows else nbytes
+        return first
+    begin = np.arange(total, dtype=np.int64) * window.stride - window.before
+    end = np.minimum(begin + window.size, rows)
+    begin = np.maximum(begin, 0)
+    first[:-1] = np.where(begin < end, begin * row_bytes, nbytes)
+    return np.minimum.accumulate(first[::-1])[::-1].copy()
 
 
 # ---- outputs over their own inputs -------------------------------------------------------------

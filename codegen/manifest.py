@@ -21,7 +21,7 @@ class EdgeEntry:
     dtype: str
     shape: tuple[int, ...]
     bytes: int
-    offset: int  # bytes into the arena
+    offset: int  # bytes into the arena; of no meaning where the input is fed row by row
     scale: float  # the exact float32 value
     zero_point: int
     float: bool
@@ -59,6 +59,8 @@ class Manifest:
     compiler: str | None
     flags: tuple[str, ...]
     state: bool
+    row_fed: bool  # the input comes through NAME_feed
+    stepper: bool  # there are NAME_begin and NAME_step
     inputs: tuple[EdgeEntry, ...]
     outputs: tuple[EdgeEntry, ...]
     layers: tuple[LayerEntry, ...]

@@ -1,8 +1,10 @@
 """Operator order of least peak memory.
 
-Best-first search over the sets of operators that have run: the peak of a set is the least over all
-ways to reach it, so the first complete set taken from the queue is optimal. Chains, and chains with
-a few branches, have few such sets; past `limit` of them the model's own order is kept.
+Two best-first searches over the sets of operators that have run. In the first the cost of a set is
+its peak, the least over all ways to reach it, so the first complete set taken from the queue has the
+least peak there is. The second keeps below that peak and makes the sum of squares of all operators'
+memory least, so that the rest of the network is in good order too. Chains, and chains with a few
+branches, have few such sets; past `limit` of them the model's own order is kept.
 """
 
 from __future__ import annotations
@@ -22,25 +24,44 @@ def best_order(after: Sequence[frozenset[int]], peak_of: PeakOf, limit: int = 20
 
     Among equals the earlier operator of the model goes first, so a chain keeps its order.
     """
-    count = len(after)
     needs = [sum(1 << i for i in before) for before in after]
+    least = _search(needs, lambda cost, ran, i: max(cost, peak_of(ran, i)), limit)
+    if least is None:
+        return _model_order(needs, len(after))
+
+    def squares(cost: int, ran: int, i: int) -> int | None:
+        peak = peak_of(ran, i)
+        return cost + peak * peak if peak <= least[0] else None
+
+    best = _search(needs, squares, limit)
+    return least[1] if best is None else best[1]
+
+
+def _search(
+    needs: Sequence[int], cost_after: Callable[[int, int, int], int | None], limit: int
+) -> tuple[int, list[int]] | None:
+    """The least cost and its order; None when more than `limit` sets would have to be looked at.
+
+    `cost_after(cost, ran, i)` is the cost of running i next, None where that may not be.
+    """
+    count = len(needs)
     everything = (1 << count) - 1
     queue: list[tuple[int, tuple[int, ...], int]] = [(0, (), 0)]
     done: set[int] = set()
     while queue and len(done) < limit:
-        peak, order, ran = heapq.heappop(queue)
+        cost, order, ran = heapq.heappop(queue)
         if ran in done:
             continue
         done.add(ran)
         if ran == everything:
-            return list(order)
+            return cost, list(order)
         for i in range(count):
-            if not ran >> i & 1 and needs[i] & ran == needs[i]:
-                reached = ran | 1 << i
-                if reached not in done:
-                    entry = (max(peak, peak_of(ran, i)), (*order, i), reached)
-                    heapq.heappush(queue, entry)
-    return _model_order(needs, count)
+            reached = ran | 1 << i
+            if reached != ran and reached not in done and needs[i] & ran == needs[i]:
+                further = cost_after(cost, ran, i)
+                if further is not None:
+                    heapq.heappush(queue, (further, (*order, i), reached))
+    return None
 
 
 def _model_order(needs: Sequence[int], count: int) -> list[int]:

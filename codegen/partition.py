@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
 
 from thumbnet.codegen.schedule import Stage
 from thumbnet.codegen.streaming import Flow, ring_rows, rows_of, stage_steps
@@ -35,15 +38,24 @@ def candidates(flow: Flow) -> list[Choice]:
     plain = Choice(singles, (1,) * count, frozenset(), 0)
     if count < 2:
         return [plain]
-    found = [plain]
-    for bands in (1, 2, 4):
-        estimate = _Estimate(flow, (bands,) * count)
-        for stages in estimate.partitions():
-            overhead = sum(estimate.steps(a, b) for a, b in stages)
-            choice = Choice(stages, (bands,) * count, frozenset(), overhead)
-            if all(choice.stages != c.stages or choice.bands != c.bands for c in found):
-                found.append(choice)
-    return found
+    found = {plain}
+    for variant in _variants(flow):
+        for bands in (1, 2, 4):
+            estimate = _Estimate(variant, (bands,) * count)
+            for stages in estimate.partitions():
+                overhead = sum(estimate.steps(a, b) for a, b in stages)
+                streamed = (i for a, b in stages if b - a > 1 for i in range(a, b))
+                reducers = frozenset(i for i in streamed if variant.kernels[i].unit_rows)
+                found.add(Choice(stages, (bands,) * count, reducers, overhead))
+    return sorted(found, key=lambda c: (c.overhead, c.stages, c.bands, sorted(c.reducers)))
+
+
+def _variants(flow: Flow) -> list[Flow]:
+    """The kernels as they are, and with every reducer that there is."""
+    reduced = [kernel.as_reducer or kernel for kernel in flow.kernels]
+    if all(kernel.as_reducer is None for kernel in flow.kernels):
+        return [flow]
+    return [flow, flow.with_kernels(reduced)]
 
 
 class _Estimate:
@@ -56,46 +68,58 @@ class _Estimate:
         stage = Stage(0, self.count, 0, len(steps))
         rings = ring_rows(flow, [stage], steps)
         self.ring_bytes = {v: r * flow.tensor(v).row_bytes for v, r in rings.items()}
-        self.rows = [
-            -(-rows_of(flow.graph, k) // bands[i]) for i, k in enumerate(flow.kernels)
-        ]
+        # Rows that never wait for a later row of their own tensor are gone before the next comes.
+        self.passing = {v for v, r in rings.items() if r <= bands[flow.maker[v]]}
+        rows = (-(-rows_of(flow.graph, k) // bands[i]) for i, k in enumerate(flow.kernels))
+        self.rows_before = list(accumulate(rows, initial=0))
         self.last_reader = {v: max(i for i, _ in r) for v, r in flow.readers.items()}
 
     def steps(self, first: int, end: int) -> int:
         """Steps of a stage beyond the one that a stage of a single kernel has."""
-        return sum(self.rows[first:end]) - 1 if end - first > 1 else 0
+        return self.rows_before[end] - self.rows_before[first] - 1 if end - first > 1 else 0
 
-    def memory(self, first: int, end: int) -> int:
-        """Bytes of the stage: the larger of what goes in and out whole, what passes by, rings, and
-        the largest scratch."""
+    def memory(self) -> list[list[int]]:
+        """Bytes of every stage, by [first][end]: the larger of what goes in and out whole, what
+        passes by, rings, and the largest scratch.
+
+        Each value counts as the same thing for a rectangle of stages: `[:m]` are those that begin
+        before kernel m, `[:, m:]` those that end at m or later. Entries with end <= first mean
+        nothing.
+        """
         flow = self.flow
-        going_in = going_out = passing = rings = 0
+        going_in, going_out, passing, rings, brief, scratch = np.zeros(
+            (6, self.count + 1, self.count + 1), dtype=np.int64
+        )
         for value in {**flow.maker, **dict.fromkeys(flow.readers, 0)}:
             maker = flow.maker.get(value, -1)
             last = self.last_reader.get(value, maker)
             if value in flow.whole and value not in flow.readers:
                 last = self.count
-            if maker >= end or last < first:
-                continue
             nbytes = flow.tensor(value).nbytes
-            if maker < first:
-                if last >= end:
-                    passing += nbytes
-                else:
-                    going_in += nbytes
-            elif last >= end or value in flow.whole:
-                going_out += nbytes
-            elif end - first > 1:
-                rings += self.ring_bytes.get(value, nbytes)
-        scratch = max(k.scratch_bytes for k in flow.kernels[first:end])
-        return passing + max(going_in, going_out) + rings + scratch
+            passing[maker + 1 : last + 1, : last + 1] += nbytes
+            going_in[maker + 1 : last + 1, last + 1 :] += nbytes
+            if value in flow.whole:
+                going_out[: maker + 1, maker + 1 :] += nbytes
+                continue
+            going_out[: maker + 1, maker + 1 : last + 1] += nbytes
+            inside = slice(maker + 1), slice(last + 1, None)
+            if value in self.passing:
+                brief[inside] = np.maximum(brief[inside], self.ring_bytes[value])
+            else:
+                rings[inside] += self.ring_bytes.get(value, nbytes)
+        for i, kernel in enumerate(flow.kernels):
+            inside = slice(i + 1), slice(i + 1, None)
+            scratch[inside] = np.maximum(scratch[inside], kernel.scratch_bytes)
+        waiting = rings + brief
+        waiting[np.arange(self.count), np.arange(1, self.count + 1)] = 0  # stages of one kernel
+        table: list[list[int]] = (
+            passing + np.maximum(going_in, going_out) + waiting + scratch
+        ).tolist()
+        return table
 
     def partitions(self) -> list[tuple[tuple[int, int], ...]]:
         """The partition of least memory, and those of fewest steps within 5, 15 and 40 % more."""
-        table = [
-            [self.memory(i, j) if j > i else 0 for j in range(self.count + 1)]
-            for i in range(self.count)
-        ]
+        table = self.memory()
         least = [0] + [1 << 60] * self.count
         for j in range(1, self.count + 1):
             least[j] = min(max(least[i], table[i][j]) for i in range(j))

@@ -7,19 +7,41 @@ from dataclasses import dataclass
 
 from thumbnet.codegen.arena import Block, place
 from thumbnet.codegen.binding import Binding, bind
+from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Graph
-from thumbnet.codegen.kernel import Kernel
+from thumbnet.codegen.kernel import FEED, Kernel
 from thumbnet.codegen.lifetimes import Held, Lifetimes, lifetimes
 from thumbnet.codegen.lowering.registry import lower_all
 from thumbnet.codegen.order import operator_order
 from thumbnet.codegen.partition import Choice, candidates
-from thumbnet.codegen.schedule import Schedule, Stage, Step, Storage, align, scratch_name
+from thumbnet.codegen.schedule import (
+    CONTROL,
+    Schedule,
+    Stage,
+    Step,
+    Storage,
+    align,
+    scratch_name,
+)
 from thumbnet.codegen.streaming import Flow, make_flow, ring_rows, stage_steps
 
 NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
 
 
-def plan(graph: Graph) -> Schedule:
+@dataclass(frozen=True)
+class Mode:
+    """How the caller drives the model: it brings the input row by row, or runs it step by step."""
+
+    row_fed: bool = False
+    stepper: bool = False
+
+    @property
+    def has_control(self) -> bool:
+        """Whether a counter for each layer lives in the arena between calls."""
+        return self.row_fed or self.stepper
+
+
+def plan(graph: Graph, mode: Mode = Mode()) -> Schedule:
     """The schedule of an optimised graph. Raises UnsupportedError.
 
     Among the candidate partitions into stages the one of least arena is found; of those within
@@ -29,16 +51,34 @@ def plan(graph: Graph) -> Schedule:
     kernels = lower_all(binding.graph, binding.operators)
     order = operator_order(binding, kernels)
     ordered = [kernels[i] for i in order]
-    plans = [_layout(binding, ordered, choice) for choice in candidates(_flow(binding, ordered))]
+    if mode.row_fed:
+        ordered = [_feed(binding.graph), *ordered]
+    choices = candidates(_flow(binding, ordered, mode))
+    plans = [_layout(binding, ordered, choice, mode) for choice in choices]
     least = min(p.lower_bound for p in plans)
     near = [p for p in plans if p.lower_bound <= least * NEARLY_LEAST]
     return _placed(binding, min(near, key=lambda p: (p.choice.overhead, p.lower_bound)))
 
 
-def _flow(binding: Binding, kernels: Sequence[Kernel]) -> Flow:
+def _feed(graph: Graph) -> Kernel:
+    """The pseudo kernel of the rows that the caller brings."""
+    if len(graph.inputs) != 1:
+        raise UnsupportedError(
+            f"{graph.source}: --input rows needs a model with one input, this one has "
+            f"{len(graph.inputs)}; compile it with --input whole"
+        )
+    return Kernel(name=graph.inputs[0], kind=FEED, reads=(), output=graph.inputs[0], calls=())
+
+
+def _inputs(graph: Graph, mode: Mode) -> tuple[str, ...]:
+    """Inputs that lie in the arena before a run."""
+    return () if mode.row_fed else graph.inputs
+
+
+def _flow(binding: Binding, kernels: Sequence[Kernel], mode: Mode) -> Flow:
     graph = binding.graph
     states = {s.tensor for s in graph.states}
-    kept = {binding.value_of[name] for name in graph.outputs} | set(graph.inputs)
+    kept = {binding.value_of[name] for name in graph.outputs} | set(_inputs(graph, mode))
     kept |= {value for value, storage in binding.storage_of.items() if storage in states}
     return make_flow(graph, kernels, binding.value_of, frozenset(kept))
 
@@ -56,12 +96,12 @@ class _Plan:
     lower_bound: int
 
 
-def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice) -> _Plan:
+def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: Mode) -> _Plan:
     chosen = [
         kernel.as_reducer if i in choice.reducers and kernel.as_reducer is not None else kernel
         for i, kernel in enumerate(kernels)
     ]
-    flow = _flow(binding, chosen)
+    flow = _flow(binding, chosen, mode)
     stages: list[Stage] = []
     steps: list[Step] = []
     for first, end in choice.stages:
@@ -69,23 +109,27 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice) -> _Pla
         stages.append(Stage(first, end, len(steps), len(steps) + len(made)))
         steps += made
     rings = ring_rows(flow, stages, steps)
-    held = _held(binding, flow, rings)
+    held = _held(binding, flow, rings, mode)
     graph = binding.graph
     outputs = frozenset(binding.value_of[name] for name in graph.outputs)
-    lives = lifetimes(flow, steps, held, binding.storage_of, graph.inputs, outputs)
+    lives = lifetimes(flow, steps, held, binding.storage_of, _inputs(graph, mode), outputs)
     bound = max(lives.live_bytes(len(steps)), default=0)
     return _Plan(choice, flow, tuple(stages), tuple(steps), held, lives, bound)
 
 
-def _held(binding: Binding, flow: Flow, rings: dict[str, int]) -> tuple[Held, ...]:
+def _held(
+    binding: Binding, flow: Flow, rings: dict[str, int], mode: Mode
+) -> tuple[Held, ...]:
     graph = binding.graph
     states = [s.tensor for s in graph.states]
     held = [Held(s, graph.tensors[s].nbytes, always=True) for s in states]
+    if mode.has_control:
+        held.append(Held(CONTROL, 2 + 2 * len(flow.kernels), always=True))
     for value, storage in binding.storage_of.items():
         if storage not in states:
             tensor, ring = graph.tensors[value], rings.get(value, 0)
             nbytes = ring * tensor.row_bytes if ring else tensor.nbytes
-            unread = value in graph.inputs and value not in flow.readers
+            unread = value in _inputs(graph, mode) and value not in flow.readers
             held.append(Held(value, nbytes, (value,), ring, always=unread))
     for i, kernel in enumerate(flow.kernels):
         if kernel.scratch_bytes:
@@ -99,7 +143,7 @@ def _placed(binding: Binding, plan: _Plan) -> Schedule:
     spans: dict[str, tuple[int, int]] = {}
     for item in plan.held:
         first, last = plan.lifetimes.span(item.name)
-        if item.always or item.name in graph.inputs:
+        if item.always or (item.name in graph.inputs and item.name not in plan.flow.maker):
             first = -1
         if item.always or item.name in kept:
             last = end

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Kernel
 
+CONTROL = "control"  # the storage of the counters of a row-fed or stepped model: int16 each, the
+# index of the next step, then for each kernel the row that comes next
 ALIGNMENT = 4  # of every storage, so that kernels may read whole words
 
 

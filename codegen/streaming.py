@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 from thumbnet.codegen.graph import Graph, Tensor
-from thumbnet.codegen.kernel import Kernel, Read
+from thumbnet.codegen.kernel import FEED, Kernel, Read
 from thumbnet.codegen.schedule import Stage, Step
 
 
@@ -19,7 +20,7 @@ class Flow:
     """Kernels in order with the facts that row flow needs; indices are positions in `kernels`.
 
     `owner[v]` is the tensor whose rows a ring of value v would hold; `whole` are values that can
-    never be rings: model outputs, variables, and those that some reader sees with other rows.
+    never be rings: model outputs, variables, and those that some reader sees with other rows; `kept` are the first three of these.
     """
 
     graph: Graph
@@ -28,9 +29,14 @@ class Flow:
     maker: Mapping[str, int]  # value -> the kernel that makes it
     readers: Mapping[str, tuple[tuple[int, Read], ...]]
     whole: frozenset[str]
+    kept: frozenset[str]
 
     def tensor(self, name: str) -> Tensor:
         return self.graph.tensors[name]
+
+    def with_kernels(self, kernels: Sequence[Kernel]) -> Flow:
+        """The same order with other forms of some kernels."""
+        return make_flow(self.graph, kernels, self.value_of, self.kept)
 
 
 def rows_of(graph: Graph, kernel: Kernel) -> int:
@@ -61,63 +67,89 @@ def make_flow(
             if (view.rows, view.row_bytes) != (own.rows, own.row_bytes) or read.window is None:
                 whole.add(value)
     frozen = {v: tuple(r) for v, r in readers.items()}
-    return Flow(graph, tuple(kernels), value_of, maker, frozen, frozenset(whole))
+    return Flow(graph, tuple(kernels), value_of, maker, frozen, frozenset(whole), kept)
 
 
 def stage_steps(flow: Flow, first: int, end: int, bands: Sequence[int]) -> list[Step]:
     """The steps of the stage of kernels [first, end); kernel i runs `bands[i]` rows at a time."""
     if end - first == 1:
-        return [Step(first, 0, rows_of(flow.graph, flow.kernels[first]))]
+        rows = rows_of(flow.graph, flow.kernels[first])
+        at_once = 1 if flow.kernels[first].kind == FEED else rows
+        return [Step(first, y, y + at_once) for y in range(0, rows, at_once)]
+    count = end - first
     total = [rows_of(flow.graph, flow.kernels[i]) for i in range(first, end)]
-    band = [
-        total[i - first] if flow.kernels[i].band == "whole" else bands[i] for i in range(first, end)
-    ]
-    done = [0] * (end - first)
+    band = [total[k] if flow.kernels[first + k].band == "whole" else bands[first + k]
+            for k in range(count)]
     made = {v: i - first for v, i in flow.maker.items() if first <= i < end}
-    inside = [
-        [(made[flow.value_of[r.tensor]], r, flow.tensor(r.tensor)) for r in flow.kernels[i].reads
-         if flow.value_of[r.tensor] in made]
-        for i in range(first, end)
-    ]
+    needs = [_needs(flow, flow.kernels[first + k], made, total) for k in range(count)]
+    readers: list[list[int]] = [[] for _ in range(count)]
+    for k, wanted in enumerate(needs):
+        for maker in {need.maker for need in wanted}:
+            readers[maker].append(k)
+    done = [0] * count
+
+    def ready(k: int) -> bool:
+        stop = min(done[k] + band[k], total[k])
+        return all(done[n.maker] >= min(stop * n.stride + n.offset, n.rows) for n in needs[k])
+
+    # A kernel that can run stays so until it does: what a step changes are its own kernel and the
+    # readers of what it made. The heap holds those that can run, the deepest first.
+    waiting = [False] * count
+    runnable: list[int] = []
+    for k in range(count):
+        if done[k] < total[k] and ready(k):
+            waiting[k] = True
+            runnable.append(-k)
+    heapify(runnable)
     steps: list[Step] = []
-    deepest = end - first - 1
-    while done[deepest] < total[deepest] or any(d < t for d, t in zip(done, total, strict=True)):
-        for k in reversed(range(end - first)):
-            if done[k] < total[k]:
-                stop = min(done[k] + band[k], total[k])
-                if _ready(flow, first, inside[k], done, total, stop):
-                    steps.append(Step(first + k, done[k], stop))
-                    done[k] = stop
-                    break
-        else:
-            raise AssertionError("a stage cannot go on")
+    while runnable:
+        k = -heappop(runnable)
+        waiting[k] = False
+        stop = min(done[k] + band[k], total[k])
+        steps.append(Step(first + k, done[k], stop))
+        done[k] = stop
+        for other in (k, *readers[k]):
+            if not waiting[other] and done[other] < total[other] and ready(other):
+                waiting[other] = True
+                heappush(runnable, -other)
+    if done != total:
+        raise AssertionError("a stage cannot go on")
     return steps
 
 
-def _ready(
-    flow: Flow,
-    first: int,
-    inside: Sequence[tuple[int, Read, Tensor]],
-    done: Sequence[int],
-    total: Sequence[int],
-    stop: int,
-) -> bool:
-    """Whether rows up to `stop` can be computed from what the stage has made so far."""
-    for maker, read, tensor in inside:
-        output_done = done[maker]
-        if flow.kernels[first + maker].unit_rows:  # a reducer's output exists when it has ended
-            output_done = tensor.rows if done[maker] == total[maker] else 0
-        own = flow.tensor(flow.kernels[first + maker].output)
-        if (own.rows, own.row_bytes) != (tensor.rows, tensor.row_bytes):
-            if output_done < own.rows:
-                return False
+@dataclass(frozen=True)
+class _Need:
+    """To reach row `stop`, a kernel needs min(stop * stride + offset, rows) of `maker`'s rows."""
+
+    maker: int
+    stride: int
+    offset: int
+    rows: int
+
+
+def _needs(
+    flow: Flow, kernel: Kernel, made: Mapping[str, int], total: Sequence[int]
+) -> list[_Need]:
+    """What a kernel needs of the stage's own kernels; `made` and `total` are of the stage."""
+    needs = []
+    for read in kernel.reads:
+        value = flow.value_of[read.tensor]
+        if value not in made:
             continue
-        _, end = window_rows(read, tensor, stop - 1)
-        if read.window is not None and read.window.size < 1:
+        maker, tensor, own = made[value], flow.tensor(read.tensor), flow.tensor(value)
+        producer = flow.kernels[flow.maker[value]]
+        window = read.window
+        other_rows = (own.rows, own.row_bytes) != (tensor.rows, tensor.row_bytes)
+        if window is not None and window.size < 1 and not other_rows:
             continue
-        if output_done < end:
-            return False
-    return True
+        if producer.unit_rows or other_rows or window is None:
+            # all of it; a reducer's output exists when it has ended
+            rows = total[maker] if producer.unit_rows else own.rows
+            needs.append(_Need(maker, 0, rows, rows))
+        else:
+            offset = window.size - window.before - window.stride
+            needs.append(_Need(maker, window.stride, offset, tensor.rows))
+    return needs
 
 
 def ring_rows(flow: Flow, stages: Sequence[Stage], steps: Sequence[Step]) -> dict[str, int]:

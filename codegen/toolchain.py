@@ -20,7 +20,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from thumbnet.codegen.build_cache import cached
 from thumbnet.codegen.errors import BudgetError, ToolError
-from thumbnet.codegen.manifest import Manifest, read_manifest
+from thumbnet.codegen.manifest import EdgeEntry, Manifest, read_manifest
 from thumbnet.codegen.stack import read_call_graph, worst_stack
 from thumbnet.codegen.targets import C_FLAGS, PORTS, Board, Target
 
@@ -169,13 +169,17 @@ def stack_bound(model_dir: Path, target: Target, work_dir: Path | None = None) -
     manifest = read_manifest(model_dir)
     folder = _compile_model(model_dir.resolve(), target, work_dir)
     graph = read_call_graph(sorted(folder.glob("*.ci")), sorted(folder.glob("*.o")))
-    roots = [f"{manifest.name}_run"]
+    roots = [f"{manifest.name}_run_rows" if manifest.row_fed else f"{manifest.name}_run"]
     if manifest.state:
         roots.append(f"{manifest.name}_init")
     return worst_stack(graph, roots)
 
 
 # --- images --------------------------------------------------------------------------------------
+
+
+def _locate(manifest: Manifest, edge: EdgeEntry, kind: str) -> str:
+    return "tn_fed_locate" if manifest.row_fed and kind == "INPUTS" else edge.accessor
 
 
 def _model_header(manifest: Manifest) -> str:
@@ -185,10 +189,18 @@ def _model_header(manifest: Manifest) -> str:
     lines.append(f"#define TN_MODEL_ARENA_SIZE {name.upper()}_ARENA_SIZE")
     lines.append(f"#define TN_MODEL_ARENA_ALIGN {name.upper()}_ARENA_ALIGN")
     lines.append(f"#define TN_MODEL_INIT {name + '_init' if manifest.state else '0'}")
-    lines.append(f"#define TN_MODEL_RUN {name}_run")
+    if manifest.row_fed:  # the whole input lies beside the arena, and is fed from there
+        source = manifest.inputs[0]
+        lines += [
+            f"static uint8_t tn_fed_input[{source.bytes}];",
+            "static void *tn_fed_locate(uint8_t *arena) { (void)arena; return tn_fed_input; }",
+            f"static void tn_fed_run(uint8_t *arena) {{ {name}_run_rows(arena, tn_fed_input); }}",
+        ]
+    lines.append(f"#define TN_MODEL_RUN {'tn_fed_run' if manifest.row_fed else f'{name}_run'}")
     for kind, edges in (("INPUTS", manifest.inputs), ("OUTPUTS", manifest.outputs)):
         entries = " ".join(
-            f"X({i}, {edge.accessor}, {edge.bytes}u)" for i, edge in enumerate(edges)
+            f"X({i}, {_locate(manifest, edge, kind)}, {edge.bytes}u)"
+            for i, edge in enumerate(edges)
         )
         lines.append(f"#define TN_MODEL_{kind}(X) {entries}")
     return "\n".join(lines) + "\n"

@@ -30,8 +30,10 @@ typedef struct {
 } tn_conv_2d;
 
 #define TN_CONV_2D_COLUMNS 4
-/* Bytes of scratch: four widened columns, and one column of bytes. */
-#define TN_CONV_2D_SCRATCH(k) (TN_CONV_2D_COLUMNS * 2 * TN_PAD4(k) + TN_PAD4(k))
+/* Bytes of scratch: four widened columns, and one of bytes unless columns are gathered in words
+ * (pointwise, or word_taps). */
+#define TN_CONV_2D_SCRATCH(k, words) \
+    (TN_CONV_2D_COLUMNS * 2 * TN_PAD4(k) + ((words) != 0 ? 0 : TN_PAD4(k)))
 
 /* ---- gathering a column ---------------------------------------------------------------------- */
 
@@ -184,7 +186,7 @@ TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void
 
 #endif
 
-/* Output rows [y_begin, y_end). scratch: TN_CONV_2D_SCRATCH(K) bytes, 4-byte aligned. */
+/* Output rows [y_begin, y_end). scratch: TN_CONV_2D_SCRATCH bytes, 4-byte aligned. */
 TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
                              int32_t y_begin, int32_t y_end) {
     /* a pointwise flat run needs both tensors without a ring, any other the output */

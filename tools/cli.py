@@ -40,6 +40,7 @@ from thumbnet.tools.session import (
 )
 
 STATELESS_CALLS, STATEFUL_CALLS = 24, 50
+INPUT_MODES = ("whole", "rows")
 
 app = typer.Typer(
     name="thumbnet",
@@ -68,6 +69,12 @@ def _optimize(choice: str) -> str:
     return choice
 
 
+def _input_mode(choice: str) -> str:
+    if choice not in INPUT_MODES:
+        raise typer.BadParameter(f"'{choice}' is not one of {', '.join(INPUT_MODES)}")
+    return choice
+
+
 Model = Annotated[Path, typer.Argument(help="A .tflite file, or a folder that compile wrote.")]
 On = Annotated[str, typer.Option("--on", help="host, or an emulated board ('thumbnet boards').")]
 Optimize = Annotated[
@@ -90,10 +97,13 @@ Name = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 
 
-def _options(
-    target: str, optimize: str, max_sram: int | None, max_flash: int | None, name: str | None
-) -> Options:
-    return Options(target, optimize, max_sram, max_flash, name)
+Input = Annotated[
+    str,
+    typer.Option("--input", callback=_input_mode, metavar="whole|rows", help="rows: NAME_feed."),
+]
+Stepper = Annotated[
+    bool, typer.Option("--stepper", help="Also NAME_begin and NAME_step, to run in pieces.")
+]
 
 
 @contextmanager
@@ -125,10 +135,12 @@ def compile_command(
     optimize: Optimize = "balanced",
     max_sram: MaxSram = None,
     max_flash: MaxFlash = None,
+    input_mode: Input = "whole",
+    stepper: Stepper = False,
     as_json: Json = False,
 ) -> None:
     """Turn a model into a folder of C."""
-    options = _options(target, optimize, max_sram, max_flash, name)
+    options = Options(target, optimize, max_sram, max_flash, name, input_mode, stepper)
     with _progress(f"compiling {model.name}"):
         compiled = compile_model(model, out, options)
     result = {**compiled_result(compiled.manifest), "files": list(compiled.files)}
@@ -143,8 +155,12 @@ def run(
     model: Model,
     on: On = "host",
     inputs: Annotated[
-        list[Path] | None,
-        typer.Option("--input", help="A .npy for each input, in order; default: random numbers."),
+        list[str] | None,
+        typer.Option(
+            "--input",
+            help="A .npy for each input, in order (default: random numbers); "
+            "or the words whole or rows, as in compile.",
+        ),
     ] = None,
     outputs: Annotated[
         list[Path] | None, typer.Option("--output", help="Where to write each output, as .npy.")
@@ -153,14 +169,18 @@ def run(
     optimize: Optimize = "balanced",
     max_sram: MaxSram = None,
     max_flash: MaxFlash = None,
+    stepper: Stepper = False,
     as_json: Json = False,
 ) -> None:
     """Run a model once for each item of its input."""
     place = place_named(on)
-    options = _options(place.target, optimize, max_sram, max_flash, None)
+    modes = [word for word in inputs or [] if word in INPUT_MODES]
+    paths = [Path(word) for word in inputs or [] if word not in INPUT_MODES]
+    mode = modes[-1] if modes else "whole"
+    options = Options(place.target, optimize, max_sram, max_flash, None, mode, stepper)
     with _progress(f"running {model.name} on {on}"):
         session = open_session(model, place, options)
-        calls, stacked = _read_calls(session, inputs or [])
+        calls, stacked = _read_calls(session, paths)
         outcome = run_calls(session, calls, profile=profile)
     _write_outputs(session, outcome.outputs, stacked, outputs or [])
     result = run_result(session, outcome)
@@ -219,6 +239,8 @@ def check(
     optimize: Optimize = "balanced",
     max_sram: MaxSram = None,
     max_flash: MaxFlash = None,
+    input_mode: Input = "whole",
+    stepper: Stepper = False,
     as_json: Json = False,
 ) -> None:
     """Compare a model with the reference interpreter, byte for byte."""
@@ -226,7 +248,8 @@ def check(
     comparisons = []
     for model in models:
         for place in places:
-            options = _options(place.target, optimize, max_sram, max_flash, None)
+            limits = (max_sram, max_flash)
+            options = Options(place.target, optimize, *limits, None, input_mode, stepper)
             with _progress(f"checking {model.name} on {place.name}"):
                 session = open_session(model, place, options)
                 count = STATEFUL_CALLS if session.manifest.state else STATELESS_CALLS
@@ -250,13 +273,16 @@ def bench(
     optimize: Optimize = "balanced",
     max_sram: MaxSram = None,
     max_flash: MaxFlash = None,
+    input_mode: Input = "whole",
+    stepper: Stepper = False,
     as_json: Json = False,
 ) -> None:
     """Measure cycles, arena, stack and flash: the second of two calls on a fixed input."""
     place = place_named(on)
     results = []
     for model in models:
-        options = _options(place.target, optimize, max_sram, max_flash, None)
+        limits = (max_sram, max_flash)
+        options = Options(place.target, optimize, *limits, None, input_mode, stepper)
         with _progress(f"measuring {model.name} on {on}"):
             session = open_session(model, place, options)
             calls = random_calls(session.manifest.inputs, 8)[-2:]

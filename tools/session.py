@@ -85,7 +85,9 @@ def open_session(model: Path, place: Place, options: Options) -> Session:
 
 
 def _work_folder(model: Path, place: Place, options: Options) -> Path:
-    parts = [model.stem, place.target, options.optimize]
+    parts = [model.stem, place.target, options.optimize, options.input]
+    if options.stepper:
+        parts.append("stepper")
     return default_work_dir() / "models" / "-".join(parts)
 
 

@@ -22,9 +22,9 @@ from thumbnet.codegen.lowering.packing import (
 )
 
 
-def conv_2d_scratch(k: int) -> int:
-    """TN_CONV_2D_SCRATCH: four widened columns and one of bytes."""
-    return 4 * 2 * pad4(k) + pad4(k)
+def conv_2d_scratch(k: int, words: bool) -> int:
+    """TN_CONV_2D_SCRATCH: four widened columns, and one of bytes unless gathered in `words`."""
+    return 4 * 2 * pad4(k) + (0 if words else pad4(k))
 
 
 def lower_conv_2d(graph: Graph, op: Operator) -> Kernel:
@@ -101,7 +101,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
                 scratch=True,
             ),
         ),
-        scratch_bytes=conv_2d_scratch(matrix.shape[1]),
+        scratch_bytes=conv_2d_scratch(matrix.shape[1], pointwise or in_c % 4 == 0),
         macs=out.elements * matrix.shape[1],
     )
 

@@ -1,0 +1,141 @@
+"""C that runs layers in the order of a table: stages, and models that are fed or stepped.
+
+A row-fed or stepped model keeps its place in the arena: int16 counters, the index of the next step
+and then, for each kernel, the row that comes next (`CONTROL` in schedule.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from thumbnet.codegen.kernel import FEED
+from thumbnet.codegen.schedule import CONTROL, Schedule, Step
+from thumbnet.codegen.streaming import rows_of
+
+
+def wrapped(texts: Sequence[str], width: int) -> Iterator[str]:
+    """Lines of comma separated items, indented by four."""
+    line = "   "
+    for text in texts:
+        if len(line) + len(text) + 2 > width:
+            yield line
+            line = "   "
+        line += f" {text},"
+    yield line
+
+
+def step_order(symbol: str, layers: Sequence[int]) -> str:
+    """The table of which layer each step runs."""
+    kind = "uint8_t" if max(layers) < 256 else "uint16_t"
+    table = "\n".join(wrapped([str(i) for i in layers], 100))
+    return f"static const {kind} {symbol}[{len(layers)}] = {{\n{table}\n}};"
+
+
+def step_cases(
+    schedule: Schedule, symbols: Sequence[str], first_kernel: int, steps: Sequence[Step]
+) -> str:
+    """A case for each layer that runs its next band from row y on and counts on in `row`."""
+    cases = []
+    for i, symbol in enumerate(symbols):
+        kernel = first_kernel + i
+        if schedule.kernels[kernel].kind == FEED:
+            continue
+        rows = rows_of(schedule.graph, schedule.kernels[kernel])
+        band = max(s.y_end - s.y_begin for s in steps if s.kernel == kernel)
+        end = f"y + {band}" if rows % band == 0 else f"tn_min(y + {band}, {rows})"
+        cases.append(
+            f"        case {i}:\n            {symbol}(arena, y, {end});\n"
+            f"            row[{i}] = (int16_t)(y + {band});\n            break;"
+        )
+    return "\n".join(cases)
+
+
+def emit_program(schedule: Schedule, name: str, symbols: Sequence[str]) -> str:
+    """NAME_begin, and NAME_feed with NAME_run_rows or NAME_step with NAME_run.
+
+    `symbols` are the layer functions in order, without the FEED kernel, which is the first.
+    """
+    fed = schedule.kernels[0].kind == FEED
+    steps, control = schedule.steps, schedule.storages[CONTROL]
+    layers = ["", *symbols] if fed else list(symbols)
+    order = step_order(f"{name}_order", [s.kernel for s in steps])
+    count = len(steps)
+    advance = f"""{order}
+
+/* The counters: the next step, then the next row of each layer. */
+static int16_t *{name}_control(uint8_t *arena) {{
+    return (int16_t *)(void *)(arena + {control.offset});
+}}
+
+static TN_NOINLINE void {name}_advance(uint8_t *arena) {{
+    int16_t *const next = {name}_control(arena);
+    int16_t *const row = next + 1;
+    const int32_t layer = {name}_order[*next];
+    const int32_t y = row[layer];
+    *next = (int16_t)(*next + 1);
+    switch (layer) {{
+{step_cases(schedule, layers, 0, steps)}
+    }}
+}}"""
+    return advance + (_fed(schedule, name, count) if fed else _stepped(control.nbytes, name, count))
+
+
+def _stepped(control_bytes: int, name: str, count: int) -> str:
+    return f"""
+
+void {name}_begin(uint8_t *arena) {{
+    memset({name}_control(arena), 0, {control_bytes});
+}}
+
+int {name}_step(uint8_t *arena) {{
+    if (*{name}_control(arena) < {count}) {{
+        {name}_advance(arena);
+    }}
+    return *{name}_control(arena) >= {count};
+}}
+
+void {name}_run(uint8_t *arena) {{
+    {name}_begin(arena);
+    while (!{name}_step(arena)) {{
+    }}
+}}"""
+
+
+def _fed(schedule: Schedule, name: str, count: int) -> str:
+    tensor = schedule.graph.tensors[schedule.kernels[0].output]
+    storage, control = schedule.storage(tensor.name), schedule.storages[CONTROL]
+    slot = f"next[1] % {storage.ring}" if storage.ring else "next[1]"
+    return f"""
+
+/* Runs until a row is wanted or all is done. */
+static int {name}_flow(uint8_t *arena) {{
+    const int16_t *const next = {name}_control(arena);
+    while (*next < {count} && {name}_order[*next] != 0) {{
+        {name}_advance(arena);
+    }}
+    return *next >= {count};
+}}
+
+void {name}_begin(uint8_t *arena) {{
+    memset({name}_control(arena), 0, {control.nbytes});
+    (void){name}_flow(arena);
+}}
+
+int {name}_feed(uint8_t *arena, const void *row) {{
+    int16_t *const next = {name}_control(arena);
+    if (*next >= {count}) {{
+        return 1;
+    }}
+    memcpy(arena + {storage.offset} + ({slot}) * {tensor.row_bytes}, row, {tensor.row_bytes});
+    next[0] = (int16_t)(next[0] + 1);
+    next[1] = (int16_t)(next[1] + 1);
+    return {name}_flow(arena);
+}}
+
+void {name}_run_rows(uint8_t *arena, const void *input) {{
+    const uint8_t *row = (const uint8_t *)input;
+    {name}_begin(arena);
+    while (!{name}_feed(arena, row)) {{
+        row += {tensor.row_bytes};
+    }}
+}}"""

@@ -1,0 +1,253 @@
+"""The arena over time as SVG: geometry that the page of `compile` and the pictures of docs/ share.
+
+Drawings have a viewBox of WIDTH units and are stretched to the place they get; text is never inside
+of them. Time is piecewise linear: a stage is as wide as the square root of its number of steps, so
+that a stage of hundreds of short steps and a layer that runs in a single one can both be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.codegen.graph import Tensor
+from thumbnet.codegen.occupancy import (
+    COUNTERS,
+    INPUT,
+    OUTPUT,
+    RING,
+    SCRATCH,
+    STATE,
+    SUM,
+    TENSOR,
+    Area,
+    Floats,
+    Piece,
+    areas,
+    peak_steps,
+)
+from thumbnet.codegen.schedule import Schedule, Stage
+
+WIDTH, HEIGHT, LIVE_HEIGHT = 10_000, 4_000, 1_000
+
+ROLE_NAMES = {
+    TENSOR: "whole tensor",
+    RING: "ring of rows",
+    INPUT: "input",
+    OUTPUT: "output",
+    STATE: "state",
+    SCRATCH: "scratch",
+    SUM: "running sums",
+    COUNTERS: "counters",
+}
+_SHADES = 3  # of whole tensors and of rings: neighbours differ
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """`edges[s]` is where step s begins, in units; the last one is where the run ends."""
+
+    edges: NDArray[np.int64]
+    stages: tuple[Stage, ...]
+
+    def at(self, steps: Floats) -> Floats:
+        return np.interp(steps, np.arange(len(self.edges)), self.edges)
+
+    def percent(self, step: float) -> float:
+        return float(self.at(np.array([step]))[0]) / WIDTH * 100
+
+
+def make_axis(schedule: Schedule) -> Axis:
+    stages = schedule.stages or (Stage(0, 0, 0, 1),)
+    counts = [max(s.end_step - s.first_step, 1) for s in stages]
+    ends = np.cumsum(np.sqrt(counts)) / np.sqrt(counts).sum() * WIDTH
+    starts = np.concatenate([[0.0], ends[:-1]])
+    inner = [
+        np.linspace(a, b, n, endpoint=False) for a, b, n in zip(starts, ends, counts, strict=True)
+    ]
+    edges = np.concatenate([*inner, [WIDTH]])
+    return Axis(np.rint(edges).astype(np.int64), stages)
+
+
+# ---- paths -----------------------------------------------------------------------------------
+
+
+def _thinned(points: Sequence[tuple[int, int]], tolerance: int) -> list[tuple[int, int]]:
+    """The points without those that lie within `tolerance` (upwards) of a line between others."""
+    kept = list(points[:1])
+    anchor = 0
+    for i in range(2, len(points)):
+        (x0, y0), (x1, y1) = points[anchor], points[i]
+        for x, y in points[anchor + 1 : i]:
+            off = abs((y - y0) * (x1 - x0) - (x - x0) * (y1 - y0))
+            if off > tolerance * (x1 - x0) or (x1 == x0 and not min(y0, y1) <= y <= max(y0, y1)):
+                anchor = i - 1
+                kept.append(points[anchor])
+                break
+    return kept + list(points[-1:]) if len(points) > 1 else kept
+
+
+def _moves(points: Sequence[tuple[int, int]]) -> str:
+    """Relative path commands from the first point through the others."""
+    text = []
+    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        dx, dy = x1 - x0, y1 - y0
+        if dx and dy:
+            text.append(f"l{dx}{'' if dy < 0 else ' '}{dy}")
+        elif dx or dy:
+            text.append(f"h{dx}" if dx else f"v{dy}")
+    return "".join(text)
+
+
+def _outline(axis: Axis, piece: Piece, scale: float) -> str:
+    x = np.rint(axis.at(piece.time)).astype(int).tolist()
+    top = np.rint(HEIGHT - piece.high * scale).astype(int).tolist()
+    bottom = np.rint(HEIGHT - piece.low * scale).astype(int).tolist()
+    over = _thinned(list(zip(x, top, strict=True)), 4)
+    under = _thinned(list(zip(x, bottom, strict=True)), 4)
+    start = over[0]
+    return f"M{start[0]} {start[1]}{_moves([*over, *reversed(under)])}z"
+
+
+def area_path(axis: Axis, area: Area, arena_bytes: int) -> str:
+    """The `d` of one storage's live bytes."""
+    return "".join(_outline(axis, piece, HEIGHT / arena_bytes) for piece in area.pieces)
+
+
+def live_path(schedule: Schedule, axis: Axis) -> str:
+    """The `d` of the live bytes by step; the height of the drawing is the arena."""
+    scale = LIVE_HEIGHT / schedule.arena_bytes
+    live = schedule.live_bytes[: len(schedule.steps)] or (schedule.lower_bound,)
+    points: list[tuple[int, int]] = []
+    for step, nbytes in enumerate(live):
+        y = round(LIVE_HEIGHT - nbytes * scale)
+        points += [(int(axis.edges[step]), y), (int(axis.edges[step + 1]), y)]
+    thin = _thinned(points, 0)
+    return f"M0 {LIVE_HEIGHT}V{thin[0][1]}{_moves(thin)}V{LIVE_HEIGHT}z"
+
+
+# ---- drawings --------------------------------------------------------------------------------
+
+
+def drawing(inner: str, height: int, css: str, label: str, place: str = "") -> str:
+    return (
+        f'<svg class="{css}" viewBox="0 0 {WIDTH} {height}" preserveAspectRatio="none" '
+        f'role="img" aria-label="{escape(label)}"{place}>{inner}</svg>'
+    )
+
+
+def arena_drawing(schedule: Schedule, axis: Axis, place: str = "") -> str:
+    """Offset (upwards) against step: every storage's live bytes."""
+    inner = [_grid(schedule, axis), _peak(schedule, axis, HEIGHT)]
+    shade = 0
+    for number, area in enumerate(areas(schedule)):
+        css = area.role
+        if area.role in (TENSOR, RING):
+            css, shade = f"{area.role} s{shade}", (shade + 1) % _SHADES
+        inner.append(
+            f'<path id="a{number}" class="area {css}" data-layer="{area.layer}" '
+            f'd="{area_path(axis, area, schedule.arena_bytes)}">'
+            f"<title>{escape(describe(schedule, area))}</title></path>"
+        )
+    return drawing("".join(inner), HEIGHT, "arena zoom", "The arena over time", place)
+
+
+def live_drawing(schedule: Schedule, axis: Axis, place: str = "") -> str:
+    """Live bytes by step, with the lower bound; the top is the arena's size."""
+    bound = round(LIVE_HEIGHT * (1 - schedule.lower_bound / schedule.arena_bytes))
+    inner = (
+        f"{_peak(schedule, axis, LIVE_HEIGHT)}"
+        f'<path class="live" d="{live_path(schedule, axis)}"/>'
+        f'<path class="bound" d="M0 {bound}H{WIDTH}"/>'
+    )
+    return drawing(inner, LIVE_HEIGHT, "livebytes zoom", "Live bytes by step", place)
+
+
+def stage_drawing(schedule: Schedule, axis: Axis, place: str = "") -> str:
+    """A strip with one block a stage, rows that flow in colour."""
+    blocks = []
+    for number, stage in enumerate(schedule.stages):
+        a, b = axis.edges[stage.first_step], axis.edges[stage.end_step]
+        flows = " flows" if stage.end_kernel - stage.first_kernel > 1 else ""
+        blocks.append(
+            f'<rect class="stage{flows}" x="{a}" width="{b - a}" height="100" data-a="{a}" '
+            f'data-b="{b}"><title>{escape(stage_words(schedule, number))}</title></rect>'
+        )
+    return drawing("".join(blocks), 100, "stages zoom", "Stages", place)
+
+
+def _grid(schedule: Schedule, axis: Axis) -> str:
+    levels = "".join(
+        f"M0 {round(HEIGHT * (1 - n / schedule.arena_bytes))}H{WIDTH}"
+        for n in byte_ticks(schedule.arena_bytes)
+        if n
+    )
+    cuts = "".join(f"M{axis.edges[s.first_step]} 0V{HEIGHT}" for s in axis.stages[1:])
+    return f'<path class="grid" d="{levels}{cuts}"/>'
+
+
+def _peak(schedule: Schedule, axis: Axis, height: int) -> str:
+    first, end = peak_steps(schedule)
+    a, b = axis.edges[first], axis.edges[min(end, len(axis.edges) - 1)]
+    return f'<path class="peak" d="M{a} 0V{height}H{b}V0z"/>'
+
+
+# ---- words and numbers -----------------------------------------------------------------------
+
+
+def byte_ticks(nbytes: int) -> list[int]:
+    """From 0 in steps of a power of two, at most 8 of them."""
+    step = 1
+    while nbytes / step > 7:
+        step *= 2
+    return list(range(0, nbytes + 1, step))
+
+
+def short_bytes(nbytes: int) -> str:
+    """With K = 1024: 96, 1.5 K, 24 K."""
+    if nbytes < 1024:
+        return f"{nbytes}"
+    value = f"{nbytes / 1024:.1f}"
+    return f"{value.removesuffix('.0')} K"
+
+
+def shape_words(tensor: Tensor) -> str:
+    """The shape without the batch of one."""
+    shape = tensor.shape[1:] if len(tensor.shape) > 1 and tensor.shape[0] == 1 else tensor.shape
+    return " × ".join(map(str, shape)) or "1"
+
+
+def describe(schedule: Schedule, area: Area) -> str:
+    """Lines for a tooltip: name, what it is, bytes and place, steps, who makes it."""
+    storage, tensors = area.storage, schedule.graph.tensors
+    what = ROLE_NAMES[area.role]
+    if storage.ring:
+        what += f", the last {storage.ring} of {tensors[storage.name].rows} rows"
+    if storage.name in tensors:
+        tensor = tensors[storage.name]
+        what += f" · {shape_words(tensor)} {tensor.dtype}"
+    last = max(len(schedule.steps) - 1, 0)
+    lines = [
+        storage.name,
+        what,
+        f"{storage.nbytes:,} bytes at offset {storage.offset:,}",
+        f"steps {max(storage.first, 0)} to {min(storage.last, last)}",
+    ]
+    if area.layer >= 0:
+        kernel = schedule.kernels[area.layer]
+        verb = "of" if area.role in (SCRATCH, SUM) else "made by"
+        lines.append(f"{verb} layer {area.layer}, {kernel.kind}")
+    return "\n".join(lines)
+
+
+def stage_words(schedule: Schedule, number: int) -> str:
+    """'stage 1: layers 0 to 5, 143 steps'."""
+    stage = schedule.stages[number]
+    first, last = stage.first_kernel, stage.end_kernel - 1
+    layers = f"layer {first}" if first == last else f"layers {first} to {last}"
+    steps = stage.end_step - stage.first_step
+    return f"stage {number + 1}: {layers}, {steps} step{'' if steps == 1 else 's'}"
