@@ -26,6 +26,7 @@ from thumbnet.codegen.schedule import (
 from thumbnet.codegen.streaming import Flow, make_flow, ring_rows, stage_steps
 
 NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
+MOST_PLACED = 4  # candidates, by lower bound, that get addresses
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Mode:
 def plan(graph: Graph, mode: Mode = Mode()) -> Schedule:
     """The schedule of an optimised graph. Raises UnsupportedError.
 
-    Among the candidate partitions into stages the one of least arena is found; of those within
-    NEARLY_LEAST of it, the one of least overhead in time is taken.
+    The candidate partitions into stages are compared by lower bound, the best of them by arena; of
+    those within NEARLY_LEAST of the least arena, the one of least overhead in time is taken.
     """
     binding = bind(graph)
     kernels = lower_all(binding.graph, binding.operators)
@@ -57,7 +58,11 @@ def plan(graph: Graph, mode: Mode = Mode()) -> Schedule:
     plans = [_layout(binding, ordered, choice, mode) for choice in choices]
     least = min(p.lower_bound for p in plans)
     near = [p for p in plans if p.lower_bound <= least * NEARLY_LEAST]
-    return _placed(binding, min(near, key=lambda p: (p.choice.overhead, p.lower_bound)))
+    near.sort(key=lambda p: (p.lower_bound, p.choice.overhead))
+    placed = [(p.choice.overhead, _placed(binding, p)) for p in near[:MOST_PLACED]]
+    limit = min(schedule.arena_bytes for _, schedule in placed) * NEARLY_LEAST
+    fitting = [entry for entry in placed if entry[1].arena_bytes <= limit]
+    return min(fitting, key=lambda entry: (entry[0], entry[1].arena_bytes))[1]
 
 
 def _feed(graph: Graph) -> Kernel:

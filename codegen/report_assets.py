@@ -105,7 +105,7 @@ tr:last-child td{border-bottom:0}
 th{color:var(--soft);font-weight:500;position:sticky;top:0;background:var(--card)}
 .l{text-align:left}
 td.name{max-width:15rem;overflow:hidden;text-overflow:ellipsis;color:var(--soft)}
-td.cut{border-top:1px solid var(--line)}
+tr.cut td{border-top:1px solid var(--line)}
 tbody tr:hover{background:var(--grid)}
 tr.at-peak td:first-child{box-shadow:inset 3px 0 var(--peak)}
 td.part{background:linear-gradient(to left,color-mix(in srgb,var(--accent) 17%,transparent)
@@ -234,12 +234,10 @@ SCRIPT = """
     draw();
   }
   reset.addEventListener('click', () => zoom(0, full));
-  for (const stage of by('.stage', plot)) {
-    stage.addEventListener('click', () => {
-      const a = Number(stage.dataset.a), b = Number(stage.dataset.b), air = (b - a) * 0.03;
-      zoom(a - air, b + air);
-    });
-  }
+  by('.stage', plot).forEach((stage, number) => stage.addEventListener('click', () => {
+    const a = data.edges[data.cuts[number]], b = data.edges[data.cuts[number + 1] ?? steps];
+    zoom(a - (b - a) * 0.03, b + (b - a) * 0.03);
+  }));
   /* A mouse that is dragged over the picture chooses what to zoom into. */
   let start = null;
   const unit = event => {

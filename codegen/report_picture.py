@@ -73,6 +73,30 @@ def make_axis(schedule: Schedule) -> Axis:
     return Axis(np.rint(edges).astype(np.int64), stages)
 
 
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A schedule with all that is drawn of it."""
+
+    schedule: Schedule
+    axis: Axis
+    areas: tuple[Area, ...]
+
+
+def make_picture(schedule: Schedule) -> Picture:
+    return Picture(schedule, make_axis(schedule), areas(schedule))
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A name written into an area: a box in units of the axis and per cent of the arena."""
+
+    text: str
+    left: int
+    right: int
+    middle: float
+    height: float
+
+
 # ---- paths -----------------------------------------------------------------------------------
 
 
@@ -140,24 +164,25 @@ def drawing(inner: str, height: int, css: str, label: str, place: str = "") -> s
     )
 
 
-def arena_drawing(schedule: Schedule, axis: Axis, place: str = "") -> str:
+def arena_drawing(picture: Picture, place: str = "") -> str:
     """Offset (upwards) against step: every storage's live bytes."""
+    schedule, axis = picture.schedule, picture.axis
     inner = [_grid(schedule, axis), _peak(schedule, axis, HEIGHT)]
     shade = 0
-    for number, area in enumerate(areas(schedule)):
+    for area in picture.areas:
         css = area.role
         if area.role in (TENSOR, RING):
             css, shade = f"{area.role} s{shade}", (shade + 1) % _SHADES
         inner.append(
-            f'<path id="a{number}" class="area {css}" data-layer="{area.layer}" '
-            f'd="{area_path(axis, area, schedule.arena_bytes)}">'
+            f'<path class="area {css}" d="{area_path(axis, area, schedule.arena_bytes)}">'
             f"<title>{escape(describe(schedule, area))}</title></path>"
         )
     return drawing("".join(inner), HEIGHT, "arena zoom", "The arena over time", place)
 
 
-def live_drawing(schedule: Schedule, axis: Axis, place: str = "") -> str:
+def live_drawing(picture: Picture, place: str = "") -> str:
     """Live bytes by step, with the lower bound; the top is the arena's size."""
+    schedule, axis = picture.schedule, picture.axis
     bound = round(LIVE_HEIGHT * (1 - schedule.lower_bound / schedule.arena_bytes))
     inner = (
         f"{_peak(schedule, axis, LIVE_HEIGHT)}"
@@ -167,17 +192,57 @@ def live_drawing(schedule: Schedule, axis: Axis, place: str = "") -> str:
     return drawing(inner, LIVE_HEIGHT, "livebytes zoom", "Live bytes by step", place)
 
 
-def stage_drawing(schedule: Schedule, axis: Axis, place: str = "") -> str:
-    """A strip with one block a stage, rows that flow in colour."""
-    blocks = []
-    for number, stage in enumerate(schedule.stages):
-        a, b = axis.edges[stage.first_step], axis.edges[stage.end_step]
+def stage_drawing(picture: Picture, place: str = "") -> str:
+    """A strip with one block a stage, those in which rows flow in colour."""
+    edges, blocks = picture.axis.edges, []
+    for number, stage in enumerate(picture.schedule.stages):
+        a, b = edges[stage.first_step], edges[stage.end_step]
         flows = " flows" if stage.end_kernel - stage.first_kernel > 1 else ""
         blocks.append(
-            f'<rect class="stage{flows}" x="{a}" width="{b - a}" height="100" data-a="{a}" '
-            f'data-b="{b}"><title>{escape(stage_words(schedule, number))}</title></rect>'
+            f'<rect class="stage{flows}" x="{a}" width="{b - a}" height="100">'
+            f"<title>{escape(stage_words(picture.schedule, number))}</title></rect>"
         )
     return drawing("".join(blocks), 100, "stages zoom", "Stages", place)
+
+
+def tags(picture: Picture) -> list[Tag]:
+    """Shapes to write into the areas that are large enough."""
+    found = []
+    tensors, arena = picture.schedule.graph.tensors, picture.schedule.arena_bytes
+    for area in picture.areas:
+        if area.storage.name not in tensors:
+            continue
+        text = shape_words(tensors[area.storage.name])
+        if area.role in (INPUT, OUTPUT, STATE):
+            text = f"{area.role} {text}"
+        tag = max((_tag(text, picture.axis, p, arena) for p in area.pieces), key=_tag_size)
+        if tag.height >= 3 and tag.right - tag.left >= WIDTH * 0.015:
+            found.append(tag)
+    return found
+
+
+def _tag_size(tag: Tag) -> float:
+    return (tag.right - tag.left) * tag.height
+
+
+def _tag(text: str, axis: Axis, piece: Piece, arena_bytes: int) -> Tag:
+    """Where the piece has at least 6 tenths of its greatest height."""
+    heights = piece.high - piece.low
+    most = int(np.argmax(heights))
+    enough = heights >= 0.6 * heights[most]
+    first = last = most
+    while first > 0 and enough[first - 1]:
+        first -= 1
+    while last + 1 < len(heights) and enough[last + 1]:
+        last += 1
+    left, right = (int(x) for x in axis.at(piece.time[[first, last]]))
+    x = axis.at(piece.time[first : last + 1])
+    low, high = (
+        float(np.interp((left + right) / 2, x, edge[first : last + 1]))
+        for edge in (piece.low, piece.high)
+    )
+    percent = 100 / arena_bytes
+    return Tag(text, left, right, (low + high) / 2 * percent, (high - low) * percent)
 
 
 def _grid(schedule: Schedule, axis: Axis) -> str:

@@ -22,6 +22,7 @@ from thumbnet.codegen.arena import Block, place
 from thumbnet.codegen.checker import check_schedule
 from thumbnet.codegen.compile import Options, compile_model, load_graph, plan_model
 from thumbnet.codegen.errors import ScheduleError
+from thumbnet.codegen.kernel import FEED
 from thumbnet.codegen.order import best_order
 from thumbnet.codegen.partition import Choice
 from thumbnet.codegen.schedule import ALIGNMENT, Schedule, Storage
@@ -187,14 +188,31 @@ def test_order_is_the_best_of_all() -> None:
 # ---- the C that comes out --------------------------------------------------------------------
 
 
+def _feed(loaded: ctypes.CDLL, arena: Any, name: str, values: Array) -> None:
+    """Rows one by one from a buffer that is overwritten each time; ready after the last only."""
+    begin, feed = getattr(loaded, f"{name}_begin"), getattr(loaded, f"{name}_feed")
+    begin(arena)
+    rows = values[0] if values.ndim == 4 else values[None]
+    buffer = ctypes.create_string_buffer(rows[0].nbytes)
+    ready = []
+    for row in rows:
+        buffer.raw = row.tobytes()
+        ready.append(feed(arena, buffer))
+    assert ready == [0] * (len(rows) - 1) + [1]
+    assert feed(arena, buffer) == 1  # one too many changes nothing
+
+
 def _run(library: Path, schedule: Schedule, name: str, values: Array) -> list[bytes]:
     loaded = ctypes.CDLL(str(library))
     arena = (ctypes.c_uint64 * (schedule.arena_bytes // 8 + 2))()
     ctypes.memset(arena, 0x5A, ctypes.sizeof(arena))
     base = ctypes.addressof(arena)
-    source = schedule.storage(schedule.graph.inputs[0])
-    ctypes.memmove(base + source.offset, values.tobytes(), values.nbytes)
-    getattr(loaded, f"{name}_run")(arena)
+    if schedule.kernels[0].kind == FEED:
+        _feed(loaded, arena, name, values)
+    else:
+        source = schedule.storage(schedule.graph.inputs[0])
+        ctypes.memmove(base + source.offset, values.tobytes(), values.nbytes)
+        getattr(loaded, f"{name}_run")(arena)
     ends = [schedule.storage(t) for t in schedule.graph.outputs]
     return [ctypes.string_at(base + e.offset, e.nbytes) for e in ends]
 
@@ -235,15 +253,19 @@ def _cut(seed: int) -> Callable[[Flow], list[Choice]]:
 
 
 @pytest.mark.parametrize("seed", range(40, 60))
-@pytest.mark.parametrize("mode", ["one row", "three rows", "random"])
+@pytest.mark.parametrize("mode", ["one row", "three rows", "random", "rows", "stepper"])
 def test_every_way_to_run_gives_the_reference(
     seed: int, mode: str, tmp_path: Path, work_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choosers = {"one row": _whole_network(1), "three rows": _whole_network(3), "random": _cut(seed)}
-    monkeypatch.setattr("thumbnet.codegen.planner.candidates", choosers[mode])
+    if mode in choosers:
+        monkeypatch.setattr("thumbnet.codegen.planner.candidates", choosers[mode])
     path = tmp_path / "net.tflite"
     path.write_bytes(random_network(seed))
-    compiled = compile_model(path, tmp_path / "out", Options(target="host"))
+    options = Options(
+        target="host", input="rows" if mode == "rows" else "whole", stepper=mode == "stepper"
+    )
+    compiled = compile_model(path, tmp_path / "out", options)
     schedule = compiled.schedule
     shape = schedule.graph.tensors[schedule.graph.inputs[0]].shape
     values = np.random.default_rng(seed).integers(-128, 128, shape, dtype=np.int8)
