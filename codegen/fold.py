@@ -9,13 +9,20 @@ from numpy.typing import NDArray
 
 from thumbnet.codegen.graph import Concatenation, Operator, Pad, Slice, Tensor, Transpose
 
+_MAX_GROWTH = 1 << 20  # bytes: a small file must not become a large constant
+
 
 def fold(op: Operator, tensors: Mapping[str, Tensor]) -> NDArray[np.generic] | None:
-    """The operator's value when all its inputs are constants and it only moves bytes, else None."""
+    """The operator's value when all its inputs are constants and it only moves bytes, else None.
+
+    Also None where padding would blow a constant up.
+    """
     values = [tensors[name].data for name in op.inputs if name]
     if not values or any(v is None for v in values):
         return None
     data = [v for v in values if v is not None]
+    if tensors[op.outputs[0]].nbytes > max(_MAX_GROWTH, sum(v.nbytes for v in data)):
+        return None
     a, shape = op.attributes, tensors[op.outputs[0]].shape
     if op.kind == "RESHAPE":
         return data[0].reshape(shape)

@@ -27,6 +27,7 @@ Tensors = Mapping[str, Tensor]
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 _MOVEMENT = ("RESHAPE", "TRANSPOSE", "SLICE", "CONCATENATION", "PAD")
 _MAX_RANK = 6
+_MAX_ROWS = 65535  # the schedule is made row by row
 _MIN_SCALE, _MAX_SCALE = 1e-30, 1e30
 
 
@@ -43,6 +44,8 @@ def validate_operator(op: Operator, tensors: Tensors) -> None:
             raise Refused(f"'{tensor.name}' has rank {len(tensor.shape)}; at most {_MAX_RANK}")
         if tensor.elements == 0:
             raise Refused(f"'{tensor.name}' of shape {list(tensor.shape)} is empty")
+        if tensor.rows > _MAX_ROWS:
+            raise Refused(f"'{tensor.name}' has {tensor.rows} rows; at most {_MAX_ROWS}")
     _check_types(op, inputs, output)
     _SHAPE_CHECKS.get(op.kind, _same_shape)(op, tensors)
 

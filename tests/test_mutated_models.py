@@ -168,6 +168,20 @@ def _nan_scale(b: Builder) -> None:
     b.specs[b.inputs[0]] = replace(b.specs[b.inputs[0]], scale=float("nan"))
 
 
+def _denormal_scale(b: Builder) -> None:
+    b.specs[b.inputs[0]] = replace(b.specs[b.inputs[0]], scale=1e-40)
+
+
+def _tall(b: Builder) -> None:
+    x = b.input((1, 100_000, 1, 1), scale=0.1)
+    b.output(b.op("RELU", [x], Spec((1, 100_000, 1, 1), scale=0.1)))
+
+
+def _split_into_nothing(b: Builder) -> None:
+    axis = b.constant(np.array([1], np.int32))
+    b.ops("SPLIT", [axis, b.inputs[0]], [], num_splits=0)
+
+
 def _zero_point_out_of_range(b: Builder) -> None:
     b.specs[b.inputs[0]] = replace(b.specs[b.inputs[0]], zero_point=128)
 
@@ -222,6 +236,9 @@ CONTRADICTIONS = {
     _index_too_high: "tensor index",
     _no_operands: "lacks input",
     _nan_scale: "scale",
+    _denormal_scale: "no quantiser makes",
+    _tall: "100000 rows",
+    _split_into_nothing: "nothing",
     _zero_point_out_of_range: "zero point 128",
     _no_scale: "no scale",
     _stride_0: "stride",
@@ -230,7 +247,7 @@ CONTRADICTIONS = {
     _dilation_of_65535: "above 32767",
     _short_weights: "5 values",
     _batch_of_2: "batch",
-    _only_constants: "constants",
+    _only_constants: "all its inputs are constant",
 }
 
 

@@ -149,7 +149,7 @@ class _Conversion:
                     self.tensors[name] = replace(self.tensors[name], data=value)
                     continue
                 if all(self.tensors[n].data is not None for n in converted.inputs if n):
-                    raise Refused("all its inputs are constants; fold it when exporting")
+                    raise Refused("all its inputs are constant; fold it when exporting")
                 self.operators.append(converted)
                 self.macs += operator_macs(converted, self.tensors)
         except Refused as refusal:

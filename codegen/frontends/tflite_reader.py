@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.errors import ModelFormatError
 
 MAX_FILE_BYTES = 1 << 28
-MAX_TENSOR_BYTES = 1 << 28  # of an activation: far above any microcontroller
+MAX_ELEMENTS = 1 << 24  # of a tensor: far above any microcontroller
 
 _OPERATOR_NAMES: dict[int, str] = {
     code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)
@@ -198,7 +198,7 @@ def _read_tensor(index: int, tensor: Any, buffers: list[Any], file: bytes) -> Fi
         raise ValueError(f"tensor '{name}' has shape {list(shape)}")
     if tensor.Sparsity() is not None:
         raise ValueError(f"tensor '{name}' is sparse; export it dense")
-    if prod(shape) > MAX_TENSOR_BYTES:
+    if prod(shape) > MAX_ELEMENTS:
         raise ValueError(f"tensor '{name}' of shape {list(shape)} is too large")
     scale, zero_point, axis = _read_quantization(tensor, name)
     if tensor.Buffer() >= len(buffers):
