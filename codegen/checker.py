@@ -20,7 +20,7 @@ from thumbnet.codegen.lifetimes import is_elementwise
 from thumbnet.codegen.schedule import ALIGNMENT, CONTROL, Schedule, Step
 from thumbnet.codegen.streaming import rows_of, window_rows
 
-Cells = NDArray[np.int64]  # indices of arena bytes
+Spans = list[tuple[int, int]]  # arena bytes [low, high), in row order
 
 _GARBAGE = -1
 _VALUE_SHIFT = 40  # a tag is value number << 40 | byte
@@ -44,7 +44,6 @@ class _Execution:
         self.tensors = schedule.graph.tensors
         self.arena: NDArray[np.int64] = np.full(schedule.arena_bytes, _GARBAGE, dtype=np.int64)
         self.touched: NDArray[np.bool_] = np.zeros(schedule.arena_bytes, dtype=bool)
-        self.mark: NDArray[np.bool_] = np.zeros(schedule.arena_bytes, dtype=bool)
         self.numbers = {value: i for i, value in enumerate(schedule.storage_of)}
         self.rows_done = [0] * len(schedule.kernels)
         self._check_storages()
@@ -99,124 +98,132 @@ class _Execution:
             raise ScheduleError(f"{place}: a kernel that needs all rows at once got a band")
         scratch = self._scratch(step, kernel, place)
         self._band_apart(kernel, step, place)
+        fresh = [0] * len(kernel.reads)  # by read: rows below this were found sound in this step
         for y in range(step.y_begin, step.y_end):
-            self._row(kernel, y, y == rows - 1, scratch, f"{place}, row {y}")
+            self._row(kernel, y, y == rows - 1, scratch, fresh, f"{place}, row {y}")
         self.rows_done[step.kernel] = step.y_end
 
-    def _scratch(self, step: Step, kernel: Kernel, place: str) -> Cells:
+    def _scratch(self, step: Step, kernel: Kernel, place: str) -> Spans:
         """The scratch's bytes. They are garbage from the start of a step; a reducer finds its own
         in each step as it left them in the last."""
         if not kernel.scratch_bytes:
-            return np.zeros(0, dtype=np.int64)
+            return []
         storage = self.schedule.scratch(step.kernel)
         if storage is None or storage.nbytes < kernel.scratch_bytes:
             raise ScheduleError(f"{place}: its scratch has no place")
-        cells = np.arange(storage.offset, storage.offset + storage.nbytes)
+        low, high = storage.offset, storage.offset + storage.nbytes
+        content = _GARBAGE
         if kernel.unit_rows:
-            own = -2 - step.kernel
-            if step.y_begin and (self.arena[cells] != own).any():
+            content = -2 - step.kernel
+            if step.y_begin and (self.arena[low:high] != content).any():
                 raise ScheduleError(f"{place}: what it has summed up so far was overwritten")
-            self.arena[cells] = own
-        else:
-            self.arena[cells] = _GARBAGE
-        self.touched[cells] = True
-        return cells
+        self.arena[low:high] = content
+        self.touched[low:high] = True
+        return [(low, high)]
 
-    def _written(self, kernel: Kernel, first: int, end: int, last: bool) -> Cells:
+    def _written(self, kernel: Kernel, first: int, end: int, last: bool) -> Spans:
         """What the kernel's rows [first, end) write; a reducer writes all in its last row."""
         if kernel.unit_rows:
             first, end = 0, self.tensors[kernel.output].rows if last else 0
-        return self._cells(kernel.output, first, end)
+        return self._spans(kernel.output, first, end)
 
     def _band_apart(self, kernel: Kernel, step: Step, place: str) -> None:
-        """What a band reads under the contract "none" may not lie where it writes."""
+        """What a band reads under the contract "none", or needs whole, may not lie where it
+        writes."""
         last = step.y_end == rows_of(self.schedule.graph, kernel)
         written = self._written(kernel, step.y_begin, step.y_end, last)
-        for read in (r for r in kernel.reads if r.overlap.mode == "none"):
-            source = self.tensors[read.tensor]
-            for y in range(step.y_begin, step.y_end):
-                if self._meet(written, self._cells(read.tensor, *window_rows(read, source, y))):
+        for read in kernel.reads:
+            if read.overlap.mode == "none" or read.window is None:
+                source = self.tensors[read.tensor]
+                first = window_rows(read, source, step.y_begin)[0]
+                end = window_rows(read, source, step.y_end - 1)[1]
+                if _meet(written, self._spans(read.tensor, first, end)):
                     raise ScheduleError(
                         f"{place}: '{kernel.output}' may not lie over '{read.tensor}'"
                     )
 
-    def _row(self, kernel: Kernel, y: int, last: bool, scratch: Cells, place: str) -> None:
+    def _row(
+        self, kernel: Kernel, y: int, last: bool, scratch: Spans, fresh: list[int], place: str
+    ) -> None:
         written = self._written(kernel, y, y + 1, last)
-        if self._meet(written, scratch):
+        if _meet(written, scratch):
             raise ScheduleError(f"{place}: its scratch lies over its output '{kernel.output}'")
-        for read in kernel.reads:
+        for i, read in enumerate(kernel.reads):
             first, end = window_rows(read, self.tensors[read.tensor], y)
             if first >= end:
                 continue
-            self._expect(read.tensor, first, end, place)
-            cells = self._cells(read.tensor, first, end)
-            if self._meet(written, cells) and not self._units_safe(read, kernel, written, cells):
+            self._expect(read.tensor, max(first, fresh[i]), end, place)
+            cells = self._spans(read.tensor, first, end)
+            met = _meet(written, cells)
+            if met and not self._units_safe(read, kernel, written, cells):
                 raise ScheduleError(
                     f"{place}: '{kernel.output}' is written over a row of '{read.tensor}' that it "
                     "still reads"
                 )
+            fresh[i] = first if met else end  # rows that stay sound for the next row
         if kernel.unit_rows:
             if last:
                 self._write(kernel.output, 0, self.tensors[kernel.output].rows)
         else:
             self._write(kernel.output, y, y + 1)
 
-    def _units_safe(self, read: Read, kernel: Kernel, written: Cells, cells: Cells) -> bool:
+    def _units_safe(self, read: Read, kernel: Kernel, written: Spans, cells: Spans) -> bool:
         """Whether each output unit ends below the next input unit, for the units of one row."""
         if kernel.unit_rows or not is_elementwise(read, self.tensors[kernel.output]):
             return False
         unit_in, unit_out = read.overlap.input_unit, read.overlap.output_unit
-        last = len(cells) // unit_in - 2  # both sides are linear in u: the ends decide
+        (write, _), (low, high) = written[0], cells[0]
+        last = (high - low) // unit_in - 2  # both sides are linear in u: the ends decide
         return all(
-            written[0] + (u + 1) * unit_out <= cells[0] + (u + 1) * unit_in
-            for u in (0, last)
-            if last >= 0
+            write + (u + 1) * unit_out <= low + (u + 1) * unit_in for u in (0, last) if last >= 0
         )
-
-    def _meet(self, a: Cells, b: Cells) -> bool:
-        if not a.size or not b.size or a.max() < b.min() or b.max() < a.min():
-            return False
-        self.mark[a] = True
-        met = bool(self.mark[b].any())
-        self.mark[a] = False
-        return met
 
     # ---- bytes and tags ------------------------------------------------------------------------
 
-    def _cells(self, tensor: str, first: int, end: int) -> Cells:
-        """Arena bytes of rows [first, end) of a tensor, in row order."""
+    def _spans(self, tensor: str, first: int, end: int) -> Spans:
+        """Where rows [first, end) of a tensor lie."""
         storage, row_bytes = self.schedule.storage(tensor), self.tensors[tensor].row_bytes
+        if first >= end:
+            return []
         if not storage.ring:
-            return np.arange(
-                storage.offset + first * row_bytes, storage.offset + max(first, end) * row_bytes
-            )
-        rows = np.arange(first, end) % storage.ring
-        return (storage.offset + rows[:, None] * row_bytes + np.arange(row_bytes)).reshape(-1)
+            return [(storage.offset + first * row_bytes, storage.offset + end * row_bytes)]
+        starts = (storage.offset + y % storage.ring * row_bytes for y in range(first, end))
+        return [(low, low + row_bytes) for low in starts]
 
-    def _tags(self, tensor: str, first: int, end: int) -> Cells:
+    def _tags(self, tensor: str, first: int, end: int) -> NDArray[np.int64]:
         row_bytes = self.tensors[tensor].row_bytes
         number = self.numbers[self.schedule.value_of[tensor]]
         return (number << _VALUE_SHIFT) + np.arange(first * row_bytes, max(first, end) * row_bytes)
 
     def _write(self, tensor: str, first: int, end: int) -> None:
-        cells = self._cells(tensor, first, end)
-        self.arena[cells] = self._tags(tensor, first, end)
-        self.touched[cells] = True
+        tags, at = self._tags(tensor, first, end), 0
+        for low, high in self._spans(tensor, first, end):
+            self.arena[low:high] = tags[at : at + high - low]
+            self.touched[low:high] = True
+            at += high - low
 
     def _expect(self, tensor: str, first: int, end: int, place: str) -> None:
-        cells = self._cells(tensor, first, end)
-        wrong = np.flatnonzero(self.arena[cells] != self._tags(tensor, first, end))
-        if wrong.size:
-            byte = first * self.tensors[tensor].row_bytes + int(wrong[0])
-            held = int(self.arena[cells[wrong[0]]])
-            holder = "nothing" if held < 0 else f"'{list(self.numbers)[held >> _VALUE_SHIFT]}'"
-            raise ScheduleError(
-                f"{place}: byte {byte} of '{tensor}' was overwritten or never written; arena byte "
-                f"{int(cells[wrong[0]])} holds {holder}"
-            )
+        tags, at = self._tags(tensor, first, end), 0
+        for low, high in self._spans(tensor, first, end):
+            wrong = np.flatnonzero(self.arena[low:high] != tags[at : at + high - low])
+            if wrong.size:
+                byte = first * self.tensors[tensor].row_bytes + at + int(wrong[0])
+                held = int(self.arena[low + wrong[0]])
+                holder = "nothing" if held < 0 else f"'{list(self.numbers)[held >> _VALUE_SHIFT]}'"
+                raise ScheduleError(
+                    f"{place}: byte {byte} of '{tensor}' was overwritten or never written; arena "
+                    f"byte {low + int(wrong[0])} holds {holder}"
+                )
+            at += high - low
 
     def _intact(self, tensor: str) -> bool:
-        rows = self.tensors[tensor].rows
         if self.schedule.storage(tensor).ring:
             return False
-        return bool((self.arena[self._cells(tensor, 0, rows)] == self._tags(tensor, 0, rows)).all())
+        ((low, high),) = self._spans(tensor, 0, self.tensors[tensor].rows)
+        return bool(
+            (self.arena[low:high] == self._tags(tensor, 0, self.tensors[tensor].rows)).all()
+        )
+
+
+def _meet(a: Spans, b: Spans) -> bool:
+    return any(low < end and begin < high for low, high in a for begin, end in b)

@@ -17,7 +17,7 @@ from thumbnet.codegen.manifest import FILE_NAME, EdgeEntry, LayerEntry, Manifest
 from thumbnet.codegen.output_folder import publish, staging_folder
 from thumbnet.codegen.packaging import cmake_lists, runtime_files
 from thumbnet.codegen.passes import optimize
-from thumbnet.codegen.planner import Mode, plan
+from thumbnet.codegen.planner import WHOLE, Mode, plan
 from thumbnet.codegen.report import report_html
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.targets import C_FLAGS, Target, reference_board, sizing_board
@@ -61,7 +61,7 @@ def load_graph(path: Path) -> Graph:
     return optimize(load_tflite(path))
 
 
-def plan_model(graph: Graph, mode: Mode = Mode()) -> tuple[Schedule, Verdict]:
+def plan_model(graph: Graph, mode: Mode = WHOLE) -> tuple[Schedule, Verdict]:
     """The checked schedule of an optimised graph. Raises ThumbnetError."""
     schedule = plan(graph, mode)
     return schedule, check_schedule(schedule)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.codegen.graph import State
 from thumbnet.codegen.emit_steps import emit_program, step_cases, step_order, wrapped
+from thumbnet.codegen.graph import State
 from thumbnet.codegen.kernel import FEED, Call, Constant, Kernel
 from thumbnet.codegen.schedule import CONTROL, Schedule, Stage, Step, align
 

@@ -131,7 +131,7 @@ int {name}_step(uint8_t *arena);
     upper = name.upper()
     return f"""/* The input comes row by row: call {name}_begin, then {name}_feed for each of the
  * {upper}_INPUT_ROWS rows, in order; it returns 1 when the output is ready. A row has
- * {upper}_INPUT_ROW_SIZE elements of type {ctype(tensor.dtype)} and is not needed after the call. */
+ * {upper}_INPUT_ROW_SIZE elements of {ctype(tensor.dtype)} and is not needed after the call. */
 void {name}_begin(uint8_t *arena);
 int {name}_feed(uint8_t *arena, const void *row);
 

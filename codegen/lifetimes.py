@@ -2,11 +2,11 @@
 
 Time is counted in ticks: one row of one step. At each tick a storage occupies an interval of its
 bytes: a whole value grows upwards as its rows are made and shrinks from below as its last reader
-goes on; a variable, scratch, and a ring in which rows wait occupy all they have. Two storages must keep, at every tick
-at which both are live, the end of the lower one's interval below the start of the upper one's: the
-largest such overlap over all ticks is the least distance between their starts. An output that
-overwrites its own dying input, a stage's rings that grow into the image that the stage consumes,
-and two plain tensors are all the same case.
+goes on; a variable, scratch, and a ring in which rows wait occupy all they have. Two storages must
+keep, at every tick at which both are live, the end of the lower one's interval below the start of
+the upper one's: the largest such overlap over all ticks is the least distance between their starts.
+An output that overwrites its own dying input, a stage's rings that grow into the image that the
+stage consumes, and two plain tensors are all the same case.
 """
 
 from __future__ import annotations
@@ -240,8 +240,10 @@ def _first_needed(
 def is_elementwise(read: Read, output: Tensor) -> bool:
     """Whether the contract lets a row of the output lie over the row of the input it reads."""
     window = read.window
-    return read.overlap.mode == "elements" and window is not None and (
-        output.rows == 1 or (window.stride, window.before, window.size) == (1, 0, 1)
+    return (
+        read.overlap.mode == "elements"
+        and window is not None
+        and (output.rows == 1 or (window.stride, window.before, window.size) == (1, 0, 1))
     )
 
 

@@ -25,8 +25,8 @@ ROLES = (TENSOR, RING, INPUT, OUTPUT, STATE, SCRATCH, SUM, COUNTERS)
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """An unbroken while of a storage's life: at time[i] (in steps) the arena bytes [low[i], high[i])
-    are live."""
+    """An unbroken while of a storage's life: at time[i] (in steps) the bytes from low[i] up to
+    high[i] of the arena are live."""
 
     time: Floats
     low: Floats

@@ -1,10 +1,10 @@
 """Operator order of least peak memory.
 
 Two best-first searches over the sets of operators that have run. In the first the cost of a set is
-its peak, the least over all ways to reach it, so the first complete set taken from the queue has the
-least peak there is. The second keeps below that peak and makes the sum of squares of all operators'
-memory least, so that the rest of the network is in good order too. Chains, and chains with a few
-branches, have few such sets; past `limit` of them the model's own order is kept.
+its peak, the least over all ways to reach it, so the first complete set taken from the queue has
+the least peak there is. The second keeps below that peak and makes the sum of squares of all
+operators' memory least, so that the rest of the network is in good order too. Chains, and chains
+with a few branches, have few such sets; past `limit` of them the model's own order is kept.
 """
 
 from __future__ import annotations

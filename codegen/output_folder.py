@@ -15,7 +15,7 @@ from thumbnet.codegen.manifest import FILE_NAME, read_manifest
 
 @contextmanager
 def staging_folder(out_dir: Path) -> Iterator[Path]:
-    """A fresh folder beside `out_dir`, gone at the end. Raises ToolError if it cannot be written."""
+    """A fresh folder beside `out_dir`, gone at the end. Raises ToolError where it cannot write."""
     if out_dir.exists() and not out_dir.is_dir():
         raise ToolError(f"{out_dir} is a file; give a folder to write into")
     parent = out_dir.resolve().parent

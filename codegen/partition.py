@@ -135,9 +135,7 @@ class _Estimate:
     ) -> tuple[tuple[int, int], ...]:
         best: list[tuple[int, int]] = [(0, 0)] + [(1 << 60, 0)] * self.count
         for j in range(1, self.count + 1):
-            options = [
-                (best[i][0] + self.steps(i, j), i) for i in range(j) if table[i][j] <= limit
-            ]
+            options = [(best[i][0] + self.steps(i, j), i) for i in range(j) if table[i][j] <= limit]
             best[j] = min(options, default=(1 << 60, j - 1))
         stages: list[tuple[int, int]] = []
         end = self.count

@@ -42,7 +42,10 @@ class Mode:
         return self.row_fed or self.stepper
 
 
-def plan(graph: Graph, mode: Mode = Mode()) -> Schedule:
+WHOLE = Mode()
+
+
+def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     """The schedule of an optimised graph. Raises UnsupportedError.
 
     The candidate partitions into stages are compared by lower bound, the best of them by arena; of
@@ -122,9 +125,7 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: M
     return _Plan(choice, flow, tuple(stages), tuple(steps), held, lives, bound)
 
 
-def _held(
-    binding: Binding, flow: Flow, rings: dict[str, int], mode: Mode
-) -> tuple[Held, ...]:
+def _held(binding: Binding, flow: Flow, rings: dict[str, int], mode: Mode) -> tuple[Held, ...]:
     graph = binding.graph
     states = [s.tensor for s in graph.states]
     held = [Held(s, graph.tensors[s].nbytes, always=True) for s in states]

@@ -261,7 +261,9 @@ def _layers(schedule: Schedule, manifest: Manifest) -> str:
     for number, stage in enumerate(schedule.stages, 1):
         for i in range(stage.first_kernel, stage.end_kernel):
             kernel = schedule.kernels[i]
-            tensor, ring = schedule.graph.tensors[kernel.output], schedule.storage(kernel.output).ring
+            tensor = schedule.graph.tensors[kernel.output]
+            ring = schedule.storage(kernel.output).ring
+            kind = "rows fed in" if kernel.kind == FEED else escape(kernel.kind)
             css = [
                 *(["cut"] if i == stage.first_kernel else []),
                 *(["at-peak"] if live[i] == schedule.lower_bound else []),
@@ -269,7 +271,7 @@ def _layers(schedule: Schedule, manifest: Manifest) -> str:
             name = escape(kernel.output)
             rows.append(
                 f'<tr class="{" ".join(css)}"><td>{i}</td><td>{number}</td>'
-                f'<td class="l">{"rows fed in" if kernel.kind == FEED else escape(kernel.kind)}</td>'
+                f'<td class="l">{kind}</td>'
                 f"<td>{shape_words(tensor)}</td>"
                 f"<td>{f'{ring} of {tensor.rows}' if ring else 'whole'}</td>"
                 f"{_part(kernel.macs, most_macs)}{_part(weights[i], max(weights))}"
@@ -304,7 +306,7 @@ def _flash(manifest: Manifest) -> str:
     )
     most = max((layer.weights_bytes for layer in manifest.layers), default=0)
     if not most:
-        return f'<div class="card"><div class="flash">{parts}</div><p>No layer has weights.</p></div>'
+        return f'<div class="card"><div class="flash">{parts}</div>No layer has weights.</div>'
     height, wide = 1_000, WIDTH / len(manifest.layers)
     bars = "".join(
         f'<rect class="weight" x="{round(i * wide)}" width="{max(round(wide * 0.82), 1)}" '

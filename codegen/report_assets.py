@@ -5,8 +5,8 @@ zooming into stages. It puts text into the page as text, never as markup.
 """
 
 COLOURS = """
-:root{color-scheme:light dark;--page:#fbfbfa;--card:#fff;--ink:#1d2530;--soft:#667180;--line:#dfe3e8;
---grid:#e9ecef;--t0:#7fa6d6;--t1:#9bbbe2;--t2:#6792c8;--r0:#5fb3a1;--r1:#7fc6b6;--r2:#48a08d;
+:root{color-scheme:light dark;--page:#fbfbfa;--card:#fff;--ink:#1d2530;--soft:#667180;
+--line:#dfe3e8;--grid:#e9ecef;--t0:#7fa6d6;--t1:#9bbbe2;--t2:#6792c8;--r0:#5fb3a1;--r1:#7fc6b6;--r2:#48a08d;
 --input:#e0a84a;--output:#c96f5f;--state:#9a86c8;--scratch:#b4bac2;--sum:#8f98a3;--peak:#d2483f;
 --accent:#2f6db5;--code:#8f98a3;--edge:#fff}
 @media(prefers-color-scheme:dark){:root{--page:#14181d;--card:#1b2027;--ink:#e4e8ed;--soft:#93a0ae;
@@ -19,8 +19,8 @@ COLOURS = """
 .input{fill:var(--input)}.output{fill:var(--output)}.state{fill:var(--state)}
 .scratch{fill:var(--scratch)}.sum,.counters{fill:var(--sum)}
 .grid{fill:none;stroke:var(--grid);vector-effect:non-scaling-stroke}
-.peak{fill:var(--peak);fill-opacity:.14;stroke:var(--peak);stroke-opacity:.55;
-vector-effect:non-scaling-stroke}
+.peak{fill:var(--peak);fill-opacity:.15}
+.edge{pointer-events:none;fill:none;stroke:var(--peak);stroke-opacity:.8;vector-effect:non-scaling-stroke}
 .live{fill:var(--accent);fill-opacity:.16;stroke:var(--accent);stroke-width:1.3;
 vector-effect:non-scaling-stroke}
 .bound{fill:none;stroke:var(--peak);stroke-width:1.2;stroke-dasharray:5 4;
@@ -41,7 +41,7 @@ h1 small{color:var(--soft);font-weight:400;font-size:1.05rem;letter-spacing:0;wh
 h2{font-size:1.12rem;margin:2.8rem 0 .3rem;font-weight:650}
 p{margin:.3rem 0 .9rem;max-width:48rem;color:var(--soft)}
 code{font:.92em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
-.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.6rem,1fr));gap:1px;
+.facts{display:grid;grid-template-columns:repeat(4,1fr);gap:1px;
 margin:1.5rem 0 0;padding:0;background:var(--line);border:1px solid var(--line);border-radius:.6rem;
 overflow:hidden}
 .facts>div{background:var(--card);padding:.7rem .95rem .75rem;box-shadow:0 0 0 1px var(--line)}
@@ -119,7 +119,8 @@ svg.layers{height:8.5rem;border-bottom:1px solid var(--line)}
 footer{margin-top:2.6rem;color:var(--soft);font-size:.82rem}
 @media(max-width:40rem){main{padding:1.3rem .8rem 3rem}h1{font-size:1.4rem}
 .facts{grid-template-columns:repeat(2,1fr)}.facts>div{padding:.5rem .7rem}
-.card{padding:.8rem .6rem .6rem;border-radius:.5rem}.plot{grid-template-columns:2.6rem minmax(0,1fr)}
+.card{padding:.8rem .6rem .6rem;border-radius:.5rem}
+.plot{grid-template-columns:2.6rem minmax(0,1fr)}
 svg.arena{height:20rem}}
 """
 )

@@ -168,15 +168,15 @@ def arena_drawing(picture: Picture, place: str = "") -> str:
     """Offset (upwards) against step: every storage's live bytes."""
     schedule, axis = picture.schedule, picture.axis
     inner = [_grid(schedule, axis), _peak(schedule, axis, HEIGHT)]
-    shade = 0
+    seen = dict.fromkeys(ROLE_NAMES, 0)
     for area in picture.areas:
-        css = area.role
-        if area.role in (TENSOR, RING):
-            css, shade = f"{area.role} s{shade}", (shade + 1) % _SHADES
+        css = f"{area.role} s{seen[area.role] % _SHADES}"
+        seen[area.role] += 1
         inner.append(
             f'<path class="area {css}" d="{area_path(axis, area, schedule.arena_bytes)}">'
             f"<title>{escape(describe(schedule, area))}</title></path>"
         )
+    inner.append(_peak(schedule, axis, HEIGHT, "edge"))
     return drawing("".join(inner), HEIGHT, "arena zoom", "The arena over time", place)
 
 
@@ -212,9 +212,10 @@ def tags(picture: Picture) -> list[Tag]:
     for area in picture.areas:
         if area.storage.name not in tensors:
             continue
-        text = shape_words(tensors[area.storage.name])
-        if area.role in (INPUT, OUTPUT, STATE):
-            text = f"{area.role} {text}"
+        tensor, ring = tensors[area.storage.name], area.storage.ring
+        text = shape_words(tensor)
+        if ring:
+            text = f"{ring} row{'s' if ring > 1 else ''} of {' × '.join(map(str, tensor.shape[2:]))}"
         tag = max((_tag(text, picture.axis, p, arena) for p in area.pieces), key=_tag_size)
         if tag.height >= 3 and tag.right - tag.left >= WIDTH * 0.015:
             found.append(tag)
@@ -226,10 +227,10 @@ def _tag_size(tag: Tag) -> float:
 
 
 def _tag(text: str, axis: Axis, piece: Piece, arena_bytes: int) -> Tag:
-    """Where the piece has at least 6 tenths of its greatest height."""
+    """Where the piece has at least half of its greatest height."""
     heights = piece.high - piece.low
     most = int(np.argmax(heights))
-    enough = heights >= 0.6 * heights[most]
+    enough = heights >= 0.5 * heights[most]
     first = last = most
     while first > 0 and enough[first - 1]:
         first -= 1
@@ -255,10 +256,12 @@ def _grid(schedule: Schedule, axis: Axis) -> str:
     return f'<path class="grid" d="{levels}{cuts}"/>'
 
 
-def _peak(schedule: Schedule, axis: Axis, height: int) -> str:
+def _peak(schedule: Schedule, axis: Axis, height: int, css: str = "peak") -> str:
+    """The steps at which most bytes live: filled below the areas, only their edges over them."""
     first, end = peak_steps(schedule)
     a, b = axis.edges[first], axis.edges[min(end, len(axis.edges) - 1)]
-    return f'<path class="peak" d="M{a} 0V{height}H{b}V0z"/>'
+    path = f"M{a} 0V{height}M{b} 0V{height}" if css == "edge" else f"M{a} 0V{height}H{b}V0z"
+    return f'<path class="{css}" d="{path}"/>'
 
 
 # ---- words and numbers -----------------------------------------------------------------------

@@ -19,8 +19,8 @@ from thumbnet.codegen.schedule import Stage, Step
 class Flow:
     """Kernels in order with the facts that row flow needs; indices are positions in `kernels`.
 
-    `owner[v]` is the tensor whose rows a ring of value v would hold; `whole` are values that can
-    never be rings: model outputs, variables, and those that some reader sees with other rows; `kept` are the first three of these.
+    `whole` are values that can never be rings: those in `kept` (model inputs and outputs, variables)
+    and those that some reader needs at once or sees with other rows.
     """
 
     graph: Graph
@@ -78,8 +78,10 @@ def stage_steps(flow: Flow, first: int, end: int, bands: Sequence[int]) -> list[
         return [Step(first, y, y + at_once) for y in range(0, rows, at_once)]
     count = end - first
     total = [rows_of(flow.graph, flow.kernels[i]) for i in range(first, end)]
-    band = [total[k] if flow.kernels[first + k].band == "whole" else bands[first + k]
-            for k in range(count)]
+    band = [
+        total[k] if flow.kernels[first + k].band == "whole" else bands[first + k]
+        for k in range(count)
+    ]
     made = {v: i - first for v, i in flow.maker.items() if first <= i < end}
     needs = [_needs(flow, flow.kernels[first + k], made, total) for k in range(count)]
     readers: list[list[int]] = [[] for _ in range(count)]
@@ -166,8 +168,10 @@ def ring_rows(flow: Flow, stages: Sequence[Stage], steps: Sequence[Step]) -> dic
             for i in range(stage.first_kernel, stage.end_kernel)
         ]
         local = [
-            v for v in candidates
-            if v not in flow.whole and flow.readers.get(v)
+            v
+            for v in candidates
+            if v not in flow.whole
+            and flow.readers.get(v)
             and all(stage.first_kernel <= i < stage.end_kernel for i, _ in flow.readers[v])
         ]
         waits = _waiting_rows(flow, local, steps[stage.first_step : stage.end_step])

@@ -33,7 +33,8 @@ class HostModel:
             raise ToolError(f"cannot load {library}: {error}") from error
         self._memory = self._ffi.new("uint64_t[]", manifest.arena_bytes // 8 + 1)
         self._arena = self._ffi.cast("uint8_t *", self._memory)
-        self._run = getattr(self._library, f"{name}_run_rows" if manifest.row_fed else f"{name}_run")
+        run = f"{name}_run_rows" if manifest.row_fed else f"{name}_run"
+        self._run = getattr(self._library, run)
         if manifest.state:
             getattr(self._library, f"{name}_init")(self._arena)
 

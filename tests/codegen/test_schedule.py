@@ -64,22 +64,37 @@ def test_planned_schedules_are_sound_and_near_the_bound(seed: int, planned: Plan
     assert schedule.arena_bytes <= 1.35 * schedule.lower_bound + 64
 
 
-def test_checker_catches_every_planted_overlap(planned: Planned) -> None:
-    """A storage put onto another that lives at the same time is caught, unless one is made from the
-    other, where lying over it may be allowed."""
-    caught = 0
+def test_planted_overlaps_are_caught_or_harmless(
+    tmp_path: Path, work_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each storage is put onto each other one that is in use at the same time. The checker refuses;
+    where it does not, because the bytes that matter never meet, the C must still be right."""
+    caught, accepted = 0, []
     for seed in range(12):
-        schedule = planned(seed)
+        path = tmp_path / f"net_{seed}.tflite"
+        path.write_bytes(random_network(seed))
+        schedule = plan_model(load_graph(path))[0]
         for a in schedule.storages.values():
             for b in schedule.storages.values():
-                made_from = a.last == b.first or b.last == a.first
-                scratch = a.name.startswith("scratch")
-                if a is b or not _alive_together(a, b) or (made_from and not scratch):
+                if a is b or not _alive_together(a, b):
                     continue
-                with pytest.raises(ScheduleError):
-                    check_schedule(_moved(schedule, a.name, b.offset))
-                caught += 1
-    assert caught > 20
+                planted = _moved(schedule, a.name, b.offset)
+                try:
+                    check_schedule(planted)
+                except ScheduleError:
+                    caught += 1
+                else:
+                    if a.offset != b.offset:
+                        accepted.append((path, planted))
+    assert caught > 100
+    assert len(accepted) > 3
+    for i, (path, planted) in enumerate(accepted[:: max(1, len(accepted) // 8)]):
+        monkeypatch.setattr("thumbnet.codegen.compile.plan", lambda graph, mode, p=planted: p)
+        compiled = compile_model(path, tmp_path / f"out_{i}", Options(target="host", name="net"))
+        values = _values(planted, i)
+        expected = reference(path.read_bytes(), [values], len(planted.graph.outputs))
+        library = host_library(compiled.folder, work_dir)
+        assert _run(library, planted, "net", values) == [e.tobytes() for e in expected]
 
 
 def test_checker_catches_an_output_one_word_too_close(planned: Planned) -> None:
@@ -188,6 +203,11 @@ def test_order_is_the_best_of_all() -> None:
 # ---- the C that comes out --------------------------------------------------------------------
 
 
+def _values(schedule: Schedule, seed: int) -> Array:
+    shape = schedule.graph.tensors[schedule.graph.inputs[0]].shape
+    return np.random.default_rng(seed).integers(-128, 128, shape, dtype=np.int8)
+
+
 def _feed(loaded: ctypes.CDLL, arena: Any, name: str, values: Array) -> None:
     """Rows one by one from a buffer that is overwritten each time; ready after the last only."""
     begin, feed = getattr(loaded, f"{name}_begin"), getattr(loaded, f"{name}_feed")
@@ -224,8 +244,7 @@ def test_random_networks_equal_the_reference(seed: int, tmp_path: Path, work_dir
     compiled = compile_model(path, tmp_path / "out", Options(target="host"))
     library = host_library(compiled.folder, work_dir, dsp=bool(seed % 2))
     schedule = compiled.schedule
-    shape = schedule.graph.tensors[schedule.graph.inputs[0]].shape
-    values = np.random.default_rng(seed).integers(-128, 128, shape, dtype=np.int8)
+    values = _values(schedule, seed)
     expected = reference(path.read_bytes(), [values], len(schedule.graph.outputs))
     assert _run(library, schedule, "net", values) == [e.tobytes() for e in expected]
 
@@ -267,8 +286,7 @@ def test_every_way_to_run_gives_the_reference(
     )
     compiled = compile_model(path, tmp_path / "out", options)
     schedule = compiled.schedule
-    shape = schedule.graph.tensors[schedule.graph.inputs[0]].shape
-    values = np.random.default_rng(seed).integers(-128, 128, shape, dtype=np.int8)
+    values = _values(schedule, seed)
     expected = reference(path.read_bytes(), [values], len(schedule.graph.outputs))
     library = host_library(compiled.folder, work_dir, dsp=bool(seed % 2))
     assert _run(library, schedule, "net", values) == [e.tobytes() for e in expected]

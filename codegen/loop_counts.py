@@ -1,0 +1,458 @@
+"""How often each loop of a kernel runs in one call of the model.
+
+The runtime's kernels take time that does not depend on the data, so a layer's cycles are a sum over
+its loops: how often each runs, times what one turn costs. This module counts; the costs are fitted
+to the emulator (tools/fit_cycles.py) and lie in cycle_model.json under the names used here. Counts
+are those of the DSP kernels, which Cortex-M4, M7 and M33 share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from thumbnet.codegen.kernel import Call, Constant
+from thumbnet.codegen.lowering.convolution import depthwise_chunks
+from thumbnet.codegen.schedule import Schedule
+
+Counts = dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What one call of a kernel does in a run: `heights` of its bands of rows, how many of each."""
+
+    call: Call
+    heights: Mapping[int, int]
+    in_pitch: int  # bytes of an input row
+    out_pitch: int
+    out_rows: int
+    in_ring: bool  # whether an input is a ring
+    out_ring: bool
+    counts: Counts = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        return sum(self.heights.values())
+
+    @property
+    def rows(self) -> int:
+        return sum(height * n for height, n in self.heights.items())
+
+    def number(self, name: str) -> int:
+        """A field of the layer descriptor that is a number."""
+        value = self.call.fields[name]
+        assert isinstance(value, int)
+        return value
+
+    def numbers(self, *names: str) -> list[int]:
+        return [self.number(name) for name in names]
+
+    def add(self, name: str, times: float) -> None:
+        if times:
+            self.counts[name] = self.counts.get(name, 0) + times
+
+    def runs(self, flat: bool) -> dict[int, int]:
+        """Rows that are computed as one flat run, how often: bands, or single rows."""
+        return dict(self.heights) if flat else {1: self.rows}
+
+
+def layer_counts(schedule: Schedule) -> list[Counts]:
+    """By kernel: how often each loop runs in one call of the model."""
+    heights: list[Counter[int]] = [Counter() for _ in schedule.kernels]
+    for step in schedule.steps:
+        heights[step.kernel][step.y_end - step.y_begin] += 1
+    streamed = {
+        kernel
+        for stage in schedule.stages
+        if stage.end_kernel - stage.first_kernel > 1
+        for kernel in range(stage.first_kernel, stage.end_kernel)
+    }
+    found = []
+    tensors = schedule.graph.tensors
+    for i, kernel in enumerate(schedule.kernels):
+        counts: Counts = {}
+        output = tensors[kernel.output]
+        reads = [tensors[read.tensor] for read in kernel.reads]
+        rings = [schedule.storage(read.tensor).ring != 0 for read in kernel.reads]
+        for call in kernel.calls:
+            pitches = [reads[j].row_bytes for j in call.inputs]
+            work = Work(
+                call=call,
+                heights=heights[i],
+                in_pitch=pitches[0] if pitches else 0,
+                out_pitch=output.row_bytes,
+                out_rows=output.rows,
+                in_ring=any(rings[j] for j in call.inputs),
+                out_ring=schedule.storage(kernel.output).ring != 0,
+                counts=counts,
+            )
+            work.add(f"{call.function}.call", work.steps)
+            COUNTERS.get(call.function, _unknown)(work)
+        if i in streamed:
+            counts["stage.step"] = sum(heights[i].values())
+        found.append(counts)
+    return found
+
+
+# ---- tn_dot.h ----------------------------------------------------------------------------------
+
+
+def _outputs(work: Work, where: str, times: float) -> None:
+    """`times` outputs through tn_requantize_s8."""
+    work.add(f"{where}.fast" if work.number("fast_requantize") else f"{where}.exact", times)
+    if work.number("clamp"):
+        work.add(f"{where}.clamp", times)
+
+
+def _tile_4(work: Work, times: float, k: int) -> None:
+    out_c, groups = work.number("out_c"), -(-k // 4)
+    blocks = -(-out_c // 2)
+    usual = work.number("fast_requantize") and not work.number("clamp")
+    narrow = out_c // 2 if usual else 0
+    work.add("tile_4", times)
+    work.add("tile_4.block", times * blocks)
+    work.add("tile_4.odd", times * blocks * (groups % 2))
+    work.add("tile_4.two", times * blocks * (groups // 2))
+    work.add("tile_4.narrow", times * narrow)
+    work.add("tile_4.any", times * (blocks - narrow))
+    _outputs(work, "tile_4.any", times * 4 * (out_c - 2 * narrow))
+
+
+def _tile_1(work: Work, times: float, k: int) -> None:
+    out_c, groups = work.number("out_c"), -(-k // 4)
+    blocks = -(-out_c // 2)
+    work.add("tile_1", times)
+    work.add("tile_1.block", times * blocks)
+    work.add("tile_1.group", times * blocks * groups)
+    _outputs(work, "tile_1", times * out_c)
+
+
+def _widen_run(work: Work, times: float, n: int) -> None:
+    work.add("widen_run", times)
+    work.add("widen_run.word", times * (n // 4))
+    work.add(f"widen_run.tail_{n % 4}", times if n % 4 else 0)
+
+
+# ---- tn_conv_2d.h ------------------------------------------------------------------------------
+
+
+def _conv_2d(work: Work) -> None:
+    pointwise, in_c, out_w = work.numbers("pointwise", "in_c", "out_w")
+    kernel = work.number("kernel_h") * work.number("kernel_w")
+    flat = not work.out_ring and (not pointwise or not work.in_ring)
+    form = "pointwise" if pointwise else "words" if work.number("word_taps") else "bytes"
+    fours = ones = runs = 0
+    for height, n in work.runs(flat).items():
+        fours += n * (height * out_w // 4)
+        ones += n * (height * out_w % 4)
+        runs += n
+    work.add(f"conv.{form}.run", runs)
+    _tile_4(work, fours, kernel * in_c)
+    _tile_1(work, ones, kernel * in_c)
+    if pointwise:
+        work.add("widen_4", fours)
+        work.add("widen_4.word", fours * (in_c // 4))
+        work.add(f"widen_4.tail_{in_c % 4}", fours if in_c % 4 else 0)
+        _widen_run(work, ones, in_c)
+    else:
+        _gather(work, form)
+
+
+def _gather(work: Work, form: str) -> None:
+    in_h, in_w, in_c, out_w = work.numbers("in_h", "in_w", "in_c", "out_w")
+    kernel_h, kernel_w = work.numbers("kernel_h", "kernel_w")
+    dilation = work.number("dilation_w")
+    inside, outside = _rows_inside(work)
+    ix = np.arange(out_w) * work.number("stride_w") - work.number("pad_left")
+    if dilation == 1:
+        left = np.clip(-ix, 0, kernel_w)
+        right = np.clip(in_w - ix, left, kernel_w)
+        runs = np.stack([left, right - left, kernel_w - right])  # pixels: padded, inside, padded
+    else:
+        tap = ix[:, None] + np.arange(kernel_w) * dilation
+        hit = (tap >= 0) & (tap < in_w)
+        runs = np.stack([~hit, hit, ~hit]).reshape(3, -1).astype(np.int64)
+        runs[2] = 0
+        form += ".dilated"
+    padded, taken = runs[[0, 2]].ravel(), runs[1]
+    empty_runs = out_w * (kernel_w if dilation != 1 else 1)  # of a row outside
+    name = f"conv.{form}"
+    pixels = work.out_rows * out_w
+    work.add(f"{name}.pixel", pixels)
+    work.add(f"{name}.row_in", inside * out_w)
+    work.add(f"{name}.row_in.ring", inside * out_w if work.in_ring else 0)
+    work.add(f"{name}.row_out", outside * out_w)
+    work.add(f"{name}.put", inside * np.count_nonzero(taken))
+    work.add(f"{name}.pad", inside * np.count_nonzero(padded) + outside * empty_runs)
+    pad_bytes = in_c * (inside * int(padded.sum()) + outside * out_w * kernel_w)
+    if work.number("word_taps"):
+        work.add(f"{name}.put.word", inside * int(taken.sum()) * in_c // 4)
+        work.add(f"{name}.pad.word", pad_bytes // 4)
+    else:
+        work.add(f"{name}.put.word", inside * int((taken * in_c // 4).sum()))
+        work.add(f"{name}.put.byte", inside * int((taken * in_c % 4).sum()))
+        work.add(f"{name}.pad.byte", pad_bytes)
+        _widen_run(work, pixels, kernel_h * kernel_w * in_c)
+
+
+def _rows_inside(work: Work) -> tuple[int, int]:
+    """Rows under the windows of all output rows: inside the input, and outside."""
+    in_h, kernel_h, stride, pad = work.numbers("in_h", "kernel_h", "stride_h", "pad_top")
+    first = np.arange(work.out_rows) * stride - pad
+    rows = first[:, None] + np.arange(kernel_h) * work.number("dilation_h")
+    inside = int(np.count_nonzero((rows >= 0) & (rows < in_h)))
+    return inside, rows.size - inside
+
+
+# ---- tn_depthwise_conv_2d.h --------------------------------------------------------------------
+
+
+def _depthwise(work: Work) -> None:
+    work.add("depthwise.fill", work.steps * work.number("in_c"))
+    work.add("depthwise.row", work.rows)
+    if work.number("window"):
+        _depthwise_window(work)
+    else:
+        _depthwise_general(work)
+
+
+def _offsets(work: Work, calls: float, entries: float, share_inside: float) -> None:
+    """`calls` of tn_depthwise_conv_2d_offsets, the share of rows inside the input given."""
+    work.add("offsets", calls)
+    work.add("offsets.row_in", calls * share_inside)
+    work.add("offsets.ring", calls * share_inside if work.in_ring else 0)
+    work.add("offsets.entry", entries * share_inside)
+    work.add("offsets.outside", entries * (1 - share_inside))
+
+
+def _depthwise_window(work: Work) -> None:
+    window, out_w, out_c, kernel_h = work.numbers("window", "out_w", "out_c", "kernel_h")
+    kernel_w, stride, pad = work.numbers("kernel_w", "stride_w", "pad_left")
+    inside, outside = _rows_inside(work)
+    share = inside / (inside + outside)
+    x = np.arange(0, out_w, 3)
+    ix = x * stride - pad
+    slides = (ix - 3 * stride >= 0) & (ix <= work.number("in_w") - kernel_w - 2 * stride) & (x > 0)
+    advances = work.rows * int(slides.sum())
+    tables = work.rows * len(x) - advances
+    if window == 1:
+        threes, twos = depthwise_chunks(kernel_w, stride)
+        chunks, entries = len(threes) + len(twos), 5 * len(threes) + 4 * len(twos)
+        work.add("depthwise.phase", tables * kernel_h * stride * 2)
+        calls = chunks
+    else:
+        entries, calls = 7, 2
+    work.add("depthwise.advance", advances)
+    work.add("depthwise.advance.entry", advances * kernel_h * entries)
+    work.add("depthwise.table", tables)
+    work.add("depthwise.table.row", tables * kernel_h)
+    _offsets(work, tables * kernel_h * calls, tables * kernel_h * entries, share)
+    threes_done = work.rows * len(x)
+    halves = threes_done * (out_c // 4) * 2
+    work.add(f"window_{window}", threes_done)
+    work.add(f"window_{window}.half", halves)
+    if window == 1:
+        work.add("window_1.three", halves * kernel_h * len(threes))
+        work.add("window_1.two", halves * kernel_h * len(twos))
+    else:
+        work.add("window_2.row", halves * kernel_h)
+    if work.number("fast_requantize") and not work.number("clamp"):
+        work.add(f"window_{window}.usual", halves)
+    else:
+        work.add(f"window_{window}.any", halves)
+        _outputs(work, "window.any", halves * 6)
+
+
+def _depthwise_general(work: Work) -> None:
+    out_w, out_c, multiplier = work.numbers("out_w", "out_c", "depth_multiplier")
+    kernel_h, kernel_w = work.numbers("kernel_h", "kernel_w")
+    inside, outside = _rows_inside(work)
+    pixels, taps = work.rows * out_w, kernel_h * kernel_w
+    share = inside / (inside + outside)
+    work.add("general", pixels)
+    work.add("general.row", pixels * kernel_h)
+    _offsets(work, pixels * kernel_h, pixels * taps, share)
+    done = 0
+    if multiplier == 1:
+        done = out_c // 4 * 4
+        groups = pixels * (out_c // 4)
+        work.add("general.call_4", pixels)
+        work.add("general.group", groups)
+        work.add("general.group.tap", groups * taps)
+        work.add("general.group.odd", groups * (taps % 2))
+        if work.number("fast_requantize") and not work.number("clamp"):
+            work.add("general.group.usual", groups)
+        else:
+            work.add("general.group.any", groups)
+            _outputs(work, "general.any", groups * 4)
+    left = pixels * (out_c - done)
+    work.add("plain", pixels if left else 0)
+    work.add("plain.channel", left)
+    work.add("plain.channel.divide", left if multiplier > 1 else 0)
+    work.add("plain.tap", left * taps)
+    _outputs(work, "plain", left)
+
+
+# ---- tn_fully_connected.h ----------------------------------------------------------------------
+
+
+def _fully_connected(work: Work) -> None:
+    batches, k, out_c = work.numbers("batches", "in_c", "out_c")
+    quads = batches * -(-out_c // 4)
+    usual = work.number("fast_requantize") and not work.number("clamp")
+    narrow = out_c // 4 if usual else 0
+    work.add("dense", batches)
+    work.add("dense.quad", quads)
+    work.add("dense.odd", quads if k & 4 else 0)
+    work.add("dense.eight", quads * (k // 8))
+    work.add(f"dense.tail_{k % 4}", quads if k % 4 else 0)
+    work.add("dense.narrow", batches * narrow)
+    _outputs(work, "dense.any", batches * (out_c - 4 * narrow))
+
+
+def _fully_connected_rows(work: Work) -> None:
+    rows, k, out_c = work.numbers("rows", "row_bytes", "out_c")
+    quads = rows * -(-out_c // 4)
+    work.add("dense_rows", rows)
+    work.add("dense_rows.ring", rows if work.in_ring else 0)
+    work.add("dense_rows.quad", quads)
+    work.add("dense_rows.four", quads * (k // 4))
+    work.add(f"dense_rows.tail_{k % 4}", quads if k % 4 else 0)
+    work.add("dense_rows.block", -(-out_c // 2))
+    _outputs(work, "dense_rows.any", out_c)
+
+
+# ---- tn_pool.h, tn_reduce.h --------------------------------------------------------------------
+
+
+def _pool(work: Work) -> None:
+    channels, out_w = work.numbers("channels", "out_w")
+    name = "average" if "average" in work.call.function else "maximum"
+
+    def taps(extent: int, count: int, size: int, stride: int, pad: int) -> int:
+        first = np.arange(count) * stride - pad
+        return int((np.minimum(first + size, extent) - np.maximum(first, 0)).sum())
+
+    tall = taps(work.number("in_h"), work.out_rows, *work.numbers("filter_h", "stride_h", "pad_top"))
+    wide = taps(work.number("in_w"), out_w, *work.numbers("filter_w", "stride_w", "pad_left"))
+    pixels = work.rows * out_w
+    work.add(f"{name}.pixel", pixels)
+    work.add(f"{name}.ring", pixels if work.in_ring else 0)
+    for width, units in ((4, channels // 4), (1, channels % 4)):
+        work.add(f"{name}_{width}", pixels * units)
+        work.add(f"{name}_{width}.row", tall * out_w * units)
+        work.add(f"{name}_{width}.tap", tall * wide * units)
+
+
+def _row_sums(work: Work) -> None:
+    rows, columns, channels = work.numbers("rows", "in_w", "channels")
+    work.add("row_sums", rows)
+    work.add("row_sums.ring", rows if work.in_ring else 0)
+    for width, units in ((4, channels // 4), (1, channels % 4)):
+        work.add(f"row_sums_{width}", rows * units)
+        work.add(f"row_sums_{width}.column", rows * units * columns)
+    work.add(f"{work.call.function}.channel", channels)
+
+
+def _nest(work: Work, name: str) -> tuple[int, int]:
+    """Outer positions and inner length of the nest in a field."""
+    nest = work.call.fields[name]
+    assert isinstance(nest, Constant)
+    values = [int(v) for v in nest.data[:13]]
+    return values[0] * values[1] * values[2] * values[3], values[12]
+
+
+def _reduce(work: Work) -> None:
+    size = work.call.fields["size"]
+    nest = work.call.fields["loops"]
+    assert isinstance(size, tuple) and isinstance(nest, Constant)
+    outer, inner = _nest(work, "loops")
+    fours = inner // 4 if int(nest.data[13]) == 1 else 0
+    work.add("reduce.position", outer)
+    for width, units in ((4, outer * fours), (1, outer * (inner - 4 * fours))):
+        work.add(f"reduce_{width}", units)
+        work.add(f"reduce_{width}.outer", units * size[2])
+        work.add(f"reduce_{width}.row", units * size[2] * size[1])
+        work.add(f"reduce_{width}.tap", units * size[2] * size[1] * size[0])
+
+
+# ---- everything else ---------------------------------------------------------------------------
+
+
+def _elementwise(work: Work) -> None:
+    kind = "_".join(
+        str(work.number(n)) for n in ("operation", "b_scaling", "output_scaling", "saturate")
+    )
+    work.add("elementwise.ring", work.rows if work.in_ring or work.out_ring else 0)
+    if "broadcast" in work.call.function:
+        outer, inner = _nest(work, "broadcast")
+        work.add("elementwise.position", work.rows * outer)
+        work.add(f"elementwise_{kind}.one", work.rows * outer * inner)
+        return
+    flat = not (work.in_ring or work.out_ring or "constant" in work.call.function)
+    for height, n in work.runs(flat).items():
+        work.add("elementwise.run", n)
+        work.add(f"elementwise_{kind}.four", n * (height * work.out_pitch // 4))
+        work.add(f"elementwise_{kind}.one", n * (height * work.out_pitch % 4))
+
+
+def _lookup(work: Work) -> None:
+    for height, n in work.runs(not (work.in_ring or work.out_ring)).items():
+        work.add("lookup.run", n)
+        work.add("lookup.four", n * (height * work.out_pitch // 4))
+        work.add("lookup.one", n * (height * work.out_pitch % 4))
+
+
+def _copy(work: Work) -> None:
+    element, whole = work.numbers("element", "whole")
+    outer, inner = _nest(work, "loops")
+    times = (work.steps if whole else work.rows) * outer
+    work.add("copy.row", work.rows)
+    work.add("copy.position", times)
+    if element == 0:
+        work.add("copy.run", times)
+        work.add("copy.word", times * (inner // 4))
+        work.add("copy.byte", times * (inner % 4))
+    else:
+        work.add(f"copy.element_{element}", times * inner)
+    if work.call.function == "tn_pad_any":
+        work.add("pad.fill", work.rows * work.out_pitch)
+
+
+def _softmax(work: Work) -> None:
+    depth = work.number("depth")
+    groups = work.rows * work.in_pitch // depth
+    work.add("softmax.group", groups)
+    work.add("softmax.value", groups * depth)
+
+
+def _unknown(work: Work) -> None:
+    """In proportion to the bytes of the output."""
+    work.add(f"{work.call.function}.row", work.rows)
+    work.add(f"{work.call.function}.byte", work.rows * work.out_pitch)
+
+
+COUNTERS: dict[str, Callable[[Work], None]] = {
+    "tn_conv_2d_s8": _conv_2d,
+    "tn_depthwise_conv_2d_s8": _depthwise,
+    "tn_fully_connected_s8": _fully_connected,
+    "tn_fully_connected_rows_s8": _fully_connected_rows,
+    "tn_average_pool_s8": _pool,
+    "tn_max_pool_s8": _pool,
+    "tn_average_pool_rows_s8": _row_sums,
+    "tn_reduce_rows_s8": _row_sums,
+    "tn_reduce_s8": _reduce,
+    "tn_elementwise_s8": _elementwise,
+    "tn_elementwise_broadcast_s8": _elementwise,
+    "tn_elementwise_constant_s8": _elementwise,
+    "tn_elementwise_constant_broadcast_s8": _elementwise,
+    "tn_lookup_8": _lookup,
+    "tn_copy_any": _copy,
+    "tn_copy_constant_any": _copy,
+    "tn_pad_any": _copy,
+    "tn_softmax_s8": _softmax,
+}
