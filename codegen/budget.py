@@ -40,5 +40,6 @@ def check_budget(
             f"{manifest.model} needs {flash} bytes of flash (weights {manifest.weights_bytes}, "
             f"code {manifest.code_bytes or 'unknown'}), {flash - max_flash} more than {sources[1]} "
             f"({max_flash}); most weights, {largest.weights_bytes} bytes, are in '{largest.name}' "
-            f"({largest.op}): narrower layers there, or a board with {flash} bytes free, fit"
+            f"({largest.op}): narrower layers there, or a board with {flash} bytes free, would "
+            "fit"
         )

@@ -225,7 +225,7 @@ def test_model_too_big_for_the_board(place: Path, arm: None) -> None:
 
 
 def test_model_that_leaves_no_room_for_the_reserved_stack(place: Path, arm: None) -> None:
-    (place / "tight.tflite").write_bytes(_wide(29).build())
+    (place / "tight.tflite").write_bytes(_wide(57).build())
     done = thumbnet(place, "run", "tight.tflite", "--json", "--on", "microbit")
     kind, message = refusal_of(done)
     assert kind == "budget"
