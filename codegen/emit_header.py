@@ -73,7 +73,7 @@ def emit_header(
     """The model's .h file, for C and C++."""
     upper = name.upper()
     stack = (
-        f"/* Worst stack of {name}_run and {name}_init, in bytes. */\n"
+        "/* Worst stack of any of these functions, in bytes. */\n"
         f"#define {upper}_STACK_SIZE {stack_bytes}"
         if stack_bytes is not None
         else f"/* {upper}_STACK_SIZE is not known: the target's compiler was absent. */"
@@ -159,6 +159,8 @@ def _edge(name: str, edge: Edge) -> str:
         f"[{shape}]{origin}.{fate}",
         " * real = SCALE * (q - ZERO_POINT). */",
         f"#define {prefix}_SIZE {tensor.elements} /* elements */",
+        f"#define {prefix}_RANK {len(tensor.shape)}",
+        f"#define {prefix}_SHAPE {{{shape}}}",
         f"#define {prefix}_SCALE {float(tensor.scale)!r}f",
         f"#define {prefix}_ZERO_POINT {tensor.zero_point}",
     ]
