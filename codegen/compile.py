@@ -73,10 +73,15 @@ def compile_model(path: Path, out_dir: Path, options: Options = Options()) -> Co
     The folder holds NAME.c, NAME.h, the runtime headers it needs, CMakeLists.txt, manifest.json and
     report.html, and is the same for the same inputs and compiler. Raises ThumbnetError.
     """
-    target = target_named(options.target)
-    if options.optimize not in OPTIMIZE:
-        raise ToolError(f"unknown --optimize '{options.optimize}': one of {', '.join(OPTIMIZE)}")
-    graph = load_graph(path)
+    _check(options)
+    return compile_graph(load_graph(path), path, out_dir, options)
+
+
+def compile_graph(
+    graph: Graph, path: Path, out_dir: Path, options: Options = Options()
+) -> Compiled:
+    """The same from an optimised graph; `path` is what the generated files say they come from."""
+    target = _check(options)
     name = _model_name(options.name, graph)
     schedule, verdict = plan_model(graph, options.mode)
     with staging_folder(out_dir) as staging:
@@ -85,6 +90,13 @@ def compile_model(path: Path, out_dir: Path, options: Options = Options()) -> Co
         check_budget(manifest, *limits, ("--max-sram", "--max-flash"))
         files = publish(staging, out_dir)
     return Compiled(out_dir, manifest, schedule, files)
+
+
+def _check(options: Options) -> Target:
+    """The target of options that make sense; else raises ToolError."""
+    if options.optimize not in OPTIMIZE:
+        raise ToolError(f"unknown --optimize '{options.optimize}': one of {', '.join(OPTIMIZE)}")
+    return target_named(options.target)
 
 
 def _model_name(given: str | None, graph: Graph) -> str:

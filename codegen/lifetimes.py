@@ -126,21 +126,16 @@ class _Clock:
         starts = np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64)
         self.row = np.arange(self.ticks) - np.repeat(starts, counts) + self.begin
         self._ticks_of = {k: np.flatnonzero(self.kernel == k) for k in range(len(flow.kernels))}
-        self._stands: dict[tuple[int, bool], Ints] = {}
+        marks = self.kernel == np.arange(len(flow.kernels))[:, None]
+        self._past_with = np.cumsum(marks, axis=1, dtype=np.int64)
+        self._past = self._past_with - marks
 
     def ticks_of(self, kernel: int) -> Ints:
         return self._ticks_of[kernel]
 
     def stands(self, kernel: int, *, after_row: bool) -> Ints:
         """By tick: how many of the kernel's rows are past; with `after_row` its own tick's too."""
-        found = self._stands.get((kernel, after_row))
-        if found is None:
-            marks = (self.kernel == kernel).astype(np.int64)
-            found = np.cumsum(marks)
-            if not after_row:
-                found -= marks
-            self._stands[kernel, after_row] = found
-        return found
+        return self._past_with[kernel] if after_row else self._past[kernel]
 
     def of_kernel(self, kernel: int, *, spanning: bool) -> Ints:
         """The kernel's own ticks, or all from its first to its last."""

@@ -163,7 +163,7 @@ def _conv_2d(work: Work) -> None:
 
 
 def _gather(work: Work, form: str) -> None:
-    in_h, in_w, in_c, out_w = work.numbers("in_h", "in_w", "in_c", "out_w")
+    in_w, in_c, out_w = work.numbers("in_w", "in_c", "out_w")
     kernel_h, kernel_w = work.numbers("kernel_h", "kernel_w")
     dilation = work.number("dilation_w")
     inside, outside = _rows_inside(work)
@@ -186,8 +186,8 @@ def _gather(work: Work, form: str) -> None:
     work.add(f"{name}.row_in", inside * out_w)
     work.add(f"{name}.row_in.ring", inside * out_w if work.in_ring else 0)
     work.add(f"{name}.row_out", outside * out_w)
-    work.add(f"{name}.put", inside * np.count_nonzero(taken))
-    work.add(f"{name}.pad", inside * np.count_nonzero(padded) + outside * empty_runs)
+    work.add(f"{name}.put", inside * int(np.count_nonzero(taken)))
+    work.add(f"{name}.pad", inside * int(np.count_nonzero(padded)) + outside * empty_runs)
     pad_bytes = in_c * (inside * int(padded.sum()) + outside * out_w * kernel_w)
     if work.number("word_taps"):
         work.add(f"{name}.put.word", inside * int(taken.sum()) * in_c // 4)
@@ -337,8 +337,10 @@ def _pool(work: Work) -> None:
         first = np.arange(count) * stride - pad
         return int((np.minimum(first + size, extent) - np.maximum(first, 0)).sum())
 
-    tall = taps(work.number("in_h"), work.out_rows, *work.numbers("filter_h", "stride_h", "pad_top"))
-    wide = taps(work.number("in_w"), out_w, *work.numbers("filter_w", "stride_w", "pad_left"))
+    vertical = work.numbers("filter_h", "stride_h", "pad_top")
+    horizontal = work.numbers("filter_w", "stride_w", "pad_left")
+    tall = taps(work.number("in_h"), work.out_rows, *vertical)
+    wide = taps(work.number("in_w"), out_w, *horizontal)
     pixels = work.rows * out_w
     work.add(f"{name}.pixel", pixels)
     work.add(f"{name}.ring", pixels if work.in_ring else 0)
@@ -384,20 +386,23 @@ def _reduce(work: Work) -> None:
 
 
 def _elementwise(work: Work) -> None:
-    kind = "_".join(
-        str(work.number(n)) for n in ("operation", "b_scaling", "output_scaling", "saturate")
-    )
+    operation, scaling = work.numbers("operation", "b_scaling")
+    sums = ("half", "fast", "exact")[scaling]
+    form = sums if operation < 3 else "product" if operation == 3 else "compare"
+    outputs = work.rows * work.out_pitch
+    work.add("elementwise.exact", outputs * (work.number("output_scaling") == 2 and operation < 4))
+    work.add("elementwise.clamp", outputs * (work.number("saturate") == 0))
     work.add("elementwise.ring", work.rows if work.in_ring or work.out_ring else 0)
     if "broadcast" in work.call.function:
-        outer, inner = _nest(work, "broadcast")
+        outer, _ = _nest(work, "broadcast")
         work.add("elementwise.position", work.rows * outer)
-        work.add(f"elementwise_{kind}.one", work.rows * outer * inner)
+        work.add(f"elementwise.broadcast_{form}", outputs)
         return
     flat = not (work.in_ring or work.out_ring or "constant" in work.call.function)
     for height, n in work.runs(flat).items():
         work.add("elementwise.run", n)
-        work.add(f"elementwise_{kind}.four", n * (height * work.out_pitch // 4))
-        work.add(f"elementwise_{kind}.one", n * (height * work.out_pitch % 4))
+        work.add(f"elementwise_4.{form}", n * (height * work.out_pitch // 4))
+        work.add(f"elementwise_1.{form}", n * (height * work.out_pitch % 4))
 
 
 def _lookup(work: Work) -> None:

@@ -22,6 +22,7 @@ from thumbnet.codegen.report_picture import (
     shape_words,
     short_bytes,
     stage_drawing,
+    step_ticks,
     tags,
 )
 from thumbnet.codegen.schedule import Schedule
@@ -173,15 +174,11 @@ def _tags(picture: Picture) -> str:
 
 
 def _x_labels(picture: Picture) -> str:
-    """The first step of each stage, as far as there is room; the script makes its own."""
-    shown, last = [], -100.0
-    for stage in picture.axis.stages:
-        at = picture.axis.edges[stage.first_step] / WIDTH * 100
-        if at - last >= 5:
-            css = ' class="first"' if at < 1 else ""
-            shown.append(f'<span{css} style="left:{at:.2f}%">{stage.first_step}</span>')
-            last = at
-    return "".join(shown)
+    """As far as there is room; the script makes its own."""
+    return "".join(
+        f'<span{" class=first" if at < 1 else ""} style="left:{at:.2f}%">{step}</span>'
+        for step, at in step_ticks(picture.axis, 5)
+    )
 
 
 def _data(picture: Picture) -> str:
@@ -224,9 +221,14 @@ def _flowing(schedule: Schedule, number: int) -> tuple[str, str]:
     layers = _span("layer", stage.first_kernel, stage.end_kernel - 1)
     steps = _count(stage.end_step - stage.first_step, "step")
     kernels = schedule.kernels[stage.first_kernel : stage.end_kernel]
-    rings = [schedule.storage(k.output).ring for k in kernels]
-    rows = ", ".join(str(r) for r in rings if r)
-    held = f"rings of {rows} row{'' if rows == '1' else 's'}" if rows else "no rings"
+    storages = [schedule.storage(k.output) for k in kernels]
+    rows = [storage.ring for storage in storages if storage.ring]
+    if len(rows) > 12:
+        held = f"{len(rows)} rings of {min(rows)} to {max(rows)} rows"
+    elif rows:
+        held = f"rings of {', '.join(map(str, rows))} row{'' if rows == [1] else 's'}"
+    else:
+        held = "no rings"
     return f"Stage {number + 1}: {layers}, {steps}", f"rows flow through {held}"
 
 
@@ -298,15 +300,17 @@ def _part(value: int, of: int) -> str:
 
 def _flash(manifest: Manifest) -> str:
     sections = [("weights", manifest.weights_bytes), ("code", manifest.code_bytes)]
-    parts = "".join(
-        f'<div class="{name}" style="flex:{nbytes}" title="{name}, {nbytes:,} bytes">'
-        f"{name} {nbytes:,}</div>"
+    legend = "".join(
+        f'<li><i class="l-{name}"></i>{name} {_bytes(nbytes)}</li>' for name, nbytes in sections
+    )
+    parts = f'<ul class="legend">{legend}</ul><div class="flash">' + "".join(
+        f'<div class="{name}" style="flex:{nbytes}" title="{name}, {nbytes:,} bytes"></div>'
         for name, nbytes in sections
         if nbytes
     )
     most = max((layer.weights_bytes for layer in manifest.layers), default=0)
     if not most:
-        return f'<div class="card"><div class="flash">{parts}</div>No layer has weights.</div>'
+        return f'<div class="card">{parts}</div>No layer has weights.</div>'
     height, wide = 1_000, WIDTH / len(manifest.layers)
     bars = "".join(
         f'<rect class="weight" x="{round(i * wide)}" width="{max(round(wide * 0.82), 1)}" '
@@ -320,7 +324,7 @@ def _flash(manifest: Manifest) -> str:
         f'<span style="bottom:{n / most * 100:.1f}%">{text}</span>'
         for n, text in ticks[:: -(-len(ticks) // 4)]
     )
-    return f"""<div class="card"><div class="flash">{parts}</div>
+    return f"""<div class="card">{parts}</div>
 <div class="plot"><div class="y">{y}</div>
 {drawing(bars, height, "layers", "Weights of each layer")}
 <div></div><div class="bar"><span>weights by layer, first to last</span></div></div></div>"""

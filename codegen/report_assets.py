@@ -20,7 +20,8 @@ COLOURS = """
 .scratch{fill:var(--scratch)}.sum,.counters{fill:var(--sum)}
 .grid{fill:none;stroke:var(--grid);vector-effect:non-scaling-stroke}
 .peak{fill:var(--peak);fill-opacity:.15}
-.edge{pointer-events:none;fill:none;stroke:var(--peak);stroke-opacity:.8;vector-effect:non-scaling-stroke}
+.edge{pointer-events:none;fill:none;stroke:var(--peak);stroke-opacity:.8;
+vector-effect:non-scaling-stroke}
 .live{fill:var(--accent);fill-opacity:.16;stroke:var(--accent);stroke-width:1.3;
 vector-effect:non-scaling-stroke}
 .bound{fill:none;stroke:var(--peak);stroke-width:1.2;stroke-dasharray:5 4;
@@ -110,9 +111,8 @@ tbody tr:hover{background:var(--grid)}
 tr.at-peak td:first-child{box-shadow:inset 3px 0 var(--peak)}
 td.part{background:linear-gradient(to left,color-mix(in srgb,var(--accent) 17%,transparent)
 var(--p,0%),transparent 0)}
-.flash{display:flex;height:2.1rem;border-radius:.35rem;overflow:hidden;margin:.2rem 0 .9rem}
-.flash div{min-width:1px;color:#fff;font-size:.78rem;padding:0 .6rem;line-height:2.1rem;
-white-space:nowrap;overflow:hidden}
+.flash{display:flex;height:1.5rem;border-radius:.35rem;overflow:hidden;margin:0 0 1.1rem}
+.flash div{min-width:1px}
 .flash .weights{background:var(--accent)}.flash .code{background:var(--code)}
 svg.layers{height:8.5rem;border-bottom:1px solid var(--line)}
 .weight{fill:var(--accent)}.weight:hover{opacity:.7}

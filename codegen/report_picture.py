@@ -57,9 +57,6 @@ class Axis:
     def at(self, steps: Floats) -> Floats:
         return np.interp(steps, np.arange(len(self.edges)), self.edges)
 
-    def percent(self, step: float) -> float:
-        return float(self.at(np.array([step]))[0]) / WIDTH * 100
-
 
 def make_axis(schedule: Schedule) -> Axis:
     stages = schedule.stages or (Stage(0, 0, 0, 1),)
@@ -102,7 +99,14 @@ class Tag:
 
 def _thinned(points: Sequence[tuple[int, int]], tolerance: int) -> list[tuple[int, int]]:
     """The points without those that lie within `tolerance` (upwards) of a line between others."""
-    kept = list(points[:1])
+    points = [
+        p
+        for before, p, after in zip([None, *points[:-1]], points, [*points[1:], None], strict=True)
+        if before is None
+        or after is None
+        or not (before[0] == p[0] == after[0] or before[1] == p[1] == after[1])
+    ]
+    kept = points[:1]
     anchor = 0
     for i in range(2, len(points)):
         (x0, y0), (x1, y1) = points[anchor], points[i]
@@ -112,7 +116,7 @@ def _thinned(points: Sequence[tuple[int, int]], tolerance: int) -> list[tuple[in
                 anchor = i - 1
                 kept.append(points[anchor])
                 break
-    return kept + list(points[-1:]) if len(points) > 1 else kept
+    return kept + points[-1:] if len(points) > 1 else kept
 
 
 def _moves(points: Sequence[tuple[int, int]]) -> str:
@@ -215,7 +219,8 @@ def tags(picture: Picture) -> list[Tag]:
         tensor, ring = tensors[area.storage.name], area.storage.ring
         text = shape_words(tensor)
         if ring:
-            text = f"{ring} row{'s' if ring > 1 else ''} of {' × '.join(map(str, tensor.shape[2:]))}"
+            rows = "1 row" if ring == 1 else f"{ring} rows"
+            text = f"{rows} of {' × '.join(map(str, tensor.shape[2:]))}"
         tag = max((_tag(text, picture.axis, p, arena) for p in area.pieces), key=_tag_size)
         if tag.height >= 3 and tag.right - tag.left >= WIDTH * 0.015:
             found.append(tag)
@@ -273,6 +278,21 @@ def byte_ticks(nbytes: int) -> list[int]:
     while nbytes / step > 7:
         step *= 2
     return list(range(0, nbytes + 1, step))
+
+
+def step_ticks(axis: Axis, apart: float) -> list[tuple[int, float]]:
+    """(step, per cent of the width) to label: starts of stages, then round numbers between them,
+    `apart` per cent or more from each other."""
+    steps = len(axis.edges) - 1
+    every = 1
+    while steps / every > 12:
+        every = every * 5 // 2 if str(every)[0] == "2" else every * 2
+    found: list[tuple[int, float]] = []
+    for step in (*(s.first_step for s in axis.stages), *range(0, steps, every)):
+        at = float(axis.edges[step]) / WIDTH * 100
+        if all(abs(at - other) >= apart for _, other in found):
+            found.append((step, at))
+    return sorted(found)
 
 
 def short_bytes(nbytes: int) -> str:

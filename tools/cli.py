@@ -32,6 +32,7 @@ from thumbnet.tools.session import (
     Session,
     check_model,
     compiled_result,
+    cost_result,
     open_session,
     place_named,
     reference_of,
@@ -291,6 +292,25 @@ def bench(
         _print_json({"results": results})
     else:
         tables.show_results(results)
+
+
+@app.command("cost")
+def cost_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.")],
+    target: Annotated[
+        str, typer.Option("--target", help="cortex-m0, m0plus, m3, m4, m7, m33, or host.")
+    ] = "cortex-m4",
+    optimize: Optimize = "balanced",
+    input_mode: Input = "whole",
+    stepper: Stepper = False,
+    as_json: Json = False,
+) -> None:
+    """Tell what a model costs without compiling C: arena and weights exact, the rest estimated."""
+    result = cost_result(model, Options(target, optimize, input=input_mode, stepper=stepper))
+    if as_json:
+        _print_json(result)
+    else:
+        tables.show_cost(result)
 
 
 @app.command("boards")

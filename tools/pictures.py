@@ -1,6 +1,7 @@
 """Writes the pictures of docs/: the arena over time of models, as SVG that stands on its own.
 
-    python -m thumbnet.tools.pictures MODEL... -o docs/pictures
+`python -m thumbnet.tools.pictures MODEL... -o docs/pictures` writes docs/pictures/MODEL.svg;
+with `--input rows` docs/pictures/MODEL-rows.svg, of the schedule that is fed row by row.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from thumbnet.codegen.compile import load_graph, plan_model
 from thumbnet.codegen.errors import ThumbnetError
 from thumbnet.codegen.occupancy import ROLES
+from thumbnet.codegen.planner import Mode
 from thumbnet.codegen.report_assets import COLOURS
 from thumbnet.codegen.report_picture import (
     ROLE_NAMES,
@@ -25,6 +27,7 @@ from thumbnet.codegen.report_picture import (
     make_picture,
     short_bytes,
     stage_drawing,
+    step_ticks,
     tags,
 )
 
@@ -54,7 +57,7 @@ def picture_svg(picture: Picture, title: str) -> str:
         f"{_legend(picture)}\n{arena_drawing(picture, main)}\n{_tags(picture)}\n"
         f"{_levels(picture)}\n{stage_drawing(picture, strip)}\n{_steps(picture)}\n"
         f"{live_drawing(picture, live)}\n"
-        f"{_text(_LEFT - 8, _LIVE_TOP + 38, 'live bytes', 'end')}\n</svg>\n"
+        f"{_text(_LEFT - 8, _LIVE_TOP + 38, 'live', 'end')}\n</svg>\n"
     )
 
 
@@ -82,7 +85,7 @@ def _tags(picture: Picture) -> str:
     shown = []
     for tag in tags(picture):
         wide = (tag.right - tag.left) / WIDTH * _BROAD
-        if wide > _CHARACTER * len(tag.text) and tag.height / 100 * _HIGH > 13:
+        if wide > _CHARACTER * len(tag.text) + 4 and tag.height / 100 * _HIGH > 13:
             x = _LEFT + (tag.left + tag.right) / 2 / WIDTH * _BROAD
             y = _TOP + _HIGH * (1 - tag.middle / 100) + 3.5
             shown.append(_text(x, y, tag.text, "tag middle"))
@@ -98,32 +101,33 @@ def _levels(picture: Picture) -> str:
 
 
 def _steps(picture: Picture) -> str:
-    """The first step of each stage, as far as there is room."""
     y = _TOP + _HIGH + 31
-    shown, last = [_text(_LEFT - 8, y, "step", "end")], -100.0
-    for stage in picture.axis.stages:
-        x = _LEFT + picture.axis.edges[stage.first_step] / WIDTH * _BROAD
-        if x - last >= 30:
-            shown.append(_text(x, y, str(stage.first_step), "middle"))
-            last = x
-    return "".join(shown)
+    labels = [
+        _text(_LEFT + at / 100 * _BROAD, y, str(step), "middle")
+        for step, at in step_ticks(picture.axis, 3.5)
+    ]
+    return _text(_LEFT - 8, y, "step", "end") + "".join(labels)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Pictures of models' arenas over time, as SVG.")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the folder to write into")
+    parser.add_argument("--input", choices=("whole", "rows"), default="whole")
     given = parser.parse_args(words)
+    fed = given.input == "rows"
     given.out.mkdir(parents=True, exist_ok=True)
     for model in given.models:
         try:
-            schedule, _ = plan_model(load_graph(model))
+            schedule, _ = plan_model(load_graph(model), Mode(row_fed=fed))
         except ThumbnetError as error:
             print(f"pictures: {error}", file=sys.stderr)
             return 1
         title = f"{model.stem}: arena of {schedule.arena_bytes:,} bytes over one run"
+        title += ", fed row by row" if fed else ""
         text = picture_svg(make_picture(schedule), title)
-        (given.out / f"{model.stem}.svg").write_text(text, encoding="utf-8", newline="\n")
+        file = given.out / f"{model.stem}{'-rows' if fed else ''}.svg"
+        file.write_text(text, encoding="utf-8", newline="\n")
     return 0
 
 

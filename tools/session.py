@@ -11,8 +11,9 @@ import numpy as np
 
 from thumbnet.codegen.budget import check_budget
 from thumbnet.codegen.build_cache import default_work_dir
-from thumbnet.codegen.compile import Options, compile_model
-from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError
+from thumbnet.codegen.compile import Options, compile_model, load_graph
+from thumbnet.codegen.cost import cost
+from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError, UnsupportedError
 from thumbnet.codegen.manifest import Manifest, read_manifest
 from thumbnet.codegen.targets import Board, board, boards
 from thumbnet.codegen.toolchain import Image, build_image, host_library
@@ -136,6 +137,30 @@ def compiled_result(manifest: Manifest) -> dict[str, Any]:
             "total": None if code is None else code + manifest.weights_bytes,
         },
         "compiler": manifest.compiler,
+    }
+
+
+def cost_result(model: Path, options: Options) -> dict[str, Any]:
+    """The fields of `cost --json` for a model file; no C is compiled. Raises ThumbnetError."""
+    if model.suffix != ".tflite":
+        raise UnsupportedError(
+            f"{model}: 'thumbnet cost' reads .tflite files only; architectures (.json), .pt2 "
+            "programs and compiled folders have no cost report"
+        )
+    found = cost(load_graph(model), options.target, options.optimize, options.mode)
+    code = found.code_bytes
+    return {
+        "model": model.stem,
+        "target": options.target,
+        "macs": found.macs,
+        "params": found.params,
+        "arena_bytes": found.arena_bytes,
+        "flash": {
+            "code": code,
+            "weights": found.weights_bytes,
+            "total": None if code is None else code + found.weights_bytes,
+        },
+        "cycles": found.cycles,
     }
 
 

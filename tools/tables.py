@@ -45,6 +45,22 @@ def show_compiled(result: dict[str, Any], out: Path) -> None:
     print(f"{number(result['macs'])} MACs; wrote {len(result['files'])} files into {out}")
 
 
+def show_cost(result: dict[str, Any]) -> None:
+    flash = result["flash"]
+    table = _table(f"{result['model']} for {result['target']}", ["", "", ""])
+    for name, value, said in (
+        ("MACs", result["macs"], ""),
+        ("parameters", result["params"], ""),
+        ("arena, bytes", result["arena_bytes"], "exact"),
+        ("flash, weights, bytes", flash["weights"], "exact"),
+        ("flash, code, bytes", flash["code"], "estimate"),
+        ("flash, total, bytes", flash["total"], "estimate"),
+        ("cycles of a Cortex-M4", result["cycles"], "estimate"),
+    ):
+        table.add_row(name, number(value), said)
+    _print(table)
+
+
 def show_results(results: Sequence[dict[str, Any]]) -> None:
     columns = ["model", "on", "cycles (est.)", "cycles/MAC", "instructions", "arena", "stack"]
     table = _table(None, [*columns, "weights", "code"], 2)

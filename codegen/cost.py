@@ -1,0 +1,155 @@
+"""What a graph costs on a microcontroller, told without compiling C.
+
+The arena is the planner's and the weights are the emitter's own constants: both are exact. Code and
+cycles are estimates: sums over loop counts (loop_counts.py) and over the kernels that are linked,
+times costs that tools/fit_cycles.py fits to the emulator and writes into cycle_model.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from thumbnet.codegen.compile import OPTIMIZE
+from thumbnet.codegen.emit_c import ctype
+from thumbnet.codegen.errors import ToolError
+from thumbnet.codegen.graph import Graph
+from thumbnet.codegen.kernel import Call, Constant
+from thumbnet.codegen.loop_counts import Counts, layer_counts
+from thumbnet.codegen.planner import Mode, plan
+from thumbnet.codegen.schedule import Schedule, align
+from thumbnet.codegen.targets import target as target_named
+
+MODEL = Path(__file__).with_name("cycle_model.json")
+RUN_WHOLE = Mode()
+TRAINED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_LIKE = {"cortex-m0plus": "cortex-m0", "cortex-m7": "cortex-m4", "cortex-m33": "cortex-m4"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one call of a model. `cycles` are the meter's for a Cortex-M4, whatever the target;
+    `code_bytes` is None for the host."""
+
+    macs: int
+    params: int  # weights and biases of convolutions and dense layers
+    arena_bytes: int
+    weights_bytes: int
+    code_bytes: int | None  # an estimate
+    cycles: int  # an estimate
+
+
+def cost(
+    graph: Graph, target: str = "cortex-m4", optimize: str = "balanced", mode: Mode = RUN_WHOLE
+) -> Cost:
+    """The cost of an optimised graph (`compile.load_graph`). Raises ThumbnetError."""
+    named = target_named(target)
+    if optimize not in OPTIMIZE:
+        raise ToolError(f"unknown --optimize '{optimize}': one of {', '.join(OPTIMIZE)}")
+    schedule = plan(graph, mode)
+    return Cost(
+        macs=graph.macs,
+        params=parameters(graph),
+        arena_bytes=schedule.arena_bytes,
+        weights_bytes=weights_bytes(schedule),
+        code_bytes=None
+        if named.reference_board is None
+        else estimated_code(schedule, target, small=optimize == "size"),
+        cycles=sum(layer_cycles(schedule)) + round(_model()["run"]),
+    )
+
+
+def parameters(graph: Graph) -> int:
+    """Weights and biases of convolutions and dense layers; shared ones count once."""
+    names = {n for op in graph.operators if op.kind in TRAINED for n in op.inputs[1:3] if n}
+    return sum(graph.tensors[name].elements for name in names if graph.is_constant(name))
+
+
+def weights_bytes(schedule: Schedule) -> int:
+    """Bytes of the constants in the generated C: `flash.weights`. Equal arrays are stored once."""
+    found: dict[tuple[str, bytes], int] = {}
+    constants = [
+        field
+        for kernel in schedule.kernels
+        for call in kernel.calls
+        for field in call.fields.values()
+        if isinstance(field, Constant)
+    ]
+    for state in schedule.graph.states:
+        raw = np.ascontiguousarray(state.initial).reshape(-1).view(np.uint8)
+        if not (raw == raw[0]).all():  # else the variable is filled, not copied
+            constants.append(Constant(ctype(str(state.initial.dtype)), state.initial))
+    for constant in constants:
+        found[constant.ctype, constant.data.tobytes()] = align(constant.data.nbytes)
+    return sum(found.values())
+
+
+# ---- estimates ---------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _model() -> Mapping[str, float]:
+    """Loop -> cycles of one turn, and what code is linked -> its bytes, as `TARGET:what`."""
+    try:
+        table = json.loads(MODEL.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ToolError(
+            f"{MODEL.name} cannot be read ({error}): reinstall thumbnet, or make it with "
+            "'python -m thumbnet.tools.fit_cycles'"
+        ) from error
+    return {k: float(v) for k, v in table["costs"].items()}
+
+
+def layer_cycles(schedule: Schedule) -> list[int]:
+    """By kernel: estimated Cortex-M4 cycles of one call of the model."""
+    model = _model()
+    usual = model["unknown"]
+    return [
+        round(sum(times * model.get(loop, usual) for loop, times in counts.items()))
+        for counts in layer_counts(schedule)
+    ]
+
+
+def estimated_code(schedule: Schedule, target: str, *, small: bool) -> int:
+    """Bytes of code, descriptors and step tables, estimated for the compiler that was fitted."""
+    model, name = _model(), _LIKE.get(target, target)
+    linked = code_counts(schedule, small=small)
+    return round(sum(n * model.get(f"{name}:{what}", 0.0) for what, n in linked.items()))
+
+
+def code_counts(schedule: Schedule, *, small: bool) -> Counts:
+    """What makes code, and how much of it there is."""
+    counts: Counts = {"image": 1, "bytes": 0, "layer": 0, "argument": 0}
+    seen: set[tuple[object, ...]] = set()
+    for kernel in schedule.kernels:
+        counts["layer"] += 1
+        for call in kernel.calls:
+            counts["bytes"] += _descriptor_bytes(call)
+            counts["argument"] += len(call.inputs) + 1
+            literals = () if small else tuple((name, call.fields[name]) for name in call.literals)
+            key = (call.function, literals)
+            if key in seen:
+                continue
+            if all(function != call.function for function, *_ in seen):
+                counts[call.function] = 1
+            else:
+                more = f"{call.function}.more"
+                counts[more] = counts.get(more, 0) + 1
+            seen.add(key)
+    for stage in schedule.stages:
+        steps = stage.end_step - stage.first_step
+        kernels = stage.end_kernel - stage.first_kernel
+        if steps > 1:
+            counts["stage"] = counts.get("stage", 0) + 1
+            counts["case"] = counts.get("case", 0) + kernels
+            counts["bytes"] += align(steps)
+    return counts
+
+
+def _descriptor_bytes(call: Call) -> int:
+    return 4 * sum(len(v) if isinstance(v, tuple) else 1 for v in call.fields.values())
