@@ -43,12 +43,9 @@ class Source:
     weights_crc: int
 
 
-def emit_source(schedule: Schedule, name: str, banner: str, *, small: bool = False) -> Source:
-    """The model's .c file; `name` is a C identifier and prefixes every symbol.
-
-    `small` keeps all geometry out of the code: one general kernel serves all layers of a kind.
-    """
-    emitter = _Emitter(schedule, name, small)
+def emit_source(schedule: Schedule, name: str, banner: str) -> Source:
+    """The model's .c file; `name` is a C identifier and prefixes every symbol."""
+    emitter = _Emitter(schedule, name)
     text = emitter.text(banner)
     return Source(
         text=text,
@@ -65,10 +62,9 @@ def ctype(dtype: str) -> str:
 
 
 class _Emitter:
-    def __init__(self, schedule: Schedule, name: str, small: bool) -> None:
+    def __init__(self, schedule: Schedule, name: str) -> None:
         self.schedule = schedule
         self.name = name
-        self.small = small
         self.layers: list[Layer] = []
         self.weights_bytes = 0
         self.crc = 0
@@ -205,7 +201,7 @@ static TN_NOINLINE void {symbol}(uint8_t *arena) {{
         return self.constant_names[key]
 
     def _specialisation(self, call: Call) -> str:
-        literals = () if self.small else tuple((f, call.fields[f]) for f in call.literals)
+        literals = tuple((f, call.fields[f]) for f in call.literals)
         key = (call.function, literals)
         if key not in self.specialisations:
             number = sum(k[0] == call.function for k in self.specialisations) + 1

@@ -49,7 +49,11 @@ class Lifetimes:
         """(lower, upper) -> least distance from start to start, for all pairs that ever meet."""
         found: dict[tuple[str, str], int] = {}
         for i, name in enumerate(self.names):
-            gaps = (self.high[i] - self.low).max(axis=1)
+            live = np.flatnonzero(self.high[i] > -_FAR)
+            if not live.size:
+                continue
+            when = slice(live[0], live[-1] + 1)
+            gaps = (self.high[i, when] - self.low[:, when]).max(axis=1)
             for j in np.flatnonzero(gaps > -_FAR // 2):
                 if i != j:
                     key = (name, self.names[j])
@@ -126,6 +130,7 @@ class _Clock:
         starts = np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64)
         self.row = np.arange(self.ticks) - np.repeat(starts, counts) + self.begin
         self._ticks_of = {k: np.flatnonzero(self.kernel == k) for k in range(len(flow.kernels))}
+        self.needs: dict[tuple[int, int, bool], Ints] = {}  # of _reader_needs
         marks = self.kernel == np.arange(len(flow.kernels))[:, None]
         self._past_with = np.cumsum(marks, axis=1, dtype=np.int64)
         self._past = self._past_with - marks
@@ -187,9 +192,12 @@ def _made_bytes(clock: _Clock, value: str, inputs: Sequence[str]) -> Ints:
 def _needed_from(clock: _Clock, value: str, outputs: frozenset[str]) -> Ints:
     """Per tick: the lowest byte of the value that this tick or a later one still reads."""
     flow, nbytes = clock.flow, clock.flow.tensor(value).nbytes
-    needed = np.full(clock.ticks, 0 if value in outputs else nbytes, dtype=np.int64)
-    for reader, read in flow.readers.get(value, ()):
-        needed = np.minimum(needed, _reader_needs(clock, reader, read, nbytes))
+    needs = [_reader_needs(clock, i, read, nbytes) for i, read in flow.readers.get(value, ())]
+    if value in outputs or not needs:
+        return np.full(clock.ticks, 0 if value in outputs else nbytes, dtype=np.int64)
+    needed = needs[0]
+    for more in needs[1:]:
+        needed = np.minimum(needed, more)
     return needed
 
 
@@ -200,6 +208,13 @@ def _reader_needs(
 
     With `after_row`, its own tick counts as past.
     """
+    key = (reader, id(read), after_row)
+    if key not in clock.needs:
+        clock.needs[key] = _needs_of(clock, reader, read, nbytes, after_row)
+    return clock.needs[key]
+
+
+def _needs_of(clock: _Clock, reader: int, read: Read, nbytes: int, after_row: bool) -> Ints:
     flow, view = clock.flow, clock.flow.tensor(read.tensor)
     kernel = flow.kernels[reader]
     first = _first_needed(
@@ -278,8 +293,8 @@ def _in_place(
                 if reader != k:
                     needed = np.minimum(needed, _reader_needs(clock, reader, other, nbytes))
             own = clock.ticks_of(k)
-            still = np.where(needed < nbytes, needed, _FAR)
-            gap = int((high[o] - np.where(low[i] < _FAR, still, _FAR)).max())
+            still = np.flatnonzero((needed < nbytes) & (low[i] < _FAR))
+            gap = int((high[o][still] - needed[still]).max(initial=0))
             if int((needed[own] - low[i][own]).min()) >= 0:
                 found[held[o].name, held[i].name] = min(
                     max(gap, unit_distance(read, flow.tensor(read.tensor)), 0), held[o].nbytes

@@ -420,7 +420,8 @@ def _copy(work: Work) -> None:
     work.add("copy.position", times)
     if element == 0:
         work.add("copy.run", times)
-        work.add("copy.word", times * (inner // 4))
+        work.add("copy.block", times * (inner // 64))
+        work.add("copy.word", times * (inner % 64 // 4))
         work.add("copy.byte", times * (inner % 4))
     else:
         work.add(f"copy.element_{element}", times * inner)

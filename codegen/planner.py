@@ -31,10 +31,13 @@ MOST_PLACED = 4  # candidates, by lower bound, that get addresses
 
 @dataclass(frozen=True)
 class Mode:
-    """How the caller drives the model: it brings the input row by row, or runs it step by step."""
+    """How the caller drives the model (it brings the input row by row, or runs it step by step),
+    and what the schedule should spare: see `plan`. `max_sram` is in bytes."""
 
     row_fed: bool = False
     stepper: bool = False
+    optimize: str = "balanced"  # or latency, size
+    max_sram: int | None = None
 
     @property
     def has_control(self) -> bool:
@@ -48,8 +51,10 @@ WHOLE = Mode()
 def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     """The schedule of an optimised graph. Raises UnsupportedError.
 
-    The candidate partitions into stages are compared by lower bound, the best of them by arena; of
-    those within NEARLY_LEAST of the least arena, the one of least overhead in time is taken.
+    "balanced": the candidate partitions into stages are compared by lower bound, the best of them
+    by arena; of those within NEARLY_LEAST of the least arena, the one of least overhead in time is
+    taken. "latency": the one of least overhead whose arena is at most `max_sram`, or failing that
+    the balanced one. "size": the one of least overhead, which has the fewest tables.
     """
     binding = bind(graph)
     kernels = lower_all(binding.graph, binding.operators)
@@ -59,6 +64,14 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
         ordered = [_feed(binding.graph), *ordered]
     choices = candidates(_flow(binding, ordered, mode))
     plans = [_layout(binding, ordered, choice, mode) for choice in choices]
+    if mode.optimize != "balanced":
+        for quick in sorted(plans, key=lambda p: (p.choice.overhead, p.lower_bound)):
+            if mode.optimize == "size" or mode.max_sram is None:
+                return _placed(binding, quick)
+            if quick.lower_bound <= mode.max_sram:
+                schedule = _placed(binding, quick)
+                if schedule.arena_bytes <= mode.max_sram:
+                    return schedule
     least = min(p.lower_bound for p in plans)
     near = [p for p in plans if p.lower_bound <= least * NEARLY_LEAST]
     near.sort(key=lambda p: (p.lower_bound, p.choice.overhead))

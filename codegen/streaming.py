@@ -19,8 +19,8 @@ from thumbnet.codegen.schedule import Stage, Step
 class Flow:
     """Kernels in order with the facts that row flow needs; indices are positions in `kernels`.
 
-    `whole` are values that can never be rings: those in `kept` (model inputs and outputs, variables)
-    and those that some reader needs at once or sees with other rows.
+    `whole` are values that can never be rings: those in `kept` (model inputs and outputs,
+    variables) and those that some reader needs at once or sees with other rows.
     """
 
     graph: Graph

@@ -27,6 +27,11 @@ C_FLAGS = (
 )
 
 
+def c_flags(optimize: str) -> tuple[str, ...]:
+    """C_FLAGS as `--optimize` wants them."""
+    return tuple("-Os" if f == "-O2" and optimize == "size" else f for f in C_FLAGS)
+
+
 @dataclass(frozen=True)
 class Target:
     """One core. `reference_board` is where the size of code is linked (None: the host)."""

@@ -22,7 +22,7 @@ from thumbnet.codegen.build_cache import cached
 from thumbnet.codegen.errors import BudgetError, ToolError
 from thumbnet.codegen.manifest import EdgeEntry, Manifest, read_manifest
 from thumbnet.codegen.stack import read_call_graph, worst_stack
-from thumbnet.codegen.targets import C_FLAGS, PORTS, Board, Target
+from thumbnet.codegen.targets import C_FLAGS, PORTS, Board, Target, c_flags
 
 EMPTY_MODEL = PORTS / "runner" / "empty"
 
@@ -146,7 +146,8 @@ def _compile_model(model_dir: Path, target: Target, work_dir: Path | None) -> Pa
     """A folder with the objects (N.o) and call graphs (N.ci) of a model's sources."""
     compiler = arm_compiler()
     manifest = read_manifest(model_dir)
-    flags = (*target.cpu_flags, *C_FLAGS, "-fcallgraph-info=su", "-I.")
+    optimised = c_flags(manifest.optimize)
+    flags = (*target.cpu_flags, *optimised, "-fcallgraph-info=su", "-I.")
 
     def build(folder: Path) -> None:
         for index, source in enumerate(manifest.sources):

@@ -26,7 +26,6 @@ from thumbnet.codegen.compile import Options, compile_graph, load_graph
 from thumbnet.codegen.cost import MODEL, code_counts, cost
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.loop_counts import Counts, layer_counts
-from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.targets import board
 from thumbnet.codegen.toolchain import build_image
 from thumbnet.tools.arrays import random_calls
@@ -35,7 +34,7 @@ from thumbnet.tools.random_graphs import FAMILIES
 
 BOARD = "mps2-an386"
 CODE_TARGETS = ("cortex-m4", "cortex-m3", "cortex-m0")
-TEST_FAMILIES = ("mobilenet", "resnet", "ds_cnn", "plain")
+TEST_FAMILIES = ("mobilenet", "resnet", "ds_cnn", "plain", "temporal")
 Floats = NDArray[np.float64]
 
 
@@ -77,16 +76,12 @@ def measure(graph: Graph, code_targets: Sequence[str] = CODE_TARGETS[:1]) -> Mea
     return Measured(
         name=graph.name,
         graph=graph,
-        layers=_called(schedule),
+        layers=layer_counts(schedule),
         layer_cycles=[layer.cycles for layer in ran.layers],
         cycles=ran.cycles,
         linked=code_counts(schedule, small=False),
         code=code,
     )
-
-
-def _called(schedule: Schedule) -> list[Counts]:
-    return layer_counts(schedule)
 
 
 # ---- fitting -----------------------------------------------------------------------------------

@@ -307,6 +307,30 @@ def plain(seed: int) -> Graph:
     return net.graph(f"plain_{seed}", net.head(x, 10) if len(net.shape(x)) == 4 else x)
 
 
+def temporal(seed: int) -> Graph:
+    """Convolutions along time only, as in wake words: [1, T, 1, C], history kept by concatenation."""
+    net = Net(seed)
+    x = net.input(1, int(net.random.integers(8, 50)), 1, net.pick(40, 32, 20))
+    if net.chance(0.4):  # what streaming models do: the past, and what is new
+        _, h, w, c = net.shape(x)
+        past = net.input(1, net.pick(2, 4, 8), w, c)
+        joined = net.like(x, (1, h + net.shape(past)[1], w, c))
+        x = net.op("CONCATENATION", [past, x], joined, Concatenation(1))
+    x = net.conv(x, net.pick(30, 32, 40, 64), (net.pick(1, 3, 5), 1), (net.pick(1, 2, 3), 1))
+    for _ in range(int(net.random.integers(2, 7))):
+        _, h, w, c = net.shape(x)
+        if net.macs > 2e6 or h < 3:
+            break
+        if net.chance(0.4):
+            cut = Slice((0, 1, 0, 0), (1, h - 1, w, c), (1, 1, 1, 1))
+            x = net.op("SLICE", [x], net.like(x, (1, h - 1, w, c)), cut)
+        kernel = min(h - 1, net.pick(3, 4, 5, 7, 9, 11, 15, 23))
+        x = net.conv(x, c, (kernel, 1), (net.pick(1, 1, 2), 1), depthwise=True,
+                     same=net.chance(0.4))  # fmt: skip
+        x = net.conv(x, net.pick(c, 32, 48, 64, 128))
+    return net.graph(f"temporal_{seed}", net.unary(net.dense(x, net.pick(1, 3)), "LOGISTIC"))
+
+
 def autoencoder(seed: int) -> Graph:
     """Dense layers only."""
     net = Net(seed)
@@ -361,5 +385,5 @@ def mixture(seed: int) -> Graph:
 
 
 FAMILIES: dict[str, Callable[[int], Graph]] = {
-    make.__name__: make for make in (mobilenet, resnet, ds_cnn, plain, autoencoder, mixture)
+    make.__name__: make for make in (mobilenet, resnet, ds_cnn, plain, temporal, autoencoder, mixture)
 }

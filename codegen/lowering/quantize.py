@@ -45,10 +45,17 @@ def quantize_multipliers(
     real: ArrayLike,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """`quantize_multiplier` over an array of doubles: (multipliers, shifts)."""
-    pairs = [quantize_multiplier(float(value)) for value in np.ravel(np.asarray(real, np.float64))]
-    multipliers = np.array([m for m, _ in pairs], np.int32)
-    shifts = np.array([s for _, s in pairs], np.int32)
-    return multipliers, shifts
+    values = np.ravel(np.asarray(real, np.float64))
+    for value in values[~np.isfinite(values) | (values < 0) | (values >= 2.0**29)]:
+        quantize_multiplier(float(value))  # raises where one is too large
+    fractions, shifts = np.frexp(values)
+    multipliers = np.floor(fractions * 2.0**31 + 0.5).astype(np.int64)
+    full = multipliers == 2**31
+    multipliers[full] //= 2
+    shifts = shifts + full
+    tiny = (shifts < -31) | (values == 0)
+    multipliers[tiny], shifts[tiny] = 0, 0
+    return multipliers.astype(np.int32), shifts.astype(np.int32)
 
 
 def round_half_away(value: float) -> int:
