@@ -187,7 +187,7 @@ class _Execution:
             return []
         if not storage.ring:
             return [(storage.offset + first * row_bytes, storage.offset + end * row_bytes)]
-        starts = (storage.offset + y % storage.ring * row_bytes for y in range(first, end))
+        starts = (storage.offset + storage.slot(y) * row_bytes for y in range(first, end))
         return [(low, low + row_bytes) for low in starts]
 
     def _tags(self, tensor: str, first: int, end: int) -> NDArray[np.int64]:

@@ -142,7 +142,7 @@ class _Emitter:
     def _rows(self, tensor: str) -> str:
         pitch = self.schedule.graph.tensors[tensor].row_bytes
         storage = self.schedule.storage(tensor)
-        return f"TN_ROWS(arena, {storage.offset}, {pitch}, {storage.ring})"
+        return f"TN_ROWS(arena, {storage.offset}, {pitch}, {storage.c_ring})"
 
     # ---- stages ------------------------------------------------------------------------------
 

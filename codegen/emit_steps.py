@@ -104,7 +104,7 @@ void {name}_run(uint8_t *arena) {{
 def _fed(schedule: Schedule, name: str, count: int) -> str:
     tensor = schedule.graph.tensors[schedule.kernels[0].output]
     storage, control = schedule.storage(tensor.name), schedule.storages[CONTROL]
-    slot = f"next[1] % {storage.ring}" if storage.ring else "next[1]"
+    row = f"TN_ROWS(arena, {storage.offset}, {tensor.row_bytes}, {storage.c_ring})"
     return f"""
 
 /* Runs until a row is wanted or all is done. */
@@ -126,7 +126,7 @@ int {name}_feed(uint8_t *arena, const void *row) {{
     if (*next >= {count}) {{
         return 1;
     }}
-    memcpy(arena + {storage.offset} + ({slot}) * {tensor.row_bytes}, row, {tensor.row_bytes});
+    memcpy(tn_row({row}, next[1]), row, {tensor.row_bytes});
     next[0] = (int16_t)(next[0] + 1);
     next[1] = (int16_t)(next[1] + 1);
     return {name}_flow(arena);

@@ -84,6 +84,7 @@ class Held:
     nbytes: int
     values: tuple[str, ...] = ()
     ring: int = 0
+    passing: int = -1  # see schedule.Storage
     always: bool = False  # a variable
     kernel: int = -1  # scratch of this kernel
 
@@ -165,6 +166,15 @@ def _value_interval(
         live[clock.ticks_of(maker)] = True
     if item.ring:
         low[live], high[live] = 0, item.nbytes
+        if item.passing >= 0:
+            row_bytes = clock.flow.tensor(value).row_bytes
+            first, end = needed // row_bytes, made // row_bytes
+            if maker is not None:  # the row that is being made counts, needed or not
+                own = clock.ticks_of(maker)
+                first[own] = np.minimum(first[own], clock.row[own])
+            odd = end // 2 - first // 2
+            passes = odd if item.passing else end - first - odd
+            high[live & (passes == 0)] -= row_bytes
         return
     low[live] = needed[live]
     high[live] = made[live]

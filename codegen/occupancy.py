@@ -94,7 +94,8 @@ def _lives(schedule: Schedule) -> Lifetimes:
             held.append(Held(name, storage.nbytes, kernel=scratch[name]))
         else:
             unread = name in inputs and name not in flow.readers
-            held.append(Held(name, storage.nbytes, (name,), storage.ring, always=unread))
+            ring = storage.ring, storage.passing
+            held.append(Held(name, storage.nbytes, (name,), *ring, always=unread))
     return lifetimes(flow, schedule.steps, held, schedule.storage_of, inputs, outputs)
 
 

@@ -15,7 +15,7 @@ from itertools import accumulate
 import numpy as np
 
 from thumbnet.codegen.schedule import Stage
-from thumbnet.codegen.streaming import Flow, ring_rows, rows_of, stage_steps
+from thumbnet.codegen.streaming import Flow, make_rings, rows_of, stage_steps
 
 STEP_OVERHEAD = 1  # every step of a stage of several kernels
 
@@ -66,10 +66,10 @@ class _Estimate:
         self.count = len(flow.kernels)
         steps = stage_steps(flow, 0, self.count, bands)
         stage = Stage(0, self.count, 0, len(steps))
-        rings = ring_rows(flow, [stage], steps)
-        self.ring_bytes = {v: r * flow.tensor(v).row_bytes for v, r in rings.items()}
+        rings = make_rings(flow, [stage], steps)
+        self.ring_bytes = {v: r.rows * flow.tensor(v).row_bytes for v, r in rings.items()}
         # Rows that never wait for a later row of their own tensor are gone before the next comes.
-        self.passing = {v for v, r in rings.items() if r <= bands[flow.maker[v]]}
+        self.passing = {v for v, r in rings.items() if r.rows <= bands[flow.maker[v]]}
         rows = (-(-rows_of(flow.graph, k) // bands[i]) for i, k in enumerate(flow.kernels))
         self.rows_before = list(accumulate(rows, initial=0))
         self.last_reader = {v: max(i for i, _ in r) for v, r in flow.readers.items()}

@@ -16,6 +16,7 @@ from thumbnet.codegen.order import operator_order
 from thumbnet.codegen.partition import Choice, candidates
 from thumbnet.codegen.schedule import (
     CONTROL,
+    Ring,
     Schedule,
     Stage,
     Step,
@@ -23,7 +24,7 @@ from thumbnet.codegen.schedule import (
     align,
     scratch_name,
 )
-from thumbnet.codegen.streaming import Flow, make_flow, ring_rows, stage_steps
+from thumbnet.codegen.streaming import Flow, make_flow, make_rings, stage_steps
 
 NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
 MOST_PLACED = 4  # candidates, by lower bound, that get addresses
@@ -129,7 +130,7 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: M
         made = stage_steps(flow, first, end, choice.bands)
         stages.append(Stage(first, end, len(steps), len(steps) + len(made)))
         steps += made
-    rings = ring_rows(flow, stages, steps)
+    rings = make_rings(flow, stages, steps)
     held = _held(binding, flow, rings, mode)
     graph = binding.graph
     outputs = frozenset(binding.value_of[name] for name in graph.outputs)
@@ -138,7 +139,7 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: M
     return _Plan(choice, flow, tuple(stages), tuple(steps), held, lives, bound)
 
 
-def _held(binding: Binding, flow: Flow, rings: dict[str, int], mode: Mode) -> tuple[Held, ...]:
+def _held(binding: Binding, flow: Flow, rings: dict[str, Ring], mode: Mode) -> tuple[Held, ...]:
     graph = binding.graph
     states = [s.tensor for s in graph.states]
     held = [Held(s, graph.tensors[s].nbytes, always=True) for s in states]
@@ -146,10 +147,12 @@ def _held(binding: Binding, flow: Flow, rings: dict[str, int], mode: Mode) -> tu
         held.append(Held(CONTROL, 2 + 2 * len(flow.kernels), always=True))
     for value, storage in binding.storage_of.items():
         if storage not in states:
-            tensor, ring = graph.tensors[value], rings.get(value, 0)
-            nbytes = ring * tensor.row_bytes if ring else tensor.nbytes
+            tensor, ring = graph.tensors[value], rings.get(value, Ring(0))
+            nbytes = ring.rows * tensor.row_bytes if ring.rows else tensor.nbytes
             unread = value in _inputs(graph, mode) and value not in flow.readers
-            held.append(Held(value, nbytes, (value,), ring, always=unread))
+            held.append(
+                Held(value, nbytes, (value,), ring.rows, ring.passing, always=unread)
+            )
     for i, kernel in enumerate(flow.kernels):
         if kernel.scratch_bytes:
             held.append(Held(scratch_name(i), kernel.scratch_bytes, kernel=i))
@@ -175,7 +178,9 @@ def _placed(binding: Binding, plan: _Plan) -> Schedule:
         stages=plan.stages,
         steps=plan.steps,
         storages={
-            h.name: Storage(h.name, h.nbytes, *spans[h.name], offsets[h.name], h.ring)
+            h.name: Storage(
+                h.name, h.nbytes, *spans[h.name], offsets[h.name], h.ring, h.passing
+            )
             for h in plan.held
         },
         value_of=binding.value_of,

@@ -36,7 +36,9 @@ class Storage:
     """`nbytes` at `offset` of the arena, in use from step `first` to step `last` inclusive.
 
     Model inputs and variables are in use from -1, outputs and variables to `len(steps)`.
-    `ring` is how many rows it holds, 0 where the value is whole.
+    `ring` is how many rows it holds, 0 where the value is whole. `passing` is 0 or 1 where rows of
+    that parity are gone before the next of them comes, as under a window of stride 2: they go
+    through the last slot, which is free in between, and the others take turns in the rest; else -1.
     """
 
     name: str
@@ -45,6 +47,18 @@ class Storage:
     last: int
     offset: int
     ring: int = 0
+    passing: int = -1
+
+    def slot(self, y: int) -> int:
+        """Where row y of a ring lies, in rows from `offset`; `tn_row` in C."""
+        if self.passing < 0:
+            return y % self.ring
+        return self.ring - 1 if y % 2 == self.passing else y // 2 % (self.ring - 1)
+
+    @property
+    def c_ring(self) -> int:
+        """The member `ring` of tn_rows."""
+        return self.ring if self.passing < 0 else -(2 * self.ring + self.passing)
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,14 @@ class Schedule:
 
     def scratch(self, kernel: int) -> Storage | None:
         return self.storages.get(scratch_name(kernel))
+
+
+@dataclass(frozen=True)
+class Ring:
+    """How a ring is laid out: see `Storage`."""
+
+    rows: int
+    passing: int = -1
 
 
 def scratch_name(kernel: int) -> str:

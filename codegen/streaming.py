@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 
 from thumbnet.codegen.graph import Graph, Tensor
 from thumbnet.codegen.kernel import FEED, Kernel, Read
-from thumbnet.codegen.schedule import Stage, Step
+from thumbnet.codegen.schedule import Ring, Stage, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +154,11 @@ def _needs(
     return needs
 
 
-def ring_rows(flow: Flow, stages: Sequence[Stage], steps: Sequence[Step]) -> dict[str, int]:
-    """For each value that is read in the stage that makes it only: rows that wait at most at once.
-
-    Values that reach all their rows are left out: they are whole.
+def make_rings(flow: Flow, stages: Sequence[Stage], steps: Sequence[Step]) -> dict[str, Ring]:
+    """The ring of each value that is read in the stage that makes it only: it holds the rows that
+    wait at most at once. Values that reach all their rows are left out: they are whole.
     """
-    rings: dict[str, int] = {}
+    rings: dict[str, Ring] = {}
     for stage in stages:
         if stage.end_kernel - stage.first_kernel == 1:
             continue
@@ -175,13 +174,13 @@ def ring_rows(flow: Flow, stages: Sequence[Stage], steps: Sequence[Step]) -> dic
             and all(stage.first_kernel <= i < stage.end_kernel for i, _ in flow.readers[v])
         ]
         waits = _waiting_rows(flow, local, steps[stage.first_step : stage.end_step])
-        rings.update({v: w for v, w in waits.items() if w < flow.tensor(v).rows})
+        rings.update({v: w for v, w in waits.items() if w.rows < flow.tensor(v).rows})
     return rings
 
 
-def _waiting_rows(flow: Flow, values: Sequence[str], steps: Sequence[Step]) -> dict[str, int]:
+def _waiting_rows(flow: Flow, values: Sequence[str], steps: Sequence[Step]) -> dict[str, Ring]:
     """The most rows of each value between the oldest still needed and the newest made."""
-    most = dict.fromkeys(values, 0)
+    most = {v: (0, 0, 0) for v in values}  # in all, of even and of odd rows
     made_by = {flow.maker[v]: v for v in values}
     done: dict[int, int] = {}
     for step in steps:
@@ -191,9 +190,19 @@ def _waiting_rows(flow: Flow, values: Sequence[str], steps: Sequence[Step]) -> d
                 _next_needed(flow, value, read, done.get(reader, 0), reader)
                 for reader, read in flow.readers[value]
             )
-            most[value] = max(most[value], step.y_end - min(oldest, step.y_begin))
+            first, end = min(oldest, step.y_begin), step.y_end
+            even = (end + 1) // 2 - (first + 1) // 2
+            waiting = (end - first, even, end - first - even)
+            most[value] = tuple(map(max, most[value], waiting))
         done[step.kernel] = step.y_end
-    return most
+    return {v: _ring(*counts) for v, counts in most.items()}
+
+
+def _ring(rows: int, even: int, odd: int) -> Ring:
+    """A ring of `rows`, of which at most `even` and `odd` have that parity at any time."""
+    if rows > 2 and even + odd == rows and min(even, odd) == 1:
+        return Ring(rows, passing=1 if odd == 1 else 0)
+    return Ring(rows)
 
 
 def _next_needed(flow: Flow, value: str, read: Read, done: int, reader: int) -> int:

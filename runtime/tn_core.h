@@ -46,12 +46,14 @@
 #define TN_WEIGHTS
 #endif
 
-/* Rows of a tensor in the arena. Row y starts at data + (y mod ring) * pitch; ring 0: the tensor
- * is whole, row y starts at data + y * pitch and rows follow each other without a gap. */
+/* Rows of a tensor in the arena. ring 0: the tensor is whole, row y starts at data + y * pitch and
+ * rows follow each other without a gap. ring R > 0: the last R rows, row y starts at
+ * data + (y mod R) * pitch. ring -(2 R + p), p 0 or 1: R rows, of which those of parity p go through
+ * the last place, and the others take turns in the rest. */
 typedef struct {
     int8_t *data;
     int32_t pitch; /* bytes from a row to the next: the bytes of a row */
-    int32_t ring;  /* rows in the ring, or 0 */
+    int32_t ring;
 } tn_rows;
 
 /* The rows of a tensor `offset` bytes into the arena. */
@@ -59,7 +61,13 @@ typedef struct {
     ((tn_rows){(int8_t *)(arena) + (offset), (pitch), (ring)})
 
 TN_INLINE int8_t *tn_row(tn_rows rows, int32_t y) {
-    return rows.data + (rows.ring != 0 ? y % rows.ring : y) * rows.pitch;
+    if (rows.ring > 0) {
+        y %= rows.ring;
+    } else if (rows.ring < 0) {
+        const int32_t last = (-rows.ring >> 1) - 1;
+        y = ((y + rows.ring) & 1) == 0 ? last : (y >> 1) % last;
+    }
+    return rows.data + y * rows.pitch;
 }
 
 TN_INLINE int32_t tn_min(int32_t a, int32_t b) { return a < b ? a : b; }

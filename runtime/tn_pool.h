@@ -27,9 +27,10 @@ typedef struct {
     int32_t maximum;
 } tn_pool;
 
-/* The taps of one output pixel: `rows` rows of `columns` pixels, the first at `first`. */
+/* The taps of one output pixel: `rows` rows from y on of `columns` pixels, the first at `first`. */
 typedef struct {
     const int8_t *first;
+    int32_t y;
     int32_t rows;
     int32_t columns;
 } tn_pool_window;
@@ -41,16 +42,15 @@ TN_INLINE tn_pool_window tn_pool_taps(const tn_pool *g, tn_rows in, int32_t y, i
     const int32_t x0 = tn_max(left, 0);
     tn_pool_window taps;
     taps.first = tn_row(in, y0) + x0 * g->channels;
+    taps.y = y0;
     taps.rows = tn_min(top + g->filter_h, g->in_h) - y0;
     taps.columns = tn_min(left + g->filter_w, g->in_w) - x0;
     return taps;
 }
 
-/* The same pixel of the next row. */
-TN_INLINE const int8_t *tn_pool_next_row(tn_rows in, const int8_t *p) {
-    p += in.pitch;
-    if (in.ring != 0 && p >= in.data + in.ring * in.pitch) p -= in.ring * in.pitch;
-    return p;
+/* p lies in row y: the same pixel of row y + 1. */
+TN_INLINE const int8_t *tn_pool_next_row(tn_rows in, const int8_t *p, int32_t y) {
+    return p + (in.ring == 0 ? in.pitch : (int32_t)(tn_row(in, y + 1) - tn_row(in, y)));
 }
 
 /* ---- average ------------------------------------------------------------------------------ */
@@ -73,7 +73,7 @@ TN_INLINE void tn_pool_sums(const tn_pool *g, tn_rows in, tn_pool_window taps, c
             }
             p += g->channels;
         }
-        row = tn_pool_next_row(in, row);
+        row = tn_pool_next_row(in, row, taps.y + taps.rows - j);
     }
     sums[0] = s0;
     if (width == 4) {
@@ -188,7 +188,7 @@ TN_INLINE void tn_max_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out, int
                         best = tn_pool_max4(best, tn_load32(p));
                         p += channels;
                     }
-                    row = tn_pool_next_row(in, row);
+                    row = tn_pool_next_row(in, row, taps.y + taps.rows - j);
                 }
                 tn_store32(target, tn_pool_min4(best, high4));
                 target += 4;
@@ -202,7 +202,7 @@ TN_INLINE void tn_max_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out, int
                         best = tn_max(best, *p);
                         p += channels;
                     }
-                    row = tn_pool_next_row(in, row);
+                    row = tn_pool_next_row(in, row, taps.y + taps.rows - j);
                 }
                 *target++ = (int8_t)tn_min(best, layer->maximum);
             }
