@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,12 +21,11 @@ from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Call, Constant
 from thumbnet.codegen.loop_counts import Counts, layer_counts
-from thumbnet.codegen.planner import Mode, plan
+from thumbnet.codegen.planner import WHOLE, Mode, plan
 from thumbnet.codegen.schedule import Schedule, align
 from thumbnet.codegen.targets import target as target_named
 
 MODEL = Path(__file__).with_name("cycle_model.json")
-RUN_WHOLE = Mode()
 TRAINED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _LIKE = {"cortex-m0plus": "cortex-m0", "cortex-m7": "cortex-m4", "cortex-m33": "cortex-m4"}
 
@@ -45,22 +44,24 @@ class Cost:
 
 
 def cost(
-    graph: Graph, target: str = "cortex-m4", optimize: str = "balanced", mode: Mode = RUN_WHOLE
+    graph: Graph, target: str = "cortex-m4", optimize: str = "balanced", mode: Mode = WHOLE
 ) -> Cost:
-    """The cost of an optimised graph (`compile.load_graph`). Raises ThumbnetError."""
+    """The cost of an optimised graph (`compile.load_graph`); `optimize` goes before the mode's.
+
+    Raises ThumbnetError.
+    """
     named = target_named(target)
     if optimize not in OPTIMIZE:
         raise ToolError(f"unknown --optimize '{optimize}': one of {', '.join(OPTIMIZE)}")
-    schedule = plan(graph, mode)
+    schedule = plan(graph, replace(mode, optimize=optimize))
+    code = None if named.reference_board is None else estimated_code(schedule, target, optimize)
     return Cost(
         macs=graph.macs,
         params=parameters(graph),
         arena_bytes=schedule.arena_bytes,
         weights_bytes=weights_bytes(schedule),
-        code_bytes=None
-        if named.reference_board is None
-        else estimated_code(schedule, target, small=optimize == "size"),
-        cycles=sum(layer_cycles(schedule)) + round(_model()["run"]),
+        code_bytes=code,
+        cycles=sum(layer_cycles(schedule, optimize)) + round(_model()["run"]),
     )
 
 
@@ -94,7 +95,8 @@ def weights_bytes(schedule: Schedule) -> int:
 
 @lru_cache(maxsize=1)
 def _model() -> Mapping[str, float]:
-    """Loop -> cycles of one turn, and what code is linked -> its bytes, as `TARGET:what`."""
+    """Loop -> cycles of one turn, and TARGET:what -> bytes of its code; where --optimize size makes
+    other code, its figures are under size:NAME."""
     try:
         table = json.loads(MODEL.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -105,24 +107,34 @@ def _model() -> Mapping[str, float]:
     return {k: float(v) for k, v in table["costs"].items()}
 
 
-def layer_cycles(schedule: Schedule) -> list[int]:
+def layer_cycles(schedule: Schedule, optimize: str = "balanced") -> list[int]:
     """By kernel: estimated Cortex-M4 cycles of one call of the model."""
     model = _model()
-    usual = model["unknown"]
+    prefix = "size:" if optimize == "size" else ""
+
+    def turn(loop: str) -> float:
+        return model.get(prefix + loop, model.get(loop, model["unknown"]))
+
     return [
-        round(sum(times * model.get(loop, usual) for loop, times in counts.items()))
+        round(sum(times * turn(loop) for loop, times in counts.items()))
         for counts in layer_counts(schedule)
     ]
 
 
-def estimated_code(schedule: Schedule, target: str, *, small: bool) -> int:
+def estimated_code(schedule: Schedule, target: str, optimize: str = "balanced") -> int:
     """Bytes of code, descriptors and step tables, estimated for the compiler that was fitted."""
-    model, name = _model(), _LIKE.get(target, target)
-    linked = code_counts(schedule, small=small)
-    return round(sum(n * model.get(f"{name}:{what}", 0.0) for what, n in linked.items()))
+    linked = code_counts(schedule)
+
+    def total(name: str) -> float:
+        return sum(n * _model().get(f"{name}:{what}", 0.0) for what, n in linked.items())
+
+    usual = total(_LIKE.get(target, target))
+    if optimize != "size":
+        return round(usual)
+    return round(usual * total("size:cortex-m4") / total("cortex-m4"))
 
 
-def code_counts(schedule: Schedule, *, small: bool) -> Counts:
+def code_counts(schedule: Schedule) -> Counts:
     """What makes code, and how much of it there is."""
     counts: Counts = {"image": 1, "bytes": 0, "layer": 0, "argument": 0}
     seen: set[tuple[object, ...]] = set()
@@ -131,7 +143,7 @@ def code_counts(schedule: Schedule, *, small: bool) -> Counts:
         for call in kernel.calls:
             counts["bytes"] += _descriptor_bytes(call)
             counts["argument"] += len(call.inputs) + 1
-            literals = () if small else tuple((name, call.fields[name]) for name in call.literals)
+            literals = tuple((name, call.fields[name]) for name in call.literals)
             key = (call.function, literals)
             if key in seen:
                 continue

@@ -4,7 +4,8 @@ Two best-first searches over the sets of operators that have run. In the first t
 its peak, the least over all ways to reach it, so the first complete set taken from the queue has
 the least peak there is. The second keeps below that peak and makes the sum of squares of all
 operators' memory least, so that the rest of the network is in good order too. Chains, and chains
-with a few branches, have few such sets; past `limit` of them the model's own order is kept.
+with a few branches, have few such sets; past `limit` of them the order is greedy: what leaves the
+least memory in use goes next.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from thumbnet.codegen.kernel import Kernel
 
 #: peak(ran, operator) -> bytes needed while `operator` runs, the bit set `ran` having run before.
 PeakOf = Callable[[int, int], int]
+#: live(ran) -> bytes that must be kept when the bit set `ran` has run.
+LiveOf = Callable[[int], int]
 
 
-def best_order(after: Sequence[frozenset[int]], peak_of: PeakOf, limit: int = 20000) -> list[int]:
+def best_order(
+    after: Sequence[frozenset[int]], peak_of: PeakOf, live_of: LiveOf, limit: int = 2000
+) -> list[int]:
     """An order of the operators 0 .. len(after) - 1 that respects `after` and has least peak.
 
     Among equals the earlier operator of the model goes first, so a chain keeps its order.
@@ -27,7 +32,7 @@ def best_order(after: Sequence[frozenset[int]], peak_of: PeakOf, limit: int = 20
     needs = [sum(1 << i for i in before) for before in after]
     least = _search(needs, lambda cost, ran, i: max(cost, peak_of(ran, i)), limit)
     if least is None:
-        return _model_order(needs, len(after))
+        return _greedy_order(needs, peak_of, live_of)
 
     def squares(cost: int, ran: int, i: int) -> int | None:
         peak = peak_of(ran, i)
@@ -64,13 +69,16 @@ def _search(
     return None
 
 
-def _model_order(needs: Sequence[int], count: int) -> list[int]:
+def _greedy_order(needs: Sequence[int], peak_of: PeakOf, live_of: LiveOf) -> list[int]:
     order: list[int] = []
-    ran = 0
-    while len(order) < count:
-        ready = next(i for i in range(count) if not ran >> i & 1 and needs[i] & ran == needs[i])
-        order.append(ready)
-        ran |= 1 << ready
+    ran, left = 0, list(range(len(needs)))
+    while left:
+        ready = [i for i in left if needs[i] & ran == needs[i]]
+        at = ran
+        chosen = min(ready, key=lambda i: (live_of(at | 1 << i), peak_of(at, i), i))
+        order.append(chosen)
+        left.remove(chosen)
+        ran |= 1 << chosen
     return order
 
 
@@ -102,4 +110,12 @@ def operator_order(binding: Binding, kernels: Sequence[Kernel]) -> list[int]:
                 live += nbytes
         return live + max(dying, size.get(made[kernel], 0))
 
-    return best_order(binding.after, peak)
+    def live(ran: int) -> int:
+        return sum(
+            nbytes
+            for value, nbytes in size.items()
+            if (value not in maker or ran >> maker[value] & 1)
+            and (users[value] & ~ran or value in kept)
+        )
+
+    return best_order(binding.after, peak, live)

@@ -75,7 +75,7 @@ def greedy_arena(buffers: Sequence[Block]) -> int:
     enough between the placed ones that are in use at any of its steps.
     """
     placed: list[tuple[int, Block]] = []
-    for buffer in sorted(reversed(buffers), key=lambda b: -b.nbytes):
+    for _, buffer in sorted(enumerate(buffers), key=lambda entry: (-entry[1].nbytes, -entry[0])):
         offset = 0
         for other_offset, other in sorted(placed, key=lambda entry: entry[0]):
             if other.first > buffer.last or buffer.first > other.last:
@@ -172,10 +172,12 @@ text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;fill:v
 .greedy{--c:var(--output)}.in_place{--c:var(--input)}.whole{--c:var(--accent)}.fed{--c:var(--r2)}
 .image{--c:var(--soft)}.line{stroke:var(--c)}.dot{fill:var(--c)}
 .line.image{stroke-width:1.2;stroke-dasharray:2 4}.value{font-size:10px}
+@media(prefers-color-scheme:dark){.fed{--c:var(--r1)}}
 """
-_WIDE, _TALL = 1000, 430
+_WIDE, _TALL = 1000, 432
 _LEFT, _TOP, _HIGH = 58, 86, 296
-_PANEL, _GAP, _INSET = 222, 12, 22
+_PANEL, _GAP = 222, 12
+_BEFORE, _AFTER = 14, 34  # room in a panel left and right of its points
 
 
 def family_svg(members: Sequence[Member]) -> str:
@@ -191,12 +193,14 @@ def family_svg(members: Sequence[Member]) -> str:
         _text(_LEFT - 8, _y(1 << power, low, high) + 4, short_bytes(1 << power), "end")
         for power in range(low, high + 1)
     )
+    below = "input resolution in pixels; K is 1024 bytes; the figures are those of the last points"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {_TALL}" '
         f'width="{_WIDE}" height="{_TALL}" role="img" aria-label="{title}">\n'
         f"<style>{COLOURS}{_STYLE}</style>\n"
         f'<rect class="card" x=".5" y=".5" width="{_WIDE - 1}" height="{_TALL - 1}" rx="8"/>\n'
         f"{_text(_LEFT, 28, title, 'title')}\n{_legend()}\n{''.join(scale)}\n"
+        f"{_text(_LEFT, _TOP + _HIGH + 36, below, '')}\n"
         + "\n".join([*panels, "</svg>\n"])
     )
 
@@ -208,8 +212,8 @@ def _panel(members: Sequence[Member], number: int, low: int, high: int) -> str:
         _text(left, _TOP - 10, f"width {members[0].width}", "name"),
         f'<path class="grid" d="{levels}"/>',
     ]
-    step = (_PANEL - 2 * _INSET) / (len(RESOLUTIONS) - 1)
-    x_of = {r: left + _INSET + i * step for i, r in enumerate(RESOLUTIONS)}
+    step = (_PANEL - _BEFORE - _AFTER) / (len(RESOLUTIONS) - 1)
+    x_of = {r: left + _BEFORE + i * step for i, r in enumerate(RESOLUTIONS)}
     parts += [_text(x_of[m.resolution], _TOP + _HIGH + 17, f"{m.resolution}", "middle")
               for m in members]  # fmt: skip
     for name, called in reversed(_SERIES):
@@ -221,7 +225,7 @@ def _panel(members: Sequence[Member], number: int, low: int, high: int) -> str:
     ends = {name: _y(getattr(members[-1], name), low, high) for name, _ in _SERIES[:-1]}
     for name, y in zip(ends, _apart(ends.values(), 11), strict=True):
         value = f"{getattr(members[-1], name) / 1024:.0f}"
-        parts.append(_text(left + _PANEL - _INSET + 6, y + 3.5, value, "value"))
+        parts.append(_text(left + _PANEL - _AFTER + 7, y + 3.5, value, "value"))
     return "".join(parts)
 
 
@@ -252,7 +256,7 @@ def _legend() -> str:
     for name, called in _SERIES:
         items.append(f'<path class="line {name}" d="M{x:.1f} 47h18"/>')
         items.append(_text(x + 24, 50.5, called, ""))
-        x += 44 + 5.6 * len(called)
+        x += 48 + 5.7 * len(called)
     return "".join(items)
 
 

@@ -6,7 +6,7 @@
 
 Random networks (random_graphs.py) are compiled and run on mps2-an386 with the meter, layer by
 layer. Cycles are fitted over layers, code over networks, both by non-negative least squares of the
-relative error. Networks of even seeds fit, those of odd seeds test. Takes some 5 seconds a network.
+relative error. Networks of even seeds fit, those of odd seeds test. Takes some ten minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,7 @@ class Measured:
 
     name: str
     graph: Graph
+    optimize: str
     layers: list[Counts]
     layer_cycles: list[int]
     cycles: int
@@ -51,35 +52,34 @@ class Measured:
     code: dict[str, int]  # by target
 
 
-def measure(graph: Graph, code_targets: Sequence[str] = CODE_TARGETS[:1]) -> Measured:
+def measure(
+    graph: Graph, optimize: str = "balanced", code_targets: Sequence[str] = CODE_TARGETS[:1]
+) -> Measured:
     """Compiles and runs a network on the emulated board. Raises ThumbnetError."""
     with tempfile.TemporaryDirectory(prefix="thumbnet-fit-") as temporary:
         work_dir, source = Path(temporary) / "work", Path(graph.source)
-        compiled = compile_graph(graph, source, Path(temporary) / "model", Options())
+        options = Options(optimize=optimize)
+        compiled = compile_graph(graph, source, Path(temporary) / "model", options)
         image = build_image(compiled.folder, board(BOARD), work_dir)
         calls = [
             [np.ascontiguousarray(a).tobytes() for a in call]
             for call in random_calls(compiled.manifest.inputs, 8)[-2:]
         ]
         ran = emulate(image, board(BOARD), compiled.manifest, calls, profile=True)
-        code = {}
-        for target in code_targets:
-            if target == "cortex-m4":
-                code[target] = image.code
-            else:
-                folder = Path(temporary) / target
-                options = Options(target=target)
-                made = compile_graph(graph, source, folder, options).manifest.code_bytes
-                code[target] = made or 0
+        code = {"cortex-m4": image.code}
+        for target in set(code_targets) - code.keys():
+            other = replace(options, target=target)
+            made = compile_graph(graph, source, Path(temporary) / target, other).manifest.code_bytes
+            code[target] = made or 0
     assert ran.layers is not None and ran.cycles is not None
-    schedule = compiled.schedule
     return Measured(
         name=graph.name,
         graph=graph,
-        layers=layer_counts(schedule),
+        optimize=optimize,
+        layers=layer_counts(compiled.schedule),
         layer_cycles=[layer.cycles for layer in ran.layers],
         cycles=ran.cycles,
-        linked=code_counts(schedule, small=False),
+        linked=code_counts(compiled.schedule),
         code=code,
     )
 
@@ -124,15 +124,19 @@ def _non_negative(matrix: Floats, target: Floats, rounds: int = 20000) -> Floats
 
 def fitted(networks: Sequence[Measured]) -> dict[str, float]:
     """The table of costs from measured networks."""
-    rows = [row for m in networks for row in m.layers]
-    values = [float(v) for m in networks for v in m.layer_cycles]
-    costs = fit(rows, values, floor=200)
-    costs["run"] = float(np.median([m.cycles - sum(m.layer_cycles) for m in networks]))
-    costs["unknown"] = 10.0
-    for target in CODE_TARGETS:
-        some = [m for m in networks if target in m.code]
-        known = fit([m.linked for m in some], [float(m.code[target]) for m in some], floor=1000)
-        costs |= {f"{target}:{what}": value for what, value in known.items()}
+    usual = [m for m in networks if m.optimize == "balanced"]
+    small = [m for m in networks if m.optimize == "size"]
+    costs = {"unknown": 10.0}
+    costs["run"] = float(np.median([m.cycles - sum(m.layer_cycles) for m in usual]))
+    for prefix, some in (("", usual), ("size:", small)):
+        rows = [row for m in some for row in m.layers]
+        values = [float(v) for m in some for v in m.layer_cycles]
+        costs |= {prefix + name: value for name, value in fit(rows, values, 200).items()}
+        for target in CODE_TARGETS:
+            built = [m for m in some if target in m.code]
+            sizes = [float(m.code[target]) for m in built]
+            known = fit([m.linked for m in built], sizes, 1000) if built else {}
+            costs |= {f"{prefix}{target}:{what}": value for what, value in known.items()}
     return costs
 
 
@@ -152,7 +156,7 @@ def errors(networks: Sequence[Measured]) -> list[Error]:
     """Estimate / measured - 1, with the model that is written."""
     found = []
     for m in networks:
-        estimate = cost(m.graph)
+        estimate = cost(m.graph, optimize=m.optimize)
         assert estimate.code_bytes is not None
         found.append(
             Error(
@@ -177,14 +181,15 @@ def summary(found: Sequence[Error]) -> dict[str, float]:
     }
 
 
-def _measure_all(graphs: Sequence[Graph], other_targets: int) -> list[Measured]:
-    """`other_targets`: every so-manieth network is compiled for all CODE_TARGETS."""
+def _measure_all(graphs: Sequence[Graph], *, fitting: bool) -> list[Measured]:
+    """To fit, every second network is also built for size, every fourth for all CODE_TARGETS."""
     found = []
     for i, graph in enumerate(graphs):
-        every = other_targets and i % other_targets == 0
-        found.append(measure(graph, CODE_TARGETS if every else CODE_TARGETS[:1]))
-        m = found[-1]
-        print(f"{i + 1}/{len(graphs)} {m.name}: {m.cycles:,} cycles", file=sys.stderr)
+        targets = CODE_TARGETS if fitting and i % 4 == 0 else CODE_TARGETS[:1]
+        found.append(measure(graph, code_targets=targets))
+        if fitting and i % 2:
+            found.append(measure(graph, "size"))
+        print(f"{i + 1}/{len(graphs)} {graph.name}: {found[-1].cycles:,} cycles", file=sys.stderr)
     return found
 
 
@@ -204,11 +209,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     costs: dict[str, float] = {}
     if not chosen.check:
         graphs = [make(2 * n) for n in range(chosen.fit) for make in FAMILIES.values()]
-        costs = fitted(_measure_all(graphs, 4))
+        costs = fitted(_measure_all(graphs, fitting=True))
         _write(costs, {})
     graphs = [FAMILIES[f](2 * n + 1) for n in range(chosen.test) for f in TEST_FAMILIES]
-    unseen = errors(_measure_all(graphs, 0))
-    public = errors(_measure_all([load_graph(path) for path in chosen.models], 0))
+    unseen = errors(_measure_all(graphs, fitting=False))
+    public = errors(_measure_all([load_graph(path) for path in chosen.models], fitting=False))
     for error in (*unseen, *public):
         print(f"{error.name:32s} cycles {error.cycles:+7.2%}   code {error.code:+7.2%}")
     stated = summary(unseen)

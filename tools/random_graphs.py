@@ -308,7 +308,7 @@ def plain(seed: int) -> Graph:
 
 
 def temporal(seed: int) -> Graph:
-    """Convolutions along time only, as in wake words: [1, T, 1, C], history kept by concatenation."""
+    """Convolutions along time only, [1, T, 1, C], as wake words have them."""
     net = Net(seed)
     x = net.input(1, int(net.random.integers(8, 50)), 1, net.pick(40, 32, 20))
     if net.chance(0.4):  # what streaming models do: the past, and what is new
@@ -385,5 +385,6 @@ def mixture(seed: int) -> Graph:
 
 
 FAMILIES: dict[str, Callable[[int], Graph]] = {
-    make.__name__: make for make in (mobilenet, resnet, ds_cnn, plain, temporal, autoencoder, mixture)
+    make.__name__: make
+    for make in (mobilenet, resnet, ds_cnn, plain, temporal, autoencoder, mixture)
 }

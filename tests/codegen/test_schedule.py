@@ -179,11 +179,13 @@ def test_order_is_the_best_of_all() -> None:
     after = [frozenset(s) for s in (set(), {0}, {1}, {0}, {3}, {2, 4})]
     users = [{i for i, a in enumerate(after) if j in a} for j in range(len(after))]
 
-    def peak(ran: int, op: int) -> int:
-        live = sum(
+    def live(ran: int) -> int:
+        return sum(
             sizes[j] for j in range(6) if ran >> j & 1 and any(not ran >> u & 1 for u in users[j])
         )
-        return live + sizes[op]
+
+    def peak(ran: int, op: int) -> int:
+        return live(ran) + sizes[op]
 
     def total(order: list[int]) -> int:
         ran, worst = 0, 0
@@ -197,7 +199,10 @@ def test_order_is_the_best_of_all() -> None:
         return [[i, *rest] for i in ready for rest in orders(ran | 1 << i)] or [[]]
 
     every = [order for order in orders() if len(order) == 6]
-    assert total(best_order(after, peak)) == min(map(total, every)) < max(map(total, every))
+    assert total(best_order(after, peak, live)) == min(map(total, every)) < max(map(total, every))
+    greedy = best_order(after, peak, live, limit=1)
+    assert sorted(greedy) == list(range(6))
+    assert total(greedy) < max(map(total, every))
 
 
 # ---- the C that comes out --------------------------------------------------------------------
