@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.codegen.emit_steps import emit_program, step_cases, step_order, wrapped
+from thumbnet.codegen.emit_steps import emit_program, place_of, step_cases, step_order, wrapped
 from thumbnet.codegen.graph import State
 from thumbnet.codegen.kernel import FEED, Call, Constant, Kernel
 from thumbnet.codegen.schedule import CONTROL, Schedule, Stage, Step, align
@@ -118,15 +118,14 @@ class _Emitter:
             suffix = chr(ord("a") + position) if len(kernel.calls) > 1 else ""
             descriptor = f"{self.name}_{number}{suffix}"
             self._descriptor(descriptor, call)
-            arguments = [f"&{descriptor}"]
-            arguments += [self._rows(kernel.reads[i].tensor) for i in call.inputs]
-            arguments.append(self._rows(kernel.output))
+            inputs = [kernel.reads[i].tensor for i in call.inputs]
+            self._places(descriptor, [*inputs, kernel.output])
+            arguments = [f"&{descriptor}", "arena", f"{descriptor}_places"]
             if call.scratch:
                 scratch = self.schedule.scratch(index)
                 arguments.append(f"arena + {scratch.offset if scratch else 0}")
             arguments += ["y_begin", "y_end"]
-            joined = ",\n        ".join(arguments)
-            statements.append(f"    {self._specialisation(call)}(\n        {joined});")
+            statements.append(f"    {self._specialisation(call)}({', '.join(arguments)});")
         tensors = self.schedule.graph.tensors
         shapes = ", ".join(str(list(tensors[r.tensor].shape)) for r in kernel.reads)
         comment = f"/* {number} {kernel.kind}: {shapes} -> {list(tensors[kernel.output].shape)}"
@@ -139,10 +138,12 @@ class _Emitter:
         weights = self.weights_bytes - weights_before
         self.layers.append(Layer(symbol, kernel.output, kernel.kind, kernel.macs, weights))
 
-    def _rows(self, tensor: str) -> str:
-        pitch = self.schedule.graph.tensors[tensor].row_bytes
-        storage = self.schedule.storage(tensor)
-        return f"TN_ROWS(arena, {storage.offset}, {pitch}, {storage.c_ring})"
+    def _places(self, descriptor: str, tensors: Sequence[str]) -> None:
+        """Where a call's inputs and output lie."""
+        places = ", ".join(place_of(self.schedule, tensor) for tensor in tensors)
+        self.descriptors.append(
+            f"static const tn_place {descriptor}_places[{len(tensors)}] = {{{places}}};"
+        )
 
     # ---- stages ------------------------------------------------------------------------------
 
@@ -234,16 +235,20 @@ static TN_NOINLINE void {symbol}(uint8_t *arena) {{
 def _specialised(symbol: str, call: Call, literals: Mapping[str, object]) -> str:
     inputs = [f"in{i}" if len(call.inputs) > 1 else "in" for i in range(len(call.inputs))]
     scratch = ["scratch"] if call.scratch else []
-    parameters = [f"const {call.layer_type} *layer"]
-    parameters += [f"tn_rows {i}" for i in inputs] + ["tn_rows out"]
+    parameters = [f"const {call.layer_type} *layer", "uint8_t *arena", "const tn_place *places"]
     parameters += [f"void *{s}" for s in scratch] + ["int32_t y_begin", "int32_t y_end"]
     arguments = ["&g" if literals else "layer", *inputs, "out", *scratch, "y_begin", "y_end"]
-    lines = []
+    lines = [
+        f"    const tn_rows {rows} = tn_rows_at(arena, &places[{i}]);"
+        for i, rows in enumerate([*inputs, "out"])
+    ]
     if literals:
         lines.append(f"    {call.layer_type} g = *layer;")
         lines += [f"    g.{field} = {value};" for field, value in literals.items()]
     lines.append(f"    {call.function}({', '.join(arguments)});")
-    head = f"static TN_NOINLINE void {symbol}(\n    {', '.join(parameters)})"
+    half = len(parameters) - 2
+    listed = ", ".join(parameters[:half]) + ",\n    " + ", ".join(parameters[half:])
+    head = f"static TN_NOINLINE void {symbol}(\n    {listed})"
     return f"{head} {{\n" + "\n".join(lines) + "\n}"
 
 

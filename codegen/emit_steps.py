@@ -24,6 +24,12 @@ def wrapped(texts: Sequence[str], width: int) -> Iterator[str]:
     yield line
 
 
+def place_of(schedule: Schedule, tensor: str) -> str:
+    """The initialiser of a tensor's tn_place."""
+    storage = schedule.storage(tensor)
+    return f"{{{storage.offset}, {schedule.graph.tensors[tensor].row_bytes}, {storage.c_ring}}}"
+
+
 def step_order(symbol: str, layers: Sequence[int]) -> str:
     """The table of which layer each step runs."""
     kind = "uint8_t" if max(layers) < 256 else "uint16_t"
@@ -103,9 +109,10 @@ void {name}_run(uint8_t *arena) {{
 
 def _fed(schedule: Schedule, name: str, count: int) -> str:
     tensor = schedule.graph.tensors[schedule.kernels[0].output]
-    storage, control = schedule.storage(tensor.name), schedule.storages[CONTROL]
-    row = f"TN_ROWS(arena, {storage.offset}, {tensor.row_bytes}, {storage.c_ring})"
+    control = schedule.storages[CONTROL]
     return f"""
+
+static const tn_place {name}_input_place = {place_of(schedule, tensor.name)};
 
 /* Runs until a row is wanted or all is done. */
 static int {name}_flow(uint8_t *arena) {{
@@ -126,7 +133,7 @@ int {name}_feed(uint8_t *arena, const void *row) {{
     if (*next >= {count}) {{
         return 1;
     }}
-    memcpy(tn_row({row}, next[1]), row, {tensor.row_bytes});
+    memcpy(tn_row(tn_rows_at(arena, &{name}_input_place), next[1]), row, {tensor.row_bytes});
     next[0] = (int16_t)(next[0] + 1);
     next[1] = (int16_t)(next[1] + 1);
     return {name}_flow(arena);

@@ -150,9 +150,7 @@ def _held(binding: Binding, flow: Flow, rings: dict[str, Ring], mode: Mode) -> t
             tensor, ring = graph.tensors[value], rings.get(value, Ring(0))
             nbytes = ring.rows * tensor.row_bytes if ring.rows else tensor.nbytes
             unread = value in _inputs(graph, mode) and value not in flow.readers
-            held.append(
-                Held(value, nbytes, (value,), ring.rows, ring.passing, always=unread)
-            )
+            held.append(Held(value, nbytes, (value,), ring.rows, ring.passing, always=unread))
     for i, kernel in enumerate(flow.kernels):
         if kernel.scratch_bytes:
             held.append(Held(scratch_name(i), kernel.scratch_bytes, kernel=i))
@@ -178,9 +176,7 @@ def _placed(binding: Binding, plan: _Plan) -> Schedule:
         stages=plan.stages,
         steps=plan.steps,
         storages={
-            h.name: Storage(
-                h.name, h.nbytes, *spans[h.name], offsets[h.name], h.ring, h.passing
-            )
+            h.name: Storage(h.name, h.nbytes, *spans[h.name], offsets[h.name], h.ring, h.passing)
             for h in plan.held
         },
         value_of=binding.value_of,

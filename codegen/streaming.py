@@ -180,7 +180,7 @@ def make_rings(flow: Flow, stages: Sequence[Stage], steps: Sequence[Step]) -> di
 
 def _waiting_rows(flow: Flow, values: Sequence[str], steps: Sequence[Step]) -> dict[str, Ring]:
     """The most rows of each value between the oldest still needed and the newest made."""
-    most = {v: (0, 0, 0) for v in values}  # in all, of even and of odd rows
+    most = dict.fromkeys(values, (0, 0, 0))  # in all, of even and of odd rows
     made_by = {flow.maker[v]: v for v in values}
     done: dict[int, int] = {}
     for step in steps:

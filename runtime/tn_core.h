@@ -56,9 +56,18 @@ typedef struct {
     int32_t ring;
 } tn_rows;
 
-/* The rows of a tensor `offset` bytes into the arena. */
-#define TN_ROWS(arena, offset, pitch, ring) \
-    ((tn_rows){(int8_t *)(arena) + (offset), (pitch), (ring)})
+/* Where the rows of a tensor lie: `offset` bytes into the arena; the rest as in tn_rows. */
+typedef struct {
+    int32_t offset, pitch, ring;
+} tn_place;
+
+TN_INLINE tn_rows tn_rows_at(uint8_t *arena, const tn_place *place) {
+    tn_rows rows;
+    rows.data = (int8_t *)arena + place->offset;
+    rows.pitch = place->pitch;
+    rows.ring = place->ring;
+    return rows;
+}
 
 TN_INLINE int8_t *tn_row(tn_rows rows, int32_t y) {
     if (rows.ring > 0) {

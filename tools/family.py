@@ -200,8 +200,7 @@ def family_svg(members: Sequence[Member]) -> str:
         f"<style>{COLOURS}{_STYLE}</style>\n"
         f'<rect class="card" x=".5" y=".5" width="{_WIDE - 1}" height="{_TALL - 1}" rx="8"/>\n'
         f"{_text(_LEFT, 28, title, 'title')}\n{_legend()}\n{''.join(scale)}\n"
-        f"{_text(_LEFT, _TOP + _HIGH + 36, below, '')}\n"
-        + "\n".join([*panels, "</svg>\n"])
+        f"{_text(_LEFT, _TOP + _HIGH + 36, below, '')}\n" + "\n".join([*panels, "</svg>\n"])
     )
 
 
