@@ -192,8 +192,12 @@ def _waiting_rows(flow: Flow, values: Sequence[str], steps: Sequence[Step]) -> d
             )
             first, end = min(oldest, step.y_begin), step.y_end
             even = (end + 1) // 2 - (first + 1) // 2
-            waiting = (end - first, even, end - first - even)
-            most[value] = tuple(map(max, most[value], waiting))
+            rows, evens, odds = most[value]
+            most[value] = (
+                max(rows, end - first),
+                max(evens, even),
+                max(odds, end - first - even),
+            )
         done[step.kernel] = step.y_end
     return {v: _ring(*counts) for v, counts in most.items()}
 
