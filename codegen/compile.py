@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from thumbnet import __version__
 from thumbnet.codegen.budget import check_budget, peak_layer
 from thumbnet.codegen.checker import Verdict, check_schedule
+from thumbnet.codegen.cost import OPTIMIZE, longest_step, step_rows
 from thumbnet.codegen.emit_c import Source, emit_source
 from thumbnet.codegen.emit_header import Edge, edges_of, emit_header
 from thumbnet.codegen.errors import BudgetError, ToolError, UnsupportedError
@@ -24,8 +26,6 @@ from thumbnet.codegen.targets import Target, c_flags, reference_board, sizing_bo
 from thumbnet.codegen.targets import target as target_named
 from thumbnet.codegen.toolchain import arm_compiler, build_image, stack_bound
 
-OPTIMIZE = ("latency", "balanced", "size")
-
 
 @dataclass(frozen=True)
 class Options:
@@ -38,10 +38,12 @@ class Options:
     name: str | None = None
     input: str = "whole"  # or "rows": fed row by row
     stepper: bool = False
+    max_step_cycles: int | None = None  # estimated Cortex-M4 cycles; makes it a stepper
 
     @property
     def mode(self) -> Mode:
-        return Mode(self.input == "rows", self.stepper, self.optimize, self.max_sram)
+        stepper = self.stepper or self.max_step_cycles is not None
+        return Mode(self.input == "rows", stepper, self.optimize, self.max_sram)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +63,15 @@ def load_graph(path: Path) -> Graph:
     return optimize(load_tflite(path))
 
 
-def plan_model(graph: Graph, mode: Mode = WHOLE) -> tuple[Schedule, Verdict]:
-    """The checked schedule of an optimised graph. Raises ThumbnetError."""
+def plan_model(
+    graph: Graph, mode: Mode = WHOLE, max_step_cycles: int | None = None
+) -> tuple[Schedule, Verdict]:
+    """The checked schedule of an optimised graph, its bands cut so that no step is estimated to
+    take more than `max_step_cycles`. Raises ThumbnetError."""
     schedule = plan(graph, mode)
+    if max_step_cycles is not None:
+        rows = step_rows(schedule, max_step_cycles, mode.optimize)
+        schedule = plan(graph, replace(mode, step_rows=rows))
     return schedule, check_schedule(schedule)
 
 
@@ -83,7 +91,7 @@ def compile_graph(
     """The same from an optimised graph; `path` is what the generated files say they come from."""
     target = _check(options)
     name = _model_name(options.name, graph)
-    schedule, verdict = plan_model(graph, options.mode)
+    schedule, verdict = plan_model(graph, options.mode, options.max_step_cycles)
     with staging_folder(out_dir) as staging:
         manifest = _write(staging, schedule, verdict, name, path, target, options)
         limits = (options.max_sram, options.max_flash)
@@ -102,9 +110,9 @@ def _check(options: Options) -> Target:
 def _model_name(given: str | None, graph: Graph) -> str:
     if given is None:
         return graph.name
-    if given != c_identifier(given):
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", given):
         raise UnsupportedError(
-            f"--name '{given}' is not a lower-case C identifier; try '{c_identifier(given)}'"
+            f"--name '{given}' is not a C identifier; try '{c_identifier(given)}'"
         )
     return given
 
@@ -164,6 +172,8 @@ def _manifest(
     options: Options,
     headers: tuple[str, ...],
 ) -> Manifest:
+    longest = longest_step(schedule, options.optimize)
+
     def entry(edge: Edge) -> EdgeEntry:
         tensor = edge.tensor
         return EdgeEntry(
@@ -196,7 +206,8 @@ def _manifest(
         flags=(*c_flags(options.optimize), *target.cpu_flags),
         state=bool(schedule.graph.states),
         row_fed=options.mode.row_fed,
-        stepper=options.stepper,
+        stepper=options.mode.stepper,
+        longest_step_cycles=longest if options.mode.has_control else None,
         inputs=tuple(entry(e) for e in edges if e.is_input),
         outputs=tuple(entry(e) for e in edges if not e.is_input),
         layers=tuple(LayerEntry(**asdict(layer)) for layer in source.layers),

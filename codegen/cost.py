@@ -15,16 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from thumbnet.codegen.compile import OPTIMIZE
 from thumbnet.codegen.emit_c import ctype
-from thumbnet.codegen.errors import ToolError
+from thumbnet.codegen.errors import BudgetError, ToolError
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Call, Constant
 from thumbnet.codegen.loop_counts import Counts, layer_counts
 from thumbnet.codegen.planner import WHOLE, Mode, plan
 from thumbnet.codegen.schedule import Schedule, align
+from thumbnet.codegen.streaming import rows_of
 from thumbnet.codegen.targets import target as target_named
 
+OPTIMIZE = ("latency", "balanced", "size")
 MODEL = Path(__file__).with_name("cycle_model.json")
 TRAINED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _LIKE = {"cortex-m0plus": "cortex-m0", "cortex-m7": "cortex-m4", "cortex-m33": "cortex-m4"}
@@ -119,6 +120,41 @@ def layer_cycles(schedule: Schedule, optimize: str = "balanced") -> list[int]:
         round(sum(times * turn(loop) for loop, times in counts.items()))
         for counts in layer_counts(schedule)
     ]
+
+
+def longest_step(schedule: Schedule, optimize: str = "balanced") -> int:
+    """Estimated cycles of the longest step."""
+    cycles = layer_cycles(schedule, optimize)
+    rows = [rows_of(schedule.graph, kernel) for kernel in schedule.kernels]
+    return max(
+        (-(-cycles[s.kernel] * (s.y_end - s.y_begin) // rows[s.kernel]) for s in schedule.steps),
+        default=0,
+    )
+
+
+def step_rows(schedule: Schedule, limit: int, optimize: str = "balanced") -> tuple[int, ...]:
+    """By kernel: how many rows fit into `limit` estimated cycles.
+
+    Raises BudgetError naming the layer whose smallest step takes longest, if it takes longer.
+    """
+    every = layer_cycles(schedule, optimize)
+    kernels = schedule.kernels
+    rows = [rows_of(schedule.graph, kernel) for kernel in kernels]
+    least = [
+        cycles if kernel.band == "whole" else -(-cycles // n)
+        for kernel, cycles, n in zip(kernels, every, rows, strict=True)
+    ]
+    worst = max(range(len(least)), key=least.__getitem__, default=None)
+    if worst is not None and least[worst] > limit:
+        raise BudgetError(
+            f"{schedule.graph.source}: the smallest step of layer {worst} ({kernels[worst].kind}, "
+            f"output '{kernels[worst].output}') takes about {least[worst]} cycles, which is the "
+            f"least --max-step-cycles for this model, not {limit}"
+        )
+    return tuple(
+        n if kernel.band == "whole" else max(1, limit * n // max(cycles, 1))
+        for kernel, cycles, n in zip(kernels, every, rows, strict=True)
+    )
 
 
 def estimated_code(schedule: Schedule, target: str, optimize: str = "balanced") -> int:

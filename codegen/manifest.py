@@ -61,6 +61,7 @@ class Manifest:
     state: bool
     row_fed: bool  # the input comes through NAME_feed
     stepper: bool  # there are NAME_begin and NAME_step
+    longest_step_cycles: int | None  # an estimate; None where there are no steps to call
     inputs: tuple[EdgeEntry, ...]
     outputs: tuple[EdgeEntry, ...]
     layers: tuple[LayerEntry, ...]

@@ -39,6 +39,7 @@ class Mode:
     stepper: bool = False
     optimize: str = "balanced"  # or latency, size
     max_sram: int | None = None
+    step_rows: tuple[int, ...] = ()  # by kernel, at most so many rows a step; () for no limit
 
     @property
     def has_control(self) -> bool:
@@ -127,7 +128,11 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: M
     stages: list[Stage] = []
     steps: list[Step] = []
     for first, end in choice.stages:
-        made = stage_steps(flow, first, end, choice.bands)
+        bands = choice.bands
+        if mode.step_rows:
+            alone = end - first == 1  # a layer alone runs in bands as high as may be
+            bands = mode.step_rows if alone else tuple(map(min, bands, mode.step_rows))
+        made = stage_steps(flow, first, end, bands, split=bool(mode.step_rows))
         stages.append(Stage(first, end, len(steps), len(steps) + len(made)))
         steps += made
     rings = make_rings(flow, stages, steps)

@@ -70,12 +70,19 @@ def make_flow(
     return Flow(graph, tuple(kernels), value_of, maker, frozen, frozenset(whole), kept)
 
 
-def stage_steps(flow: Flow, first: int, end: int, bands: Sequence[int]) -> list[Step]:
-    """The steps of the stage of kernels [first, end); kernel i runs `bands[i]` rows at a time."""
+def stage_steps(
+    flow: Flow, first: int, end: int, bands: Sequence[int], *, split: bool = False
+) -> list[Step]:
+    """The steps of the stage of kernels [first, end); kernel i runs `bands[i]` rows at a time.
+
+    A layer alone runs whole, unless `split`.
+    """
     if end - first == 1:
-        rows = rows_of(flow.graph, flow.kernels[first])
-        at_once = 1 if flow.kernels[first].kind == FEED else rows
-        return [Step(first, y, y + at_once) for y in range(0, rows, at_once)]
+        kernel = flow.kernels[first]
+        rows = rows_of(flow.graph, kernel)
+        whole = kernel.band == "whole" or not split
+        at_once = 1 if kernel.kind == FEED else rows if whole else min(bands[first], rows)
+        return [Step(first, y, min(y + at_once, rows)) for y in range(0, rows, at_once)]
     count = end - first
     total = [rows_of(flow.graph, flow.kernels[i]) for i in range(first, end)]
     band = [

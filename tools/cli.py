@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 
 from thumbnet import __version__
-from thumbnet.codegen.compile import OPTIMIZE, Options, compile_model
+from thumbnet.codegen.compile import Options, compile_model
+from thumbnet.codegen.cost import OPTIMIZE
 from thumbnet.codegen.errors import DataError, ThumbnetError
 from thumbnet.codegen.targets import boards as all_boards
 from thumbnet.tools import tables
@@ -102,6 +103,12 @@ Input = Annotated[
     str,
     typer.Option("--input", callback=_input_mode, metavar="whole|rows", help="rows: NAME_feed."),
 ]
+MaxStep = Annotated[
+    int | None,
+    typer.Option(
+        "--max-step-cycles", min=1, help="Cut steps to about so many cycles; implies --stepper."
+    ),
+]
 Stepper = Annotated[
     bool, typer.Option("--stepper", help="Also NAME_begin and NAME_step, to run in pieces.")
 ]
@@ -138,10 +145,12 @@ def compile_command(
     max_flash: MaxFlash = None,
     input_mode: Input = "whole",
     stepper: Stepper = False,
+    max_step_cycles: MaxStep = None,
     as_json: Json = False,
 ) -> None:
     """Turn a model into a folder of C."""
-    options = Options(target, optimize, max_sram, max_flash, name, input_mode, stepper)
+    limits = (max_sram, max_flash)
+    options = Options(target, optimize, *limits, name, input_mode, stepper, max_step_cycles)
     with _progress(f"compiling {model.name}"):
         compiled = compile_model(model, out, options)
     result = {**compiled_result(compiled.manifest), "files": list(compiled.files)}
@@ -171,6 +180,7 @@ def run(
     max_sram: MaxSram = None,
     max_flash: MaxFlash = None,
     stepper: Stepper = False,
+    max_step_cycles: MaxStep = None,
     as_json: Json = False,
 ) -> None:
     """Run a model once for each item of its input."""
@@ -178,7 +188,9 @@ def run(
     modes = [word for word in inputs or [] if word in INPUT_MODES]
     paths = [Path(word) for word in inputs or [] if word not in INPUT_MODES]
     mode = modes[-1] if modes else "whole"
-    options = Options(place.target, optimize, max_sram, max_flash, None, mode, stepper)
+    options = Options(
+        place.target, optimize, max_sram, max_flash, None, mode, stepper, max_step_cycles
+    )
     with _progress(f"running {model.name} on {on}"):
         session = open_session(model, place, options)
         calls, stacked = _read_calls(session, paths)
@@ -242,6 +254,7 @@ def check(
     max_flash: MaxFlash = None,
     input_mode: Input = "whole",
     stepper: Stepper = False,
+    max_step_cycles: MaxStep = None,
     as_json: Json = False,
 ) -> None:
     """Compare a model with the reference interpreter, byte for byte."""
@@ -250,7 +263,9 @@ def check(
     for model in models:
         for place in places:
             limits = (max_sram, max_flash)
-            options = Options(place.target, optimize, *limits, None, input_mode, stepper)
+            options = Options(
+                place.target, optimize, *limits, None, input_mode, stepper, max_step_cycles
+            )
             with _progress(f"checking {model.name} on {place.name}"):
                 session = open_session(model, place, options)
                 count = STATEFUL_CALLS if session.manifest.state else STATELESS_CALLS
@@ -276,6 +291,7 @@ def bench(
     max_flash: MaxFlash = None,
     input_mode: Input = "whole",
     stepper: Stepper = False,
+    max_step_cycles: MaxStep = None,
     as_json: Json = False,
 ) -> None:
     """Measure cycles, arena, stack and flash: the second of two calls on a fixed input."""
@@ -283,7 +299,9 @@ def bench(
     results = []
     for model in models:
         limits = (max_sram, max_flash)
-        options = Options(place.target, optimize, *limits, None, input_mode, stepper)
+        options = Options(
+            place.target, optimize, *limits, None, input_mode, stepper, max_step_cycles
+        )
         with _progress(f"measuring {model.name} on {on}"):
             session = open_session(model, place, options)
             calls = random_calls(session.manifest.inputs, 8)[-2:]

@@ -87,8 +87,8 @@ def open_session(model: Path, place: Place, options: Options) -> Session:
 
 def _work_folder(model: Path, place: Place, options: Options) -> Path:
     parts = [model.stem, place.target, options.optimize, options.input]
-    if options.stepper:
-        parts.append("stepper")
+    if options.mode.stepper:
+        parts.append(f"stepper{options.max_step_cycles or ''}")
     return default_work_dir() / "models" / "-".join(parts)
 
 
@@ -137,6 +137,7 @@ def compiled_result(manifest: Manifest) -> dict[str, Any]:
             "total": None if code is None else code + manifest.weights_bytes,
         },
         "compiler": manifest.compiler,
+        "longest_step_cycles": manifest.longest_step_cycles,
     }
 
 

@@ -21,7 +21,7 @@ from tflite_builder import reference
 from thumbnet.codegen.arena import Block, place
 from thumbnet.codegen.checker import check_schedule
 from thumbnet.codegen.compile import Options, compile_model, load_graph, plan_model
-from thumbnet.codegen.errors import ScheduleError
+from thumbnet.codegen.errors import BudgetError, ScheduleError
 from thumbnet.codegen.kernel import FEED
 from thumbnet.codegen.order import best_order
 from thumbnet.codegen.partition import Choice
@@ -252,6 +252,29 @@ def test_random_networks_equal_the_reference(seed: int, tmp_path: Path, work_dir
     values = _values(schedule, seed)
     expected = reference(path.read_bytes(), [values], len(schedule.graph.outputs))
     assert _run(library, schedule, "net", values) == [e.tobytes() for e in expected]
+
+
+@pytest.mark.parametrize("seed", [41, 44, 52])
+def test_steps_are_cut_to_a_bound(seed: int, tmp_path: Path, work_dir: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(random_network(seed))
+    whole = compile_model(path, tmp_path / "whole", Options(target="host", stepper=True))
+    longest = whole.manifest.longest_step_cycles
+    assert longest is not None
+    limit = longest // 2
+    options = Options(target="host", max_step_cycles=limit)
+    cut = compile_model(path, tmp_path / "cut", options)
+    assert cut.manifest.stepper and cut.manifest.longest_step_cycles is not None
+    # A band costs a little more than its share of the layer.
+    assert cut.manifest.longest_step_cycles <= 1.1 * limit
+    assert len(cut.schedule.steps) > len(whole.schedule.steps)
+    values = _values(cut.schedule, seed)
+    expected = reference(path.read_bytes(), [values], len(cut.schedule.graph.outputs))
+    library = host_library(cut.folder, work_dir)
+    assert _run(library, cut.schedule, "net", values) == [e.tobytes() for e in expected]
+    with pytest.raises(BudgetError, match="smallest step of layer"):
+        compile_model(path, tmp_path / "no", Options(target="host", max_step_cycles=10))
+    assert not (tmp_path / "no").exists()
 
 
 def _whole_network(band: int) -> Callable[[Flow], list[Choice]]:
