@@ -9,7 +9,7 @@ from pathlib import Path
 from thumbnet import __version__
 from thumbnet.codegen.budget import check_budget, peak_layer
 from thumbnet.codegen.checker import Verdict, check_schedule
-from thumbnet.codegen.cost import OPTIMIZE, longest_step, step_rows
+from thumbnet.codegen.cost import OPTIMIZE, longest_step, step_rows, steps_over
 from thumbnet.codegen.emit_c import Source, emit_source
 from thumbnet.codegen.emit_header import Edge, edges_of, emit_header
 from thumbnet.codegen.errors import BudgetError, ToolError, UnsupportedError
@@ -22,6 +22,7 @@ from thumbnet.codegen.passes import optimize
 from thumbnet.codegen.planner import WHOLE, Mode, plan
 from thumbnet.codegen.report import report_html
 from thumbnet.codegen.schedule import Schedule
+from thumbnet.codegen.streaming import rows_of
 from thumbnet.codegen.targets import Target, c_flags, reference_board, sizing_board
 from thumbnet.codegen.targets import target as target_named
 from thumbnet.codegen.toolchain import arm_compiler, build_image, stack_bound
@@ -70,8 +71,16 @@ def plan_model(
     take more than `max_step_cycles`. Raises ThumbnetError."""
     schedule = plan(graph, mode)
     if max_step_cycles is not None:
-        rows = step_rows(schedule, max_step_cycles, mode.optimize)
-        schedule = plan(graph, replace(mode, step_rows=rows))
+        rows = [rows_of(schedule.graph, kernel) for kernel in schedule.kernels]
+        # Lower bands cost more a row, so what they cost is told again until it holds.
+        while longest_step(schedule, mode.optimize) > max_step_cycles:
+            fitting = step_rows(schedule, max_step_cycles, mode.optimize)
+            halved = [max(1, n // 2) if n <= f else f for n, f in zip(rows, fitting, strict=True)]
+            over = steps_over(schedule, max_step_cycles, mode.optimize)
+            rows = [
+                h if i in over else n for i, (n, h) in enumerate(zip(rows, halved, strict=True))
+            ]
+            schedule = plan(graph, replace(mode, step_rows=tuple(rows)))
     return schedule, check_schedule(schedule)
 
 

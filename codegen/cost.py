@@ -122,14 +122,22 @@ def layer_cycles(schedule: Schedule, optimize: str = "balanced") -> list[int]:
     ]
 
 
-def longest_step(schedule: Schedule, optimize: str = "balanced") -> int:
-    """Estimated cycles of the longest step."""
+def _step_cycles(schedule: Schedule, optimize: str) -> list[int]:
+    """Estimated cycles of each step: its rows' share of its layer."""
     cycles = layer_cycles(schedule, optimize)
     rows = [rows_of(schedule.graph, kernel) for kernel in schedule.kernels]
-    return max(
-        (-(-cycles[s.kernel] * (s.y_end - s.y_begin) // rows[s.kernel]) for s in schedule.steps),
-        default=0,
-    )
+    return [-(-cycles[s.kernel] * (s.y_end - s.y_begin) // rows[s.kernel]) for s in schedule.steps]
+
+
+def longest_step(schedule: Schedule, optimize: str = "balanced") -> int:
+    """Estimated cycles of the longest step."""
+    return max(_step_cycles(schedule, optimize), default=0)
+
+
+def steps_over(schedule: Schedule, limit: int, optimize: str = "balanced") -> set[int]:
+    """Kernels that have a step of more than `limit` estimated cycles."""
+    cycles = _step_cycles(schedule, optimize)
+    return {s.kernel for s, n in zip(schedule.steps, cycles, strict=True) if n > limit}
 
 
 def step_rows(schedule: Schedule, limit: int, optimize: str = "balanced") -> tuple[int, ...]:

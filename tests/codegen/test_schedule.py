@@ -265,8 +265,7 @@ def test_steps_are_cut_to_a_bound(seed: int, tmp_path: Path, work_dir: Path) -> 
     options = Options(target="host", max_step_cycles=limit)
     cut = compile_model(path, tmp_path / "cut", options)
     assert cut.manifest.stepper and cut.manifest.longest_step_cycles is not None
-    # A band costs a little more than its share of the layer.
-    assert cut.manifest.longest_step_cycles <= 1.1 * limit
+    assert cut.manifest.longest_step_cycles <= limit
     assert len(cut.schedule.steps) > len(whole.schedule.steps)
     values = _values(cut.schedule, seed)
     expected = reference(path.read_bytes(), [values], len(cut.schedule.graph.outputs))
