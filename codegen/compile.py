@@ -17,7 +17,7 @@ from thumbnet.codegen.frontends.tflite import c_identifier, load_tflite
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.manifest import FILE_NAME, EdgeEntry, LayerEntry, Manifest
 from thumbnet.codegen.output_folder import publish, staging_folder
-from thumbnet.codegen.packaging import cmake_lists, runtime_files
+from thumbnet.codegen.packaging import RUNTIME, cmake_lists, runtime_files
 from thumbnet.codegen.passes import optimize
 from thumbnet.codegen.planner import WHOLE, Mode, plan
 from thumbnet.codegen.report import report_html
@@ -26,6 +26,41 @@ from thumbnet.codegen.streaming import rows_of
 from thumbnet.codegen.targets import Target, c_flags, reference_board, sizing_board
 from thumbnet.codegen.targets import target as target_named
 from thumbnet.codegen.toolchain import arm_compiler, build_image, stack_bound
+
+# Headers of the C standard library and of the runtime, which NAME.h must not hide.
+_HEADERS = frozenset(
+    [
+        "assert",
+        "complex",
+        "ctype",
+        "errno",
+        "fenv",
+        "float",
+        "inttypes",
+        "iso646",
+        "limits",
+        "locale",
+        "math",
+        "setjmp",
+        "signal",
+        "stdalign",
+        "stdarg",
+        "stdatomic",
+        "stdbool",
+        "stddef",
+        "stdint",
+        "stdio",
+        "stdlib",
+        "stdnoreturn",
+        "string",
+        "tgmath",
+        "threads",
+        "time",
+        "uchar",
+        "wchar",
+        "wctype",
+    ]
+) | {path.stem for path in RUNTIME.glob("*.h")}
 
 
 @dataclass(frozen=True)
@@ -118,10 +153,14 @@ def _check(options: Options) -> Target:
 
 def _model_name(given: str | None, graph: Graph) -> str:
     if given is None:
-        return graph.name
+        return f"{graph.name}_model" if graph.name in _HEADERS else graph.name
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", given):
         raise UnsupportedError(
             f"--name '{given}' is not a C identifier; try '{c_identifier(given)}'"
+        )
+    if given.lower() in _HEADERS:
+        raise UnsupportedError(
+            f"--name '{given}' would hide the header <{given}.h>; try '{given}_model'"
         )
     return given
 

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.codegen.emit_steps import emit_program, place_of, step_cases, step_order, wrapped
+from thumbnet.codegen.emit_steps import (
+    counter_type,
+    emit_program,
+    place_of,
+    step_cases,
+    step_order,
+    wrapped,
+)
 from thumbnet.codegen.graph import State
 from thumbnet.codegen.kernel import FEED, Call, Constant, Kernel
 from thumbnet.codegen.schedule import CONTROL, Schedule, Stage, Step, align
@@ -166,7 +173,7 @@ class _Emitter:
         return f"""{order}
 
 static TN_NOINLINE void {symbol}(uint8_t *arena) {{
-    int16_t row[{count}] = {{0}};
+    {counter_type(self.schedule)} row[{count}] = {{0}};
     for (int32_t i = 0; i < {len(steps)}; i++) {{
         const int32_t layer = {symbol}_order[i];
         const int32_t y = row[layer];

@@ -1,7 +1,7 @@
 """C that runs layers in the order of a table: stages, and models that are fed or stepped.
 
-A row-fed or stepped model keeps its place in the arena: int16 counters, the index of the next step
-and then, for each kernel, the row that comes next (`CONTROL` in schedule.py).
+A row-fed or stepped model keeps its place in the arena: counters, int16_t or int32_t, of the next
+step and then, for each kernel, of the row that comes next (`CONTROL` in schedule.py).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from thumbnet.codegen.kernel import FEED
-from thumbnet.codegen.schedule import CONTROL, Schedule, Step
+from thumbnet.codegen.schedule import CONTROL, Schedule, Step, counter_bytes
 from thumbnet.codegen.streaming import rows_of
 
 
@@ -37,11 +37,18 @@ def step_order(symbol: str, layers: Sequence[int]) -> str:
     return f"static const {kind} {symbol}[{len(layers)}] = {{\n{table}\n}};"
 
 
+def counter_type(schedule: Schedule) -> str:
+    """The C type that can count all steps and rows."""
+    rows = max((rows_of(schedule.graph, kernel) for kernel in schedule.kernels), default=0)
+    return f"int{8 * counter_bytes(len(schedule.steps), rows)}_t"
+
+
 def step_cases(
     schedule: Schedule, symbols: Sequence[str], first_kernel: int, steps: Sequence[Step]
 ) -> str:
     """A case for each layer that runs its next band from row y on and counts on in `row`."""
     cases = []
+    counter = counter_type(schedule)
     for i, symbol in enumerate(symbols):
         kernel = first_kernel + i
         if schedule.kernels[kernel].kind == FEED:
@@ -51,7 +58,7 @@ def step_cases(
         end = f"y + {band}" if rows % band == 0 else f"tn_min(y + {band}, {rows})"
         cases.append(
             f"        case {i}:\n            {symbol}(arena, y, {end});\n"
-            f"            row[{i}] = (int16_t)(y + {band});\n            break;"
+            f"            row[{i}] = ({counter})(y + {band});\n            break;"
         )
     return "\n".join(cases)
 
@@ -65,20 +72,20 @@ def emit_program(schedule: Schedule, name: str, symbols: Sequence[str]) -> str:
     steps, control = schedule.steps, schedule.storages[CONTROL]
     layers = ["", *symbols] if fed else list(symbols)
     order = step_order(f"{name}_order", [s.kernel for s in steps])
-    count = len(steps)
+    count, counter = len(steps), counter_type(schedule)
     advance = f"""{order}
 
 /* The counters: the next step, then the next row of each layer. */
-static int16_t *{name}_control(uint8_t *arena) {{
-    return (int16_t *)(void *)(arena + {control.offset});
+static {counter} *{name}_control(uint8_t *arena) {{
+    return ({counter} *)(void *)(arena + {control.offset});
 }}
 
 static TN_NOINLINE void {name}_advance(uint8_t *arena) {{
-    int16_t *const next = {name}_control(arena);
-    int16_t *const row = next + 1;
+    {counter} *const next = {name}_control(arena);
+    {counter} *const row = next + 1;
     const int32_t layer = {name}_order[*next];
     const int32_t y = row[layer];
-    *next = (int16_t)(*next + 1);
+    *next = ({counter})(*next + 1);
     switch (layer) {{
 {step_cases(schedule, layers, 0, steps)}
     }}
@@ -109,14 +116,14 @@ void {name}_run(uint8_t *arena) {{
 
 def _fed(schedule: Schedule, name: str, count: int) -> str:
     tensor = schedule.graph.tensors[schedule.kernels[0].output]
-    control = schedule.storages[CONTROL]
+    control, counter = schedule.storages[CONTROL], counter_type(schedule)
     return f"""
 
 static const tn_place {name}_input_place = {place_of(schedule, tensor.name)};
 
 /* Runs until a row is wanted or all is done. */
 static int {name}_flow(uint8_t *arena) {{
-    const int16_t *const next = {name}_control(arena);
+    const {counter} *const next = {name}_control(arena);
     while (*next < {count} && {name}_order[*next] != 0) {{
         {name}_advance(arena);
     }}
@@ -129,13 +136,13 @@ void {name}_begin(uint8_t *arena) {{
 }}
 
 int {name}_feed(uint8_t *arena, const void *row) {{
-    int16_t *const next = {name}_control(arena);
+    {counter} *const next = {name}_control(arena);
     if (*next >= {count}) {{
         return 1;
     }}
     memcpy(tn_row(tn_rows_at(arena, &{name}_input_place), next[1]), row, {tensor.row_bytes});
-    next[0] = (int16_t)(next[0] + 1);
-    next[1] = (int16_t)(next[1] + 1);
+    next[0] = ({counter})(next[0] + 1);
+    next[1] = ({counter})(next[1] + 1);
     return {name}_flow(arena);
 }}
 

@@ -22,9 +22,10 @@ from thumbnet.codegen.schedule import (
     Step,
     Storage,
     align,
+    counter_bytes,
     scratch_name,
 )
-from thumbnet.codegen.streaming import Flow, make_flow, make_rings, stage_steps
+from thumbnet.codegen.streaming import Flow, make_flow, make_rings, rows_of, stage_steps
 
 NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
 MOST_PLACED = 4  # candidates, by lower bound, that get addresses
@@ -136,7 +137,7 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: M
         stages.append(Stage(first, end, len(steps), len(steps) + len(made)))
         steps += made
     rings = make_rings(flow, stages, steps)
-    held = _held(binding, flow, rings, mode)
+    held = _held(binding, flow, rings, mode, len(steps))
     graph = binding.graph
     outputs = frozenset(binding.value_of[name] for name in graph.outputs)
     lives = lifetimes(flow, steps, held, binding.storage_of, _inputs(graph, mode), outputs)
@@ -144,12 +145,16 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: M
     return _Plan(choice, flow, tuple(stages), tuple(steps), held, lives, bound)
 
 
-def _held(binding: Binding, flow: Flow, rings: dict[str, Ring], mode: Mode) -> tuple[Held, ...]:
+def _held(
+    binding: Binding, flow: Flow, rings: dict[str, Ring], mode: Mode, steps: int
+) -> tuple[Held, ...]:
     graph = binding.graph
     states = [s.tensor for s in graph.states]
     held = [Held(s, graph.tensors[s].nbytes, always=True) for s in states]
     if mode.has_control:
-        held.append(Held(CONTROL, 2 + 2 * len(flow.kernels), always=True))
+        rows = max((rows_of(graph, kernel) for kernel in flow.kernels), default=0)
+        counter = counter_bytes(steps, rows)
+        held.append(Held(CONTROL, counter * (1 + len(flow.kernels)), always=True))
     for value, storage in binding.storage_of.items():
         if storage not in states:
             tensor, ring = graph.tensors[value], rings.get(value, Ring(0))

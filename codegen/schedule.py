@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Kernel
 
-CONTROL = "control"  # the storage of the counters of a row-fed or stepped model: int16 each, the
-# index of the next step, then for each kernel the row that comes next
+CONTROL = "control"  # the storage of the counters of a row-fed or stepped model: the index of the
+# next step, then for each kernel the row that comes next
 ALIGNMENT = 4  # of every storage, so that kernels may read whole words
 
 
@@ -121,6 +121,11 @@ class Ring:
 
     rows: int
     passing: int = -1
+
+
+def counter_bytes(steps: int, rows: int) -> int:
+    """Bytes of one counter that can count so many steps and rows."""
+    return 2 if max(steps, rows) < 1 << 15 else 4
 
 
 def scratch_name(kernel: int) -> str:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from random_networks import random_network
-from tflite_builder import reference
+from tflite_builder import Builder, Spec, reference
 
 from thumbnet.codegen.arena import Block, place
 from thumbnet.codegen.checker import check_schedule
@@ -252,6 +252,33 @@ def test_random_networks_equal_the_reference(seed: int, tmp_path: Path, work_dir
     values = _values(schedule, seed)
     expected = reference(path.read_bytes(), [values], len(schedule.graph.outputs))
     assert _run(library, schedule, "net", values) == [e.tobytes() for e in expected]
+
+
+@pytest.mark.parametrize("mode", ["whole", "rows", "stepper"])
+def test_more_rows_than_int16_counts(mode: str, tmp_path: Path, work_dir: Path) -> None:
+    rows = 33000
+    b = Builder()
+    x = b.input((1, rows, 1, 2), scale=0.05)
+    for stride, scale in ((2, 0.04), (1, 0.03)):
+        w = b.constant(np.array([[[3, -2]]] * 6, np.int8).reshape(2, 3, 1, 2), 0.01)
+        rows //= stride
+        x = b.op(
+            "CONV_2D", [x, w, -1], Spec((1, rows, 1, 2), scale=scale), padding="SAME",
+            stride_h=stride, stride_w=1, dilation_h_factor=1, dilation_w_factor=1,
+            fused_activation_function="NONE",
+        )  # fmt: skip
+    axes = b.constant(np.array([1, 2], np.int32))
+    b.output(b.op("MEAN", [x, axes], Spec((1, 2), scale=0.03), keep_dims=False))
+    path = tmp_path / "net.tflite"
+    path.write_bytes(b.build())
+    options = Options(
+        target="host", input="rows" if mode == "rows" else "whole", stepper=mode == "stepper"
+    )
+    compiled = compile_model(path, tmp_path / "out", options)
+    values = _values(compiled.schedule, 1)
+    library = host_library(compiled.folder, work_dir)
+    expected = reference(path.read_bytes(), [values], 1)
+    assert _run(library, compiled.schedule, "net", values) == [e.tobytes() for e in expected]
 
 
 @pytest.mark.parametrize("seed", [41, 44, 52])

@@ -173,3 +173,13 @@ def test_several_inputs_and_outputs(place: Path) -> None:
     assert thumbnet(place, "run", "two_inputs.tflite", *inputs, *outputs).returncode == 0
     assert np.load(place / "a.npy").shape == (1, 4, 4, 6)
     assert np.load(place / "b.npy").shape == (1, 4)
+
+
+def test_names_that_would_hide_a_header(place: Path) -> None:
+    (place / "string.tflite").write_bytes((place / "small_cnn.tflite").read_bytes())
+    done = thumbnet(place, "compile", "string.tflite", "-o", "string", "--json")
+    assert "string_model.h" in json.loads(done.stdout)["files"]
+    done = thumbnet(place, "compile", "string.tflite", "-o", "no", "--name", "stdint")
+    assert done.returncode == 1 and "would hide the header <stdint.h>" in done.stderr
+    done = thumbnet(place, "compile", "string.tflite", "-o", "Mixed", "--name", "MixedCase")
+    assert done.returncode == 0 and (place / "Mixed" / "MixedCase.h").is_file()
