@@ -122,7 +122,7 @@ class _Emitter:
         weights_before = self.weights_bytes
         statements = []
         for position, call in enumerate(kernel.calls):
-            suffix = chr(ord("a") + position) if len(kernel.calls) > 1 else ""
+            suffix = f"_{position}" if len(kernel.calls) > 1 else ""
             descriptor = f"{self.name}_{number}{suffix}"
             self._descriptor(descriptor, call)
             inputs = [kernel.reads[i].tensor for i in call.inputs]

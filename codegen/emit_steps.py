@@ -31,10 +31,10 @@ def place_of(schedule: Schedule, tensor: str) -> str:
 
 
 def step_order(symbol: str, layers: Sequence[int]) -> str:
-    """The table of which layer each step runs."""
-    kind = "uint8_t" if max(layers) < 256 else "uint16_t"
-    table = "\n".join(wrapped([str(i) for i in layers], 100))
-    return f"static const {kind} {symbol}[{len(layers)}] = {{\n{table}\n}};"
+    """The table of which layer each step runs; one idle entry where there is no step."""
+    kind = "uint8_t" if max(layers, default=0) < 256 else "uint16_t"
+    table = "\n".join(wrapped([str(i) for i in layers or [0]], 100))
+    return f"static const {kind} {symbol}[{max(len(layers), 1)}] = {{\n{table}\n}};"
 
 
 def counter_type(schedule: Schedule) -> str:
@@ -60,7 +60,7 @@ def step_cases(
             f"        case {i}:\n            {symbol}(arena, y, {end});\n"
             f"            row[{i}] = ({counter})(y + {band});\n            break;"
         )
-    return "\n".join(cases)
+    return "\n".join(cases) or "        default:\n            (void)y;\n            break;"
 
 
 def emit_program(schedule: Schedule, name: str, symbols: Sequence[str]) -> str:
@@ -68,7 +68,7 @@ def emit_program(schedule: Schedule, name: str, symbols: Sequence[str]) -> str:
 
     `symbols` are the layer functions in order, without the FEED kernel, which is the first.
     """
-    fed = schedule.kernels[0].kind == FEED
+    fed = bool(schedule.kernels) and schedule.kernels[0].kind == FEED
     steps, control = schedule.steps, schedule.storages[CONTROL]
     layers = ["", *symbols] if fed else list(symbols)
     order = step_order(f"{name}_order", [s.kernel for s in steps])

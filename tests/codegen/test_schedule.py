@@ -232,7 +232,7 @@ def _run(library: Path, schedule: Schedule, name: str, values: Array) -> list[by
     arena = (ctypes.c_uint64 * (schedule.arena_bytes // 8 + 2))()
     ctypes.memset(arena, 0x5A, ctypes.sizeof(arena))
     base = ctypes.addressof(arena)
-    if schedule.kernels[0].kind == FEED:
+    if schedule.kernels and schedule.kernels[0].kind == FEED:
         _feed(loaded, arena, name, values)
     else:
         source = schedule.storage(schedule.graph.inputs[0])
@@ -252,6 +252,29 @@ def test_random_networks_equal_the_reference(seed: int, tmp_path: Path, work_dir
     values = _values(schedule, seed)
     expected = reference(path.read_bytes(), [values], len(schedule.graph.outputs))
     assert _run(library, schedule, "net", values) == [e.tobytes() for e in expected]
+
+
+@pytest.mark.parametrize("mode", ["whole", "rows", "stepper"])
+def test_a_model_without_a_kernel_and_one_with_many_calls(
+    mode: str, tmp_path: Path, work_dir: Path
+) -> None:
+    nothing, many = Builder(), Builder()
+    x = nothing.input((1, 4, 2, 2), scale=0.05)
+    shape = nothing.constant(np.array([1, 16], np.int32))
+    nothing.output(nothing.op("RESHAPE", [x, shape], Spec((1, 16), scale=0.05)))
+    x = many.input((1, 4, 2, 1), scale=0.05)
+    many.output(many.op("CONCATENATION", [x] * 40, Spec((1, 4, 2, 40), scale=0.05), axis=3))
+    for name, model in (("nothing", nothing), ("many", many)):
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(model.build())
+        options = Options(
+            target="host", input="rows" if mode == "rows" else "whole", stepper=mode == "stepper"
+        )
+        compiled = compile_model(path, tmp_path / f"{name}_out", options)
+        values = _values(compiled.schedule, 1)
+        library = host_library(compiled.folder, work_dir)
+        expected = values if name == "nothing" else np.concatenate([values] * 40, axis=3)
+        assert _run(library, compiled.schedule, name, values) == [expected.tobytes()]
 
 
 @pytest.mark.parametrize("mode", ["whole", "rows", "stepper"])
