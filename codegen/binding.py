@@ -97,6 +97,13 @@ def _bind(graph: Graph, direct: set[str]) -> tuple[Binding, dict[int, str]]:
             name = op.outputs[0]
             value_of[name] = storage_of[name] = name
             maker[name] = len(operators) - 1
+    finals = {v.content for v in variables.values()}
+    for name in graph.outputs:
+        if storage_of[value_of[name]] in variables and value_of[name] not in finals:
+            raise UnsupportedError(
+                f"{graph.source}: output '{name}' is a variable's content that the run overwrites; "
+                "keep a copy in the model"
+            )
     after = _dependencies(operators, tensors, value_of, maker, contents)
     binding = Binding(
         graph=replace(graph, tensors=tensors),

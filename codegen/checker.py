@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.errors import ScheduleError
-from thumbnet.codegen.kernel import Kernel, Read
+from thumbnet.codegen.kernel import FEED, Kernel, Read
 from thumbnet.codegen.lifetimes import is_elementwise
 from thumbnet.codegen.schedule import ALIGNMENT, CONTROL, Schedule, Step
 from thumbnet.codegen.streaming import rows_of, window_rows
@@ -94,6 +94,8 @@ class _Execution:
         rows = rows_of(self.schedule.graph, kernel)
         if self.rows_done[step.kernel] != step.y_begin or not step.y_begin < step.y_end <= rows:
             raise ScheduleError(f"{place}: rows {step.y_begin}..{step.y_end} are out of turn")
+        if kernel.kind == FEED and step.y_end - step.y_begin != 1:
+            raise ScheduleError(f"{place}: the caller brings one row at a time")
         if kernel.band == "whole" and (step.y_begin, step.y_end) != (0, rows):
             raise ScheduleError(f"{place}: a kernel that needs all rows at once got a band")
         scratch = self._scratch(step, kernel, place)

@@ -97,6 +97,9 @@ class Tag:
 # ---- paths -----------------------------------------------------------------------------------
 
 
+_LONGEST_RUN = 128
+
+
 def _thinned(points: Sequence[tuple[int, int]], tolerance: int) -> list[tuple[int, int]]:
     """The points without those that lie within `tolerance` (upwards) of a line between others."""
     points = [
@@ -109,6 +112,10 @@ def _thinned(points: Sequence[tuple[int, int]], tolerance: int) -> list[tuple[in
     kept = points[:1]
     anchor = 0
     for i in range(2, len(points)):
+        if i - anchor > _LONGEST_RUN:  # so that the work stays linear
+            anchor = i - 1
+            kept.append(points[anchor])
+            continue
         (x0, y0), (x1, y1) = points[anchor], points[i]
         for x, y in points[anchor + 1 : i]:
             off = abs((y - y0) * (x1 - x0) - (x - x0) * (y1 - y0))

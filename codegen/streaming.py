@@ -89,6 +89,9 @@ def stage_steps(
         total[k] if flow.kernels[first + k].band == "whole" else bands[first + k]
         for k in range(count)
     ]
+    for k in range(count):
+        if flow.kernels[first + k].kind == FEED:
+            band[k] = 1
     made = {v: i - first for v, i in flow.maker.items() if first <= i < end}
     needs = [_needs(flow, flow.kernels[first + k], made, total) for k in range(count)]
     readers: list[list[int]] = [[] for _ in range(count)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +87,11 @@ def open_session(model: Path, place: Place, options: Options) -> Session:
 
 
 def _work_folder(model: Path, place: Place, options: Options) -> Path:
-    parts = [model.stem, place.target, options.optimize, options.input]
+    try:
+        content = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+    except OSError:
+        content = "unreadable"  # the compiler says why
+    parts = [model.stem, content, place.target, options.optimize, options.input]
     if options.mode.stepper:
         parts.append(f"stepper{options.max_step_cycles or ''}")
     return default_work_dir() / "models" / "-".join(parts)

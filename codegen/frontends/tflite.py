@@ -255,7 +255,9 @@ def _unique_names(tensors: Sequence[FileTensor]) -> list[str]:
     seen: set[str] = set()
     names = []
     for tensor in tensors:
-        name = tensor.name if tensor.name not in seen else f"{tensor.name}#{tensor.index}"
+        name = tensor.name
+        while name in seen:
+            name += f"#{tensor.index}"
         seen.add(name)
         names.append(name)
     return names

@@ -277,6 +277,35 @@ def test_a_model_without_a_kernel_and_one_with_many_calls(
         assert _run(library, compiled.schedule, name, values) == [expected.tobytes()]
 
 
+def test_rows_are_fed_one_by_one_under_large_strides(tmp_path: Path, work_dir: Path) -> None:
+    b = Builder()
+    x, rows = b.input((1, 400, 1, 1), scale=0.05), 400
+    for kernel, stride, channels, scale in ((9, 4, 2, 0.04), (5, 2, 3, 0.03)):
+        rows = -(-rows // stride)
+        shape = (channels, kernel, 1, channels - 1)
+        w = np.random.default_rng(kernel).integers(-9, 9, shape).astype(np.int8)
+        weights = b.constant(w, 0.01)
+        x = b.op(
+            "CONV_2D", [x, weights, -1], Spec((1, rows, 1, channels), scale=scale), padding="SAME",
+            stride_h=stride, stride_w=1, dilation_h_factor=1, dilation_w_factor=1,
+            fused_activation_function="NONE",
+        )  # fmt: skip
+    b.output(x)
+    path = tmp_path / "net.tflite"
+    path.write_bytes(b.build())
+    compiled = compile_model(path, tmp_path / "out", Options(target="host", input="rows"))
+    fed = [s for s in compiled.schedule.steps if s.kernel == 0]
+    assert len(fed) == 400
+    values = _values(compiled.schedule, 1)
+    library = host_library(compiled.folder, work_dir)
+    expected = reference(path.read_bytes(), [values], 1)
+    assert _run(library, compiled.schedule, "net", values) == [e.tobytes() for e in expected]
+    joined = replace(fed[0], y_end=2)
+    broken = replace(compiled.schedule, steps=(joined, *compiled.schedule.steps[2:]))
+    with pytest.raises(ScheduleError):
+        check_schedule(broken)
+
+
 @pytest.mark.parametrize("mode", ["whole", "rows", "stepper"])
 def test_more_rows_than_int16_counts(mode: str, tmp_path: Path, work_dir: Path) -> None:
     rows = 33000
