@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
-from thumbnet.codegen.emit_c import ctype
+from thumbnet.codegen.emit_c import constant_key, state_constant
 from thumbnet.codegen.errors import BudgetError, ToolError
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Call, Constant
@@ -74,7 +72,6 @@ def parameters(graph: Graph) -> int:
 
 def weights_bytes(schedule: Schedule) -> int:
     """Bytes of the constants in the generated C: `flash.weights`. Equal arrays are stored once."""
-    found: dict[tuple[str, bytes], int] = {}
     constants = [
         field
         for kernel in schedule.kernels
@@ -82,13 +79,9 @@ def weights_bytes(schedule: Schedule) -> int:
         for field in call.fields.values()
         if isinstance(field, Constant)
     ]
-    for state in schedule.graph.states:
-        raw = np.ascontiguousarray(state.initial).reshape(-1).view(np.uint8)
-        if not (raw == raw[0]).all():  # else the variable is filled, not copied
-            constants.append(Constant(ctype(str(state.initial.dtype)), state.initial))
-    for constant in constants:
-        found[constant.ctype, constant.data.tobytes()] = align(constant.data.nbytes)
-    return sum(found.values())
+    resets = (state_constant(state) for state in schedule.graph.states)
+    constants += [constant for constant in resets if constant is not None]
+    return sum({constant_key(c): align(c.data.nbytes) for c in constants}.values())
 
 
 # ---- estimates ---------------------------------------------------------------------------------

@@ -68,6 +68,18 @@ def ctype(dtype: str) -> str:
     return _CTYPES[dtype]
 
 
+def constant_key(constant: Constant) -> tuple[str, bytes]:
+    """Constants of equal key are stored once."""
+    return constant.ctype, np.ascontiguousarray(constant.data).tobytes()
+
+
+def state_constant(state: State) -> Constant | None:
+    """The array that a variable is reset from; None where one repeated byte does."""
+    data = np.ascontiguousarray(state.initial).reshape(-1)
+    raw = data.view(np.uint8)
+    return None if (raw == raw[0]).all() else Constant(ctype(str(data.dtype)), data)
+
+
 class _Emitter:
     def __init__(self, schedule: Schedule, name: str) -> None:
         self.schedule = schedule
@@ -199,7 +211,7 @@ static TN_NOINLINE void {symbol}(uint8_t *arena) {{
     def _constant(self, symbol: str, constant: Constant) -> str:
         """Emits the array once; layers with the same bytes share it."""
         data = np.ascontiguousarray(constant.data).reshape(-1)
-        key = (constant.ctype, data.tobytes())
+        key = constant_key(constant)
         if key not in self.constant_names:
             self.constant_names[key] = symbol
             self.weights_bytes += align(data.nbytes)
@@ -229,13 +241,11 @@ static TN_NOINLINE void {symbol}(uint8_t *arena) {{
 
     def _reset(self, index: int, state: State) -> str:
         storage = self.schedule.storage(state.tensor)
-        data = np.ascontiguousarray(state.initial).reshape(-1)
-        raw = data.view(np.uint8)
-        if (raw == raw[0]).all():
-            return f"    memset(arena + {storage.offset}, {int(raw[0])}, {storage.nbytes});"
-        symbol = self._constant(
-            f"{self.name}_state_{index}", Constant(ctype(str(data.dtype)), data)
-        )
+        constant = state_constant(state)
+        if constant is None:
+            filling = np.ascontiguousarray(state.initial).reshape(-1).view(np.uint8)[0]
+            return f"    memset(arena + {storage.offset}, {int(filling)}, {storage.nbytes});"
+        symbol = self._constant(f"{self.name}_state_{index}", constant)
         return f"    memcpy(arena + {storage.offset}, {symbol}, {storage.nbytes});"
 
 

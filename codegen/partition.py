@@ -17,8 +17,6 @@ import numpy as np
 from thumbnet.codegen.schedule import Stage
 from thumbnet.codegen.streaming import Flow, make_rings, rows_of, stage_steps
 
-STEP_OVERHEAD = 1  # every step of a stage of several kernels
-
 
 @dataclass(frozen=True)
 class Choice:

@@ -45,7 +45,6 @@ class FileTensor:
     zero_point: NDArray[np.int64] | None
     axis: int
     data: NDArray[np.generic] | None
-    is_variable: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +56,6 @@ class FileOperator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Callable[[str], Any]
-    supported: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +203,7 @@ def _read_tensor(index: int, tensor: Any, buffers: list[Any], file: bytes) -> Fi
         raise ValueError(f"tensor '{name}' names buffer {tensor.Buffer()} of {len(buffers)}")
     data = _read_data(name, dtype, shape, buffers[tensor.Buffer()], file)
     return FileTensor(
-        index, name, shape, dtype, scale, zero_point, axis, data, bool(tensor.IsVariable())
+        index, name, shape, dtype, scale, zero_point, axis, data
     )
 
 
