@@ -77,7 +77,7 @@ def layer_counts(schedule: Schedule) -> list[Counts]:
         counts: Counts = {}
         output = tensors[kernel.output]
         reads = [tensors[read.tensor] for read in kernel.reads]
-        rings = [schedule.storage(read.tensor).ring != 0 for read in kernel.reads]
+        rings = [schedule.ring(read.tensor) is not None for read in kernel.reads]
         for call in kernel.calls:
             pitches = [reads[j].row_bytes for j in call.inputs]
             work = Work(
@@ -87,7 +87,7 @@ def layer_counts(schedule: Schedule) -> list[Counts]:
                 out_pitch=output.row_bytes,
                 out_rows=output.rows,
                 in_ring=any(rings[j] for j in call.inputs),
-                out_ring=schedule.storage(kernel.output).ring != 0,
+                out_ring=schedule.ring(kernel.output) is not None,
                 counts=counts,
             )
             work.add(f"{call.function}.call", work.steps)

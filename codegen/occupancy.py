@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.lifetimes import Held, Lifetimes, lifetimes
-from thumbnet.codegen.schedule import CONTROL, Schedule, Storage, scratch_name
+from thumbnet.codegen.schedule import CONTROL, Ring, Schedule, Storage, scratch_name
 from thumbnet.codegen.streaming import make_flow
+from thumbnet.codegen.ticks import Clock
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +48,10 @@ def areas(schedule: Schedule) -> tuple[Area, ...]:
     """The live bytes of every storage, in order of birth; storages that never live are left out."""
     lives = _lives(schedule)
     time, tick = _samples(schedule, lives)
-    maker = {schedule.value_of[k.output]: i for i, k in enumerate(schedule.kernels)}
+    maker = {
+        schedule.storage_of[schedule.value_of[k.output]]: i
+        for i, k in reversed(list(enumerate(schedule.kernels)))
+    }
     scratch = {scratch_name(i): i for i in range(len(schedule.kernels))}
     found = []
     for i, name in enumerate(lives.names):
@@ -75,6 +79,11 @@ def peak_steps(schedule: Schedule) -> tuple[int, int]:
     return first, end
 
 
+def rings_in(schedule: Schedule, storage: str) -> dict[str, Ring]:
+    """The rings that lie in a storage, by value; none where it holds something whole."""
+    return {v: r for v, r in schedule.rings.items() if schedule.storage_of[v] == storage}
+
+
 def _lives(schedule: Schedule) -> Lifetimes:
     """The planner's own idea of what lives when."""
     graph, value_of = schedule.graph, schedule.value_of
@@ -94,9 +103,9 @@ def _lives(schedule: Schedule) -> Lifetimes:
             held.append(Held(name, storage.nbytes, kernel=scratch[name]))
         else:
             unread = name in inputs and name not in flow.readers
-            ring = storage.ring, storage.passing
-            held.append(Held(name, storage.nbytes, (name,), *ring, always=unread))
-    return lifetimes(flow, schedule.steps, held, schedule.storage_of, inputs, outputs)
+            held.append(Held(name, storage.nbytes, rings_in(schedule, name), always=unread))
+    clock = Clock(flow, schedule.steps)
+    return lifetimes(clock, held, schedule.storage_of, inputs, outputs)
 
 
 def _samples(schedule: Schedule, lives: Lifetimes) -> tuple[Floats, NDArray[np.int64]]:
@@ -132,4 +141,4 @@ def _role(schedule: Schedule, storage: Storage, layer: int) -> str:
         return INPUT
     if layer >= 0 and name == scratch_name(layer):
         return SUM if schedule.kernels[layer].unit_rows else SCRATCH
-    return RING if storage.ring else TENSOR
+    return RING if rings_in(schedule, name) else TENSOR

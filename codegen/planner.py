@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from thumbnet.codegen.arena import Block, place
@@ -14,6 +14,7 @@ from thumbnet.codegen.lifetimes import Held, Lifetimes, lifetimes
 from thumbnet.codegen.lowering.registry import lower_all
 from thumbnet.codegen.order import operator_order
 from thumbnet.codegen.partition import Choice, candidates
+from thumbnet.codegen.rings import Slots, make_slots
 from thumbnet.codegen.schedule import (
     CONTROL,
     Ring,
@@ -25,7 +26,8 @@ from thumbnet.codegen.schedule import (
     counter_bytes,
     scratch_name,
 )
-from thumbnet.codegen.streaming import Flow, make_flow, make_rings, rows_of, stage_steps
+from thumbnet.codegen.streaming import Flow, make_flow, rows_of, stage_steps
+from thumbnet.codegen.ticks import Clock
 
 NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
 MOST_PLACED = 4  # candidates, by lower bound, that get addresses
@@ -116,6 +118,8 @@ class _Plan:
     stages: tuple[Stage, ...]
     steps: tuple[Step, ...]
     held: tuple[Held, ...]
+    storage_of: Mapping[str, str]
+    rings: Mapping[str, Ring]
     lifetimes: Lifetimes
     lower_bound: int
 
@@ -136,17 +140,20 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: M
         made = stage_steps(flow, first, end, bands, split=bool(mode.step_rows))
         stages.append(Stage(first, end, len(steps), len(steps) + len(made)))
         steps += made
-    rings = make_rings(flow, stages, steps)
-    held = _held(binding, flow, rings, mode, len(steps))
+    clock = Clock(flow, steps)
+    slots = make_slots(clock, stages)
+    rings = {value: ring for each in slots for value, ring in each.rings.items()}
+    storage_of = {**binding.storage_of, **{v: s.name for s in slots for v in s.rings}}
+    held = _held(binding, flow, slots, mode, len(steps))
     graph = binding.graph
     outputs = frozenset(binding.value_of[name] for name in graph.outputs)
-    lives = lifetimes(flow, steps, held, binding.storage_of, _inputs(graph, mode), outputs)
+    lives = lifetimes(clock, held, storage_of, _inputs(graph, mode), outputs)
     bound = max(lives.live_bytes(len(steps)), default=0)
-    return _Plan(choice, flow, tuple(stages), tuple(steps), held, lives, bound)
+    return _Plan(choice, flow, tuple(stages), tuple(steps), held, storage_of, rings, lives, bound)
 
 
 def _held(
-    binding: Binding, flow: Flow, rings: dict[str, Ring], mode: Mode, steps: int
+    binding: Binding, flow: Flow, slots: Sequence[Slots], mode: Mode, steps: int
 ) -> tuple[Held, ...]:
     graph = binding.graph
     states = [s.tensor for s in graph.states]
@@ -155,12 +162,12 @@ def _held(
         rows = max((rows_of(graph, kernel) for kernel in flow.kernels), default=0)
         counter = counter_bytes(steps, rows)
         held.append(Held(CONTROL, counter * (1 + len(flow.kernels)), always=True))
+    held += [Held(each.name, each.count * each.row_bytes, each.rings) for each in slots]
+    in_slots = {value for each in slots for value in each.rings}
     for value, storage in binding.storage_of.items():
-        if storage not in states:
-            tensor, ring = graph.tensors[value], rings.get(value, Ring(0))
-            nbytes = ring.rows * tensor.row_bytes if ring.rows else tensor.nbytes
+        if storage not in states and value not in in_slots:
             unread = value in _inputs(graph, mode) and value not in flow.readers
-            held.append(Held(value, nbytes, (value,), ring.rows, ring.passing, always=unread))
+            held.append(Held(value, graph.tensors[value].nbytes, always=unread))
     for i, kernel in enumerate(flow.kernels):
         if kernel.scratch_bytes:
             held.append(Held(scratch_name(i), kernel.scratch_bytes, kernel=i))
@@ -186,11 +193,11 @@ def _placed(binding: Binding, plan: _Plan) -> Schedule:
         stages=plan.stages,
         steps=plan.steps,
         storages={
-            h.name: Storage(h.name, h.nbytes, *spans[h.name], offsets[h.name], h.ring, h.passing)
-            for h in plan.held
+            h.name: Storage(h.name, h.nbytes, *spans[h.name], offsets[h.name]) for h in plan.held
         },
         value_of=binding.value_of,
-        storage_of=binding.storage_of,
+        storage_of=plan.storage_of,
+        rings=plan.rings,
         initial_value=binding.initial_value,
         final_value=binding.final_value,
         arena_bytes=max(arena_bytes, align(1)),

@@ -29,6 +29,7 @@ from thumbnet.codegen.occupancy import (
     Piece,
     areas,
     peak_steps,
+    rings_in,
 )
 from thumbnet.codegen.schedule import Schedule, Stage
 
@@ -36,7 +37,7 @@ WIDTH, HEIGHT, LIVE_HEIGHT = 10_000, 4_000, 1_000
 
 ROLE_NAMES = {
     TENSOR: "whole tensor",
-    RING: "ring of rows",
+    RING: "rows that flow",
     INPUT: "input",
     OUTPUT: "output",
     STATE: "state",
@@ -221,13 +222,15 @@ def tags(picture: Picture) -> list[Tag]:
     found = []
     tensors, arena = picture.schedule.graph.tensors, picture.schedule.arena_bytes
     for area in picture.areas:
-        if area.storage.name not in tensors:
+        rings = rings_in(picture.schedule, area.storage.name)
+        if rings:
+            row_bytes = tensors[next(iter(rings))].row_bytes
+            count = area.storage.nbytes // row_bytes
+            text = f"{count} row{'' if count == 1 else 's'} of {row_bytes} bytes"
+        elif area.storage.name in tensors:
+            text = shape_words(tensors[area.storage.name])
+        else:
             continue
-        tensor, ring = tensors[area.storage.name], area.storage.ring
-        text = shape_words(tensor)
-        if ring:
-            rows = "1 row" if ring == 1 else f"{ring} rows"
-            text = f"{rows} of {' × '.join(map(str, tensor.shape[2:]))}"
         tag = max((_tag(text, picture.axis, p, arena) for p in area.pieces), key=_tag_size)
         if tag.height >= 3 and tag.right - tag.left >= WIDTH * 0.015:
             found.append(tag)
@@ -320,9 +323,8 @@ def describe(schedule: Schedule, area: Area) -> str:
     """Lines for a tooltip: name, what it is, bytes and place, steps, who makes it."""
     storage, tensors = area.storage, schedule.graph.tensors
     what = ROLE_NAMES[area.role]
-    if storage.ring:
-        what += f", the last {storage.ring} of {tensors[storage.name].rows} rows"
-    if storage.name in tensors:
+    rings = rings_in(schedule, storage.name)
+    if not rings and storage.name in tensors:
         tensor = tensors[storage.name]
         what += f" · {shape_words(tensor)} {tensor.dtype}"
     last = max(len(schedule.steps) - 1, 0)

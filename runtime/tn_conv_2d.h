@@ -190,7 +190,7 @@ TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void
 TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
                              int32_t y_begin, int32_t y_end) {
     /* a pointwise flat run needs both tensors without a ring, any other the output */
-    const int32_t whole = out.ring == 0 && (g->pointwise == 0 || in.ring == 0);
+    const int32_t whole = out.ring == NULL && (g->pointwise == 0 || in.ring == NULL);
     const int32_t step = whole ? y_end - y_begin : 1;
     for (int32_t y = y_begin; y < y_end; y += step)
         tn_conv_2d_run(g, in, tn_row(out, y), scratch, y, step * g->out_w, g->out_w);
