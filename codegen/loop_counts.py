@@ -122,13 +122,20 @@ def _tile_4(work: Work, times: float, k: int) -> None:
     _outputs(work, "tile_4.any", times * 4 * (out_c - 2 * narrow))
 
 
-def _tile_1(work: Work, times: float, k: int) -> None:
+def _tile_few(work: Work, times: float, k: int, pixels: int) -> None:
+    """The last pixels of a run, or all of one in two columns."""
     out_c, groups = work.number("out_c"), -(-k // 4)
     blocks = -(-out_c // 2)
-    work.add("tile_1", times)
-    work.add("tile_1.block", times * blocks)
-    work.add("tile_1.group", times * blocks * groups)
-    _outputs(work, "tile_1", times * out_c)
+    usual = work.number("fast_requantize") and not work.number("clamp")
+    narrow = out_c // 2 if usual else 0
+    tile = f"tile_{pixels}"
+    work.add(tile, times)
+    work.add(f"{tile}.block", times * blocks)
+    work.add(f"{tile}.odd", times * blocks * (groups % 2))
+    work.add(f"{tile}.two", times * blocks * (groups // 2))
+    work.add(f"{tile}.narrow", times * narrow)
+    work.add("tile_few.any", times * pixels * (blocks - narrow))
+    _outputs(work, "tile_few.any", times * pixels * (out_c - 2 * narrow))
 
 
 def _widen_run(work: Work, times: float, n: int) -> None:
@@ -140,19 +147,36 @@ def _widen_run(work: Work, times: float, n: int) -> None:
 # ---- tn_conv_2d.h ------------------------------------------------------------------------------
 
 
+def _tile_widths(pixels: int, columns: int) -> dict[int, int]:
+    """How many tiles of how many pixels a run is cut into: tn_conv_2d_tile_width."""
+    if columns == 2:
+        return {2: pixels // 2, 1: pixels % 2}
+    fours, rest = divmod(pixels, 4)
+    if rest == 1 and fours:
+        return {4: fours - 1, 3: 1, 2: 1}
+    return {4: fours, rest: 1} if rest else {4: fours}
+
+
 def _conv_2d(work: Work) -> None:
     pointwise, in_c, out_w = work.numbers("pointwise", "in_c", "out_w")
     kernel = work.number("kernel_h") * work.number("kernel_w")
     flat = not work.out_ring and (not pointwise or not work.in_ring)
     form = "pointwise" if pointwise else "words" if work.number("word_taps") else "bytes"
-    fours = ones = runs = 0
+    columns = work.number("columns")
+    tiles: Counter[int] = Counter()  # how many, by pixels
+    runs = 0
     for height, n in work.runs(flat).items():
-        fours += n * (height * out_w // 4)
-        ones += n * (height * out_w % 4)
+        for pixels, count in _tile_widths(height * out_w, columns).items():
+            tiles[pixels] += n * count
         runs += n
     work.add(f"conv.{form}.run", runs)
-    _tile_4(work, fours, kernel * in_c)
-    _tile_1(work, ones, kernel * in_c)
+    for pixels, count in tiles.items():
+        if pixels == 4:
+            _tile_4(work, count, kernel * in_c)
+        else:
+            _tile_few(work, count, kernel * in_c, pixels)
+    fours = tiles[4]
+    ones = sum(n * count for n, count in tiles.items() if n != 4)
     if pointwise:
         work.add("widen_4", fours)
         work.add("widen_4.word", fours * (in_c // 4))

@@ -110,7 +110,8 @@ class _Estimate:
             coming[inside] = np.maximum(coming[inside], self.coming.get(value, 0))
         for i, kernel in enumerate(flow.kernels):
             inside = slice(i + 1), slice(i + 1, None)
-            scratch[inside] = np.maximum(scratch[inside], kernel.scratch_bytes)
+            least = kernel.with_less_scratch or kernel
+            scratch[inside] = np.maximum(scratch[inside], least.scratch_bytes)
         waiting += coming
         waiting[np.arange(self.count), np.arange(1, self.count + 1)] = 0  # stages of one kernel
         table: list[list[int]] = (

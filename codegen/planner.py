@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from thumbnet.codegen.arena import Block, place
 from thumbnet.codegen.binding import Binding, bind
+from thumbnet.codegen.cycles import layer_cycles
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import FEED, Kernel
@@ -67,8 +68,12 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     ordered = [kernels[i] for i in order]
     if mode.row_fed:
         ordered = [_feed(binding.graph), *ordered]
-    choices = candidates(_flow(binding, ordered, mode))
-    plans = [_layout(binding, ordered, choice, mode) for choice in choices]
+    plans = []
+    for choice in candidates(_flow(binding, ordered, mode)):
+        plans.append(_layout(binding, ordered, choice, mode))
+        spared = _with_less_scratch(plans[-1])
+        if spared is not None:
+            plans.append(_layout(binding, spared, choice, mode))
     if mode.optimize != "balanced":
         for quick in sorted(plans, key=lambda p: (p.choice.overhead, p.lower_bound)):
             if mode.optimize == "size" or mode.max_sram is None:
@@ -80,10 +85,28 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     least = min(p.lower_bound for p in plans)
     near = [p for p in plans if p.lower_bound <= least * NEARLY_LEAST]
     near.sort(key=lambda p: (p.lower_bound, p.choice.overhead))
-    placed = [(p.choice.overhead, _placed(binding, p)) for p in near[:MOST_PLACED]]
-    limit = min(schedule.arena_bytes for _, schedule in placed) * NEARLY_LEAST
-    fitting = [entry for entry in placed if entry[1].arena_bytes <= limit]
-    return min(fitting, key=lambda entry: (entry[0], entry[1].arena_bytes))[1]
+    placed = [_placed(binding, p) for p in near[:MOST_PLACED]]
+    limit = min(schedule.arena_bytes for schedule in placed) * NEARLY_LEAST
+    fitting = [schedule for schedule in placed if schedule.arena_bytes <= limit]
+    return min(fitting, key=lambda s: (sum(layer_cycles(s)), s.arena_bytes))
+
+
+def _with_less_scratch(plan: _Plan) -> list[Kernel] | None:
+    """The kernels with less scratch where that lowers the bound; None where it does not."""
+    kernels = plan.flow.kernels
+    peaks, saved = [0] * len(kernels), [0] * len(kernels)
+    for step, live in zip(plan.steps, plan.lifetimes.live_bytes(len(plan.steps)), strict=False):
+        peaks[step.kernel] = max(peaks[step.kernel], live)
+    for i, kernel in enumerate(kernels):
+        if kernel.with_less_scratch is not None:
+            saved[i] = kernel.scratch_bytes - kernel.with_less_scratch.scratch_bytes
+    bound = max((peak - less for peak, less in zip(peaks, saved, strict=True)), default=0)
+    if bound >= plan.lower_bound:
+        return None
+    return [
+        kernel.with_less_scratch if kernel.with_less_scratch and peak > bound else kernel
+        for kernel, peak in zip(kernels, peaks, strict=True)
+    ]
 
 
 def _feed(graph: Graph) -> Kernel:

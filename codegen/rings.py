@@ -75,8 +75,9 @@ def make_slots(clock: Clock, stages: Sequence[Stage]) -> list[Slots]:
 def _assign(
     clock: Clock, name: str, row_bytes: int, lives_of: Mapping[str, tuple[Ints, Ints]]
 ) -> Slots:
-    """Rows in order of birth. Those that live longer than the mean take the lowest free slot and
-    the others the highest, so that the last slots are mostly free for neighbours in the arena."""
+    """Rows in order of birth; there is one more slot only when none is free. Rows that live longer
+    than the mean take the lowest free slot and the others the highest, so that the last slots are
+    used late, or only for a while: neighbours in the arena may lie there too."""
     rows = sorted(
         (int(born), value, y)
         for value, (births, _) in lives_of.items()
@@ -85,35 +86,28 @@ def _assign(
     deaths = {value: dead.tolist() for value, (_, dead) in lives_of.items()}
     total = sum(len(d) for d in deaths.values())
     mean = sum(int((dead - born).sum()) for born, dead in lives_of.values()) / total
-    count = _most_alive(clock, lives_of.values())
     slots: dict[str, list[int]] = {value: [] for value in lives_of}
     over = {value: _overwritten(clock, value, lives_of) for value in lives_of}
-    free_from = [-1] * count  # by slot: the last tick at which it is taken
+    last_use: list[int] = []  # by slot: the last tick at which it is taken
     for born, value, y in rows:
         last = deaths[value][y]
         slot = -1
         for source in over[value]:
-            if deaths[source][y] == born and free_from[slots[source][y]] == born:
+            if deaths[source][y] == born and last_use[slots[source][y]] == born:
                 slot = slots[source][y]
         if slot < 0:
-            free = [s for s in range(count) if free_from[s] < born]
+            free = [s for s, taken in enumerate(last_use) if taken < born]
+            if not free:
+                free = [len(last_use)]
+                last_use.append(-1)
             slot = free[0 if last - born >= mean else -1]
-        free_from[slot] = last
+        last_use[slot] = last
         slots[value].append(slot)
     rings = {
         value: Ring(waiting_rows(*lives_of[value]), tuple(places))
         for value, places in slots.items()
     }
-    used = 1 + max(slot for places in slots.values() for slot in places)
-    return Slots(name, row_bytes, used, rings)
-
-
-def _most_alive(clock: Clock, lives: Iterable[tuple[Ints, Ints]]) -> int:
-    change = np.zeros(clock.ticks + 1, dtype=np.int64)
-    for born, dead in lives:
-        np.add.at(change, born, 1)
-        np.add.at(change, dead + 1, -1)
-    return int(np.cumsum(change).max())
+    return Slots(name, row_bytes, len(last_use), rings)
 
 
 def _overwritten(clock: Clock, value: str, among: Mapping[str, object]) -> list[str]:

@@ -6,7 +6,7 @@
  * a tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
  *
  * Columns: the K = kernel_h * kernel_w * in_c inputs of an output pixel are gathered in scratch,
- * four pixels at a time, before any of their outputs is written. So a pointwise output pixel may
+ * four or two pixels at a time, before any of their outputs is written. So a pointwise output pixel may
  * lie over input pixels up to its own; in general output row y may lie over input rows that no
  * output row >= y reads.
  */
@@ -25,15 +25,15 @@ typedef struct {
     int32_t clamp;           /* 0: out_min, out_max are -128, 127 */
     int32_t pointwise;       /* 1: kernel 1x1, stride 1, no padding */
     int32_t word_taps;       /* 1: in_c is a multiple of four */
+    int32_t columns;         /* output pixels at a time: 4, or 2 in half the scratch */
     int32_t fast_requantize; /* see tn_requantize_s8 */
     const int8_t *blocks;    /* as in tn_dot.h, k = (ky * kernel_w + kx) * in_c + i */
 } tn_conv_2d;
 
-#define TN_CONV_2D_COLUMNS 4
-/* Bytes of scratch: four widened columns, and one of bytes unless columns are gathered in words
+/* Bytes of scratch: widened columns, and one of bytes unless columns are gathered in words
  * (pointwise, or word_taps). */
-#define TN_CONV_2D_SCRATCH(k, words) \
-    (TN_CONV_2D_COLUMNS * 2 * TN_PAD4(k) + ((words) != 0 ? 0 : TN_PAD4(k)))
+#define TN_CONV_2D_SCRATCH(k, words, columns) \
+    ((columns) * 2 * TN_PAD4(k) + ((words) != 0 ? 0 : TN_PAD4(k)))
 
 /* ---- gathering a column ---------------------------------------------------------------------- */
 
@@ -41,6 +41,7 @@ typedef struct {
 typedef struct {
     int8_t *bytes;
     uint32_t *words;
+    int32_t stride; /* words from a pair to the next */
 } tn_conv_2d_sink;
 
 /* n more bytes of a column: from src, or the value `pad` where src is NULL. n is a multiple of four
@@ -49,12 +50,13 @@ TN_INLINE void tn_conv_2d_put(tn_conv_2d_sink *sink, const int8_t *src, int32_t 
                               int32_t to_words) {
     if (to_words != 0) {
         uint32_t *x = sink->words;
-        uint32_t *const end = x + 2 * n;
+        const int32_t stride = sink->stride;
+        uint32_t *const end = x + n / 2 * stride;
         if (src != NULL) {
-            for (; x != end; x += 8, src += 4) tn_widen(x, tn_load32(src));
+            for (; x != end; x += 2 * stride, src += 4) tn_widen(x, stride, tn_load32(src));
         } else {
             const uint32_t pair = tn_pkhbt((uint32_t)pad, (uint32_t)pad);
-            for (; x != end; x += 8) x[0] = x[4] = pair;
+            for (; x != end; x += 2 * stride) x[0] = x[stride] = pair;
         }
         sink->words = end;
     } else {
@@ -107,21 +109,46 @@ TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
     return t;
 }
 
-/* ---- DSP: four widened columns --------------------------------------------------------------- */
+/* ---- DSP: widened columns -------------------------------------------------------------------- */
 
 #if TN_DSP
 
-/* The inputs of output pixel (y, x) become column `column` of four. */
+/* The inputs of output pixel (y, x) become a column. */
 TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
-                                 uint32_t *columns, int32_t column, int8_t *bytes) {
+                                 uint32_t *column, int8_t *bytes) {
     tn_conv_2d_sink sink;
     sink.bytes = bytes;
-    sink.words = columns + column;
+    sink.words = column;
+    sink.stride = g->columns;
     if (g->word_taps != 0) {
         tn_conv_2d_gather(g, in, y, x, sink, 1);
     } else {
         tn_conv_2d_gather(g, in, y, x, sink, 0);
-        tn_widen_run(columns + column, bytes, k);
+        tn_widen_run(column, g->columns, bytes, k);
+    }
+}
+
+/* How many of the `pixels` left go at a time: five are three and two, as one alone is slow. */
+TN_INLINE int32_t tn_conv_2d_tile_width(const tn_conv_2d *g, int32_t pixels) {
+    if (g->columns == 2) return tn_min(pixels, 2);
+    return pixels == 5 ? 3 : tn_min(pixels, 4);
+}
+
+TN_INLINE void tn_conv_2d_tile_run(const tn_conv_2d *g, const tn_tile *tile, int32_t n,
+                                   const uint32_t *columns, int8_t *out) {
+    if (g->columns == 2) {
+        if (n == 2)
+            tn_tile_2_of_2(tile, columns, out);
+        else
+            tn_tile_1_of_2(tile, columns, out);
+    } else if (n == 4) {
+        tn_tile_4(tile, columns, out);
+    } else if (n == 3) {
+        tn_tile_3(tile, columns, out);
+    } else if (n == 2) {
+        tn_tile_2(tile, columns, out);
+    } else {
+        tn_tile_1(tile, columns, out);
     }
 }
 
@@ -130,35 +157,30 @@ TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int
 TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch,
                               int32_t y, int32_t pixels, int32_t width) {
     uint32_t *const columns = (uint32_t *)scratch;
-    if (g->pointwise != 0) {
-        const tn_tile tile = tn_conv_2d_tile(g, g->in_c);
-        const int8_t *src = tn_row(in, y);
-        for (; pixels >= 4; pixels -= 4, src += 4 * g->in_c, out += 4 * g->out_c) {
-            tn_widen_4(columns, src, g->in_c);
-            tn_tile_4(&tile, columns, out);
-        }
-        for (; pixels > 0; pixels--, src += g->in_c, out += g->out_c) {
-            tn_widen_run(columns, src, g->in_c);
-            tn_tile_1(&tile, columns, out);
-        }
-    } else {
-        const int32_t k = g->kernel_h * g->kernel_w * g->in_c;
-        const tn_tile tile = tn_conv_2d_tile(g, k);
-        int8_t *const bytes = (int8_t *)scratch + TN_CONV_2D_COLUMNS * 8 * tile.groups;
-        int32_t x = 0;
-        while (pixels > 0) {
-            const int32_t n = pixels >= 4 ? 4 : 1;
+    const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
+    const tn_tile tile = tn_conv_2d_tile(g, k);
+    int8_t *const bytes = (int8_t *)(columns + 2 * g->columns * tile.groups);
+    const int8_t *src = g->pointwise != 0 ? tn_row(in, y) : NULL;
+    int32_t x = 0;
+    while (pixels > 0) {
+        const int32_t n = tn_conv_2d_tile_width(g, pixels);
+        if (g->pointwise != 0 && n == 4) {
+            tn_widen_4(columns, src, k);
+            src += 4 * k;
+        } else {
             for (int32_t i = 0; i < n; i++) {
-                tn_conv_2d_column(g, in, y, x, k, columns, i, bytes);
-                if (++x == width) x = 0, y++;
+                if (g->pointwise != 0) {
+                    tn_widen_run(columns + i, g->columns, src, k);
+                    src += k;
+                } else {
+                    tn_conv_2d_column(g, in, y, x, k, columns + i, bytes);
+                    if (++x == width) x = 0, y++;
+                }
             }
-            if (n == 4)
-                tn_tile_4(&tile, columns, out);
-            else
-                tn_tile_1(&tile, columns, out);
-            out += n * g->out_c;
-            pixels -= n;
         }
+        tn_conv_2d_tile_run(g, &tile, n, columns, out);
+        out += n * g->out_c;
+        pixels -= n;
     }
 }
 
@@ -173,6 +195,7 @@ TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void
     tn_conv_2d_sink sink;
     sink.bytes = (int8_t *)scratch;
     sink.words = NULL;
+    sink.stride = 0;
     for (int32_t i = k; i < 4 * tile.groups; i++) sink.bytes[i] = 0;
     for (int32_t x = 0; pixels > 0; pixels--, out += g->out_c) {
         if (g->pointwise != 0)

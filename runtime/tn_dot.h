@@ -72,18 +72,19 @@ TN_INLINE void tn_dot_bytes(const int8_t *w, const int8_t *x, int32_t groups, in
     *b = (int32_t)sb;
 }
 
-/* ---- widened columns: four interleaved, word x[4 * pair + column] ---------------------------- */
+/* ---- widened columns: `stride` interleaved (4 or 2), word x[stride * pair + column] ----------- */
 
 /* Four bytes become the two pairs of one column. */
-TN_INLINE void tn_widen(uint32_t *x, uint32_t word) {
+TN_INLINE void tn_widen(uint32_t *x, int32_t stride, uint32_t word) {
     x[0] = tn_sxtb16(word);
-    x[4] = tn_sxtb16_ror8(word);
+    x[stride] = tn_sxtb16_ror8(word);
 }
 
 /* n bytes at src become one column, padded with zeros to a multiple of four. */
-static TN_NOINLINE TN_UNUSED void tn_widen_run(uint32_t *x, const int8_t *src, int32_t n) {
-    for (; n >= 4; n -= 4, src += 4, x += 8) tn_widen(x, tn_load32(src));
-    if (n > 0) tn_widen(x, tn_load_tail(src, n));
+static TN_NOINLINE TN_UNUSED void tn_widen_run(uint32_t *x, int32_t stride, const int8_t *src,
+                                               int32_t n) {
+    for (; n >= 4; n -= 4, src += 4, x += 2 * stride) tn_widen(x, stride, tn_load32(src));
+    if (n > 0) tn_widen(x, stride, tn_load_tail(src, n));
 }
 
 /* Four runs of n bytes, n apart from src on, become the four columns. */
@@ -97,7 +98,7 @@ static TN_NOINLINE TN_UNUSED void tn_widen_4(uint32_t *x, const int8_t *src, int
         x[6] = tn_sxtb16_ror8(r), x[7] = tn_sxtb16_ror8(s);
     }
     if ((n & 3) != 0)
-        for (int32_t i = 0; i < 4; i++) tn_widen(x + i, tn_load_tail(src + i * n, n & 3));
+        for (int32_t i = 0; i < 4; i++) tn_widen(x + i, 4, tn_load_tail(src + i * n, n & 3));
 }
 
 #define TN_TILE_4_STEP(i)                                \
@@ -180,24 +181,78 @@ static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *co
     }
 }
 
-/* All channels of the pixel in the first of the four columns. */
-static TN_NOINLINE TN_UNUSED void tn_tile_1(const tn_tile *t, const uint32_t *columns,
-                                            int8_t *out) {
+/* One group of a weight pair and the first n of `stride` columns, 1 <= n <= 3. */
+#define TN_TILE_FEW_STEP(i)                                                   \
+    do {                                                                      \
+        for (int32_t half = 0; half < 2; half++) {                            \
+            const uint32_t v = tn_load32(w + 8 * (i) + 4 * half);             \
+            const uint32_t *const pair = x + (2 * (i) + half) * stride;       \
+            const uint32_t u = tn_sxtb16(v), r = tn_sxtb16_ror8(v);           \
+            uint32_t p = pair[0], q = 0;                                      \
+            if (n > 1) tn_load_two(pair, &p, &q);                             \
+            a0 = tn_smlad(p, u, a0);                                          \
+            b0 = tn_smlad(p, r, b0);                                          \
+            if (n > 1) a1 = tn_smlad(q, u, a1), b1 = tn_smlad(q, r, b1);      \
+            if (n > 2) a2 = tn_smlad(pair[2], u, a2), b2 = tn_smlad(pair[2], r, b2); \
+        }                                                                     \
+    } while (0)
+
+/* All channels of the pixels in the first n of `stride` columns, out_c bytes apart from `out`. */
+TN_INLINE void tn_tile_few(const tn_tile *t, const uint32_t *columns, int8_t *out, int32_t n,
+                           int32_t stride) {
+    const int32_t out_c = t->out_c, odd_group = t->groups & 1;
+    const uint32_t *const end = columns + 2 * stride * t->groups;
+    const int32_t narrow = t->fast != 0 && t->clamp == 0 ? out_c - 1 : 0; /* as in tn_tile_4 */
     const int8_t *w = t->blocks;
-    const uint32_t *const end = columns + 8 * t->groups;
-    for (int32_t o = 0; o < t->out_c; o += 2) {
+    for (int32_t o = 0; o < out_c; o += 2) {
         const int8_t *const block = w;
-        int32_t a = (int32_t)tn_load32(w), b = (int32_t)tn_load32(w + 4);
+        const uint32_t *x = columns;
+        int32_t a0 = (int32_t)tn_load32(w), b0 = (int32_t)tn_load32(w + 4);
+        int32_t a1 = a0, a2 = a0, b1 = b0, b2 = b0;
         w += TN_BLOCK_HEADER;
-        for (const uint32_t *x = columns; x != end; x += 8, w += 8) {
-            const uint32_t p = tn_load32(w), q = tn_load32(w + 4), u = x[0], v = x[4];
-            a = tn_smlad(u, tn_sxtb16(p), a);
-            b = tn_smlad(u, tn_sxtb16_ror8(p), b);
-            a = tn_smlad(v, tn_sxtb16(q), a);
-            b = tn_smlad(v, tn_sxtb16_ror8(q), b);
+        if (odd_group != 0) {
+            TN_TILE_FEW_STEP(0);
+            w += 8;
+            x += 2 * stride;
         }
-        tn_tile_store_2(t, block, o, a, b, out);
+        while (x != end) {
+            TN_TILE_FEW_STEP(0);
+            TN_TILE_FEW_STEP(1);
+            w += 16;
+            x += 4 * stride;
+        }
+        const int32_t a[3] = {a0, a1, a2}, b[3] = {b0, b1, b2};
+        for (int32_t i = 0; i < n; i++) {
+            int8_t *const pixel = out + i * out_c;
+            if (o < narrow) {
+                const int32_t m = (int32_t)tn_load32(block + 8), r = (int32_t)tn_load32(block + 12);
+                pixel[o] = (int8_t)tn_ssat8(tn_requantize_fast(a[i], m, block[16], t->zero_point));
+                pixel[o + 1] =
+                    (int8_t)tn_ssat8(tn_requantize_fast(b[i], r, block[17], t->zero_point));
+            } else {
+                tn_tile_store_2(t, block, o, a[i], b[i], pixel);
+            }
+        }
     }
+}
+
+/* The last one to three pixels of a run, in four columns; and runs in two columns. */
+static TN_NOINLINE TN_UNUSED void tn_tile_1(const tn_tile *t, const uint32_t *x, int8_t *out) {
+    tn_tile_few(t, x, out, 1, 4);
+}
+static TN_NOINLINE TN_UNUSED void tn_tile_2(const tn_tile *t, const uint32_t *x, int8_t *out) {
+    tn_tile_few(t, x, out, 2, 4);
+}
+static TN_NOINLINE TN_UNUSED void tn_tile_3(const tn_tile *t, const uint32_t *x, int8_t *out) {
+    tn_tile_few(t, x, out, 3, 4);
+}
+static TN_NOINLINE TN_UNUSED void tn_tile_1_of_2(const tn_tile *t, const uint32_t *x,
+                                                 int8_t *out) {
+    tn_tile_few(t, x, out, 1, 2);
+}
+static TN_NOINLINE TN_UNUSED void tn_tile_2_of_2(const tn_tile *t, const uint32_t *x,
+                                                 int8_t *out) {
+    tn_tile_few(t, x, out, 2, 2);
 }
 
 /* All channels of one pixel from a column of bytes, readable to 4 * groups; plain C. */
