@@ -103,7 +103,9 @@ static TN_NOINLINE void {name}_advance(uint8_t *arena) {{
 {step_cases(schedule, layers, 0, steps)}
     }}
 }}"""
-    return advance + (_fed(schedule, name, count, fed_place) if fed else _stepped(control.nbytes, name, count))
+    if fed:
+        return advance + _fed(schedule, name, count, fed_place)
+    return advance + _stepped(control.nbytes, name, count)
 
 
 def _stepped(control_bytes: int, name: str, count: int) -> str:

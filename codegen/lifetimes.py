@@ -119,9 +119,9 @@ def _slot_bounds(clock: Clock, item: Held, low: Ints, high: Ints) -> None:
     count = 1 + max(max(ring.slots) for ring in item.rings.values())
     change = np.zeros((count, clock.ticks + 1), dtype=np.int64)
     for value, ring in item.rings.items():
-        born, dead = row_lives(clock, value)
-        np.add.at(change, (ring.slots, born), 1)
-        np.add.at(change, (ring.slots, dead + 1), -1)
+        slots, (born, dead) = np.array(ring.slots), row_lives(clock, value)
+        np.add.at(change, (slots, born), 1)
+        np.add.at(change, (slots, dead + 1), -1)
     taken = np.cumsum(change, axis=1)[:, :-1] > 0
     live = taken.any(axis=0)
     low[live] = (taken.argmax(axis=0) * (item.nbytes // count))[live]

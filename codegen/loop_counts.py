@@ -51,6 +51,11 @@ class Work:
     def numbers(self, *names: str) -> list[int]:
         return [self.number(name) for name in names]
 
+    @property
+    def clamps(self) -> bool:
+        """Whether outputs are limited to less than an int8 holds."""
+        return (self.number("out_min"), self.number("out_max")) != (-128, 127)
+
     def add(self, name: str, times: float) -> None:
         if times:
             self.counts[name] = self.counts.get(name, 0) + times
@@ -104,14 +109,14 @@ def layer_counts(schedule: Schedule) -> list[Counts]:
 def _outputs(work: Work, where: str, times: float) -> None:
     """`times` outputs through tn_requantize_s8."""
     work.add(f"{where}.fast" if work.number("fast_requantize") else f"{where}.exact", times)
-    if work.number("clamp"):
+    if work.clamps:
         work.add(f"{where}.clamp", times)
 
 
 def _tile_4(work: Work, times: float, k: int) -> None:
     out_c, groups = work.number("out_c"), -(-k // 4)
     blocks = -(-out_c // 2)
-    usual = work.number("fast_requantize") and not work.number("clamp")
+    usual = work.number("fast_requantize") and not work.clamps
     narrow = out_c // 2 if usual else 0
     work.add("tile_4", times)
     work.add("tile_4.block", times * blocks)
@@ -123,19 +128,20 @@ def _tile_4(work: Work, times: float, k: int) -> None:
 
 
 def _tile_few(work: Work, times: float, k: int, pixels: int) -> None:
-    """The last pixels of a run, or all of one in two columns."""
+    """One to three pixels: the last of a run, or two where scratch is short."""
     out_c, groups = work.number("out_c"), -(-k // 4)
     blocks = -(-out_c // 2)
-    usual = work.number("fast_requantize") and not work.number("clamp")
-    narrow = out_c // 2 if usual else 0
     tile = f"tile_{pixels}"
     work.add(tile, times)
     work.add(f"{tile}.block", times * blocks)
-    work.add(f"{tile}.odd", times * blocks * (groups % 2))
-    work.add(f"{tile}.two", times * blocks * (groups // 2))
+    if pixels == 2:
+        work.add(f"{tile}.odd", times * blocks * (groups % 2))
+        work.add(f"{tile}.two", times * blocks * (groups // 2))
+    else:
+        work.add(f"{tile}.group", times * blocks * groups)
+    narrow = out_c // 2 if pixels > 1 and work.number("fast_requantize") and not work.clamps else 0
     work.add(f"{tile}.narrow", times * narrow)
-    work.add("tile_few.any", times * pixels * (blocks - narrow))
-    _outputs(work, "tile_few.any", times * pixels * (out_c - 2 * narrow))
+    _outputs(work, "tile_few", times * pixels * (out_c - 2 * narrow))
 
 
 def _widen_run(work: Work, times: float, n: int) -> None:
@@ -284,7 +290,7 @@ def _depthwise_window(work: Work) -> None:
         work.add("window_1.two", halves * kernel_h * len(twos))
     else:
         work.add("window_2.row", halves * kernel_h)
-    if work.number("fast_requantize") and not work.number("clamp"):
+    if work.number("fast_requantize") and not work.clamps:
         work.add(f"window_{window}.usual", halves)
     else:
         work.add(f"window_{window}.any", halves)
@@ -308,7 +314,7 @@ def _depthwise_general(work: Work) -> None:
         work.add("general.group", groups)
         work.add("general.group.tap", groups * taps)
         work.add("general.group.odd", groups * (taps % 2))
-        if work.number("fast_requantize") and not work.number("clamp"):
+        if work.number("fast_requantize") and not work.clamps:
             work.add("general.group.usual", groups)
         else:
             work.add("general.group.any", groups)
@@ -327,7 +333,7 @@ def _depthwise_general(work: Work) -> None:
 def _fully_connected(work: Work) -> None:
     batches, k, out_c = work.numbers("batches", "in_c", "out_c")
     quads = batches * -(-out_c // 4)
-    usual = work.number("fast_requantize") and not work.number("clamp")
+    usual = work.number("fast_requantize") and not work.clamps
     narrow = out_c // 4 if usual else 0
     work.add("dense", batches)
     work.add("dense.quad", quads)

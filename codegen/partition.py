@@ -73,13 +73,13 @@ class _Estimate:
             row_bytes, rows = flow.tensor(value).row_bytes, waiting_rows(*row_lives(clock, value))
             band = min(bands[flow.maker[value]], rows)
             self.coming[value], self.waiting[value] = band * row_bytes, (rows - band) * row_bytes
-        rows = (-(-rows_of(flow.graph, k) // bands[i]) for i, k in enumerate(flow.kernels))
-        self.rows_before = list(accumulate(rows, initial=0))
+        steps_of = (-(-rows_of(flow.graph, k) // bands[i]) for i, k in enumerate(flow.kernels))
+        self.steps_before = list(accumulate(steps_of, initial=0))
         self.last_reader = {v: max(i for i, _ in r) for v, r in flow.readers.items()}
 
     def steps(self, first: int, end: int) -> int:
         """Steps of a stage beyond the one that a stage of a single kernel has."""
-        return self.rows_before[end] - self.rows_before[first] - 1 if end - first > 1 else 0
+        return self.steps_before[end] - self.steps_before[first] - 1 if end - first > 1 else 0
 
     def memory(self) -> list[list[int]]:
         """Bytes of every stage, by [first][end]: the larger of what goes in and out whole, what

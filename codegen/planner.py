@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import inf
 
 from thumbnet.codegen.arena import Block, place
 from thumbnet.codegen.binding import Binding, bind
@@ -18,7 +20,6 @@ from thumbnet.codegen.partition import Choice, candidates
 from thumbnet.codegen.rings import Slots, make_slots
 from thumbnet.codegen.schedule import (
     CONTROL,
-    Ring,
     Schedule,
     Stage,
     Step,
@@ -31,7 +32,9 @@ from thumbnet.codegen.streaming import Flow, make_flow, rows_of, stage_steps
 from thumbnet.codegen.ticks import Clock
 
 NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
+NEARLY_FASTEST = 1.10  # of the cycles of layer by layer: what it may spend on memory
 MOST_PLACED = 4  # candidates, by lower bound, that get addresses
+FEW_TRIES, MANY_TRIES = 200, 2400  # at placing them, and the one that is taken
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,12 @@ WHOLE = Mode()
 def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     """The schedule of an optimised graph. Raises UnsupportedError.
 
-    "balanced": the candidate partitions into stages are compared by lower bound, the best of them
-    by arena; of those within NEARLY_LEAST of the least arena, the one of least overhead in time is
-    taken. "latency": the one of least overhead whose arena is at most `max_sram`, or failing that
-    the balanced one. "size": the one of least overhead, which has the fewest tables.
+    The candidates are partitions into stages, with full scratch and with less of it where that
+    lowers the bound. "balanced": of those estimated within NEARLY_FASTEST of layer by layer, the
+    few of lowest bound get addresses; of these within NEARLY_LEAST of the least arena, the one of
+    fewest cycles is taken. Where it needs more than `max_sram`, slower ones may be taken too.
+    "latency": the one of fewest cycles whose arena is at most `max_sram`, or failing that the
+    balanced one. "size": the one of fewest steps, which has the smallest tables.
     """
     binding = bind(graph)
     kernels = lower_all(binding.graph, binding.operators)
@@ -74,28 +79,45 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
         spared = _with_less_scratch(plans[-1])
         if spared is not None:
             plans.append(_layout(binding, spared, choice, mode))
-    if mode.optimize != "balanced":
-        for quick in sorted(plans, key=lambda p: (p.choice.overhead, p.lower_bound)):
-            if mode.optimize == "size" or mode.max_sram is None:
-                return _placed(binding, quick)
+    if mode.optimize == "size":
+        return _placed(min(plans, key=lambda p: (p.choice.overhead, p.lower_bound)))
+    if mode.optimize == "latency":
+        for quick in sorted(plans, key=lambda p: (p.cycles, p.lower_bound)):
+            if mode.max_sram is None:
+                return _placed(quick)
             if quick.lower_bound <= mode.max_sram:
-                schedule = _placed(binding, quick)
+                schedule = _placed(quick)
                 if schedule.arena_bytes <= mode.max_sram:
                     return schedule
-    least = min(p.lower_bound for p in plans)
-    near = [p for p in plans if p.lower_bound <= least * NEARLY_LEAST]
-    near.sort(key=lambda p: (p.lower_bound, p.choice.overhead))
-    placed = [_placed(binding, p) for p in near[:MOST_PLACED]]
-    limit = min(schedule.arena_bytes for schedule in placed) * NEARLY_LEAST
-    fitting = [schedule for schedule in placed if schedule.arena_bytes <= limit]
-    return min(fitting, key=lambda s: (sum(layer_cycles(s)), s.arena_bytes))
+    plans.sort(key=lambda p: (p.lower_bound, p.choice.overhead))
+    by_layers = min(plans, key=lambda p: p.choice.overhead)
+    schedule = _balanced(plans, by_layers.cycles * NEARLY_FASTEST)
+    if mode.max_sram is not None and schedule.arena_bytes > mode.max_sram:
+        return min(schedule, _balanced(plans, inf), key=lambda s: s.arena_bytes)
+    return schedule
+
+
+def _balanced(plans: Sequence[_Plan], most_cycles: float) -> Schedule:
+    """Of plans by rising bound, those of at most so many cycles; see `plan`."""
+    near: list[_Plan] = []
+    for each in plans:
+        if near and each.lower_bound > near[0].lower_bound * NEARLY_LEAST:
+            break
+        if each.cycles <= most_cycles:
+            near.append(each)
+        if len(near) == MOST_PLACED:
+            break
+    arenas = [_placed(each, FEW_TRIES).arena_bytes for each in near]
+    limit = min(arenas) * NEARLY_LEAST
+    fitting = [(p.cycles, n, i) for i, (p, n) in enumerate(zip(near, arenas, strict=True))]
+    return _placed(near[min(entry for entry in fitting if entry[1] <= limit)[2]])
 
 
 def _with_less_scratch(plan: _Plan) -> list[Kernel] | None:
     """The kernels with less scratch where that lowers the bound; None where it does not."""
     kernels = plan.flow.kernels
     peaks, saved = [0] * len(kernels), [0] * len(kernels)
-    for step, live in zip(plan.steps, plan.lifetimes.live_bytes(len(plan.steps)), strict=False):
+    for step, live in zip(plan.schedule.steps, plan.schedule.live_bytes, strict=False):
         peaks[step.kernel] = max(peaks[step.kernel], live)
     for i, kernel in enumerate(kernels):
         if kernel.with_less_scratch is not None:
@@ -134,17 +156,21 @@ def _flow(binding: Binding, kernels: Sequence[Kernel], mode: Mode) -> Flow:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """A schedule without offsets."""
+    """A schedule without storages, and what they will be."""
 
     choice: Choice
+    schedule: Schedule
     flow: Flow
-    stages: tuple[Stage, ...]
-    steps: tuple[Step, ...]
     held: tuple[Held, ...]
-    storage_of: Mapping[str, str]
-    rings: Mapping[str, Ring]
     lifetimes: Lifetimes
-    lower_bound: int
+
+    @property
+    def lower_bound(self) -> int:
+        return self.schedule.lower_bound
+
+    @cached_property
+    def cycles(self) -> int:
+        return sum(layer_cycles(self.schedule))
 
 
 def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: Mode) -> _Plan:
@@ -171,8 +197,21 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: M
     graph = binding.graph
     outputs = frozenset(binding.value_of[name] for name in graph.outputs)
     lives = lifetimes(clock, held, storage_of, _inputs(graph, mode), outputs)
-    bound = max(lives.live_bytes(len(steps)), default=0)
-    return _Plan(choice, flow, tuple(stages), tuple(steps), held, storage_of, rings, lives, bound)
+    schedule = Schedule(
+        graph=graph,
+        kernels=flow.kernels,
+        stages=tuple(stages),
+        steps=tuple(steps),
+        storages={},
+        value_of=binding.value_of,
+        storage_of=storage_of,
+        rings=rings,
+        initial_value=binding.initial_value,
+        final_value=binding.final_value,
+        arena_bytes=0,
+        live_bytes=lives.live_bytes(len(steps)),
+    )
+    return _Plan(choice, schedule, flow, held, lives)
 
 
 def _held(
@@ -197,9 +236,10 @@ def _held(
     return tuple(held)
 
 
-def _placed(binding: Binding, plan: _Plan) -> Schedule:
-    graph, end = binding.graph, len(plan.steps)
-    kept = {binding.value_of[name] for name in graph.outputs}
+def _placed(plan: _Plan, tries: int = MANY_TRIES) -> Schedule:
+    schedule = plan.schedule
+    graph, end = schedule.graph, len(schedule.steps)
+    kept = {schedule.value_of[name] for name in graph.outputs}
     spans: dict[str, tuple[int, int]] = {}
     for item in plan.held:
         first, last = plan.lifetimes.span(item.name)
@@ -209,20 +249,11 @@ def _placed(binding: Binding, plan: _Plan) -> Schedule:
             last = end
         spans[item.name] = first, last
     blocks = [Block(h.name, h.nbytes, *spans[h.name]) for h in plan.held]
-    offsets, arena_bytes = place(blocks, plan.lifetimes.distances(), plan.lower_bound)
-    return Schedule(
-        graph=graph,
-        kernels=plan.flow.kernels,
-        stages=plan.stages,
-        steps=plan.steps,
+    offsets, arena_bytes = place(blocks, plan.lifetimes.distances(), plan.lower_bound, tries)
+    return replace(
+        schedule,
         storages={
             h.name: Storage(h.name, h.nbytes, *spans[h.name], offsets[h.name]) for h in plan.held
         },
-        value_of=binding.value_of,
-        storage_of=plan.storage_of,
-        rings=plan.rings,
-        initial_value=binding.initial_value,
-        final_value=binding.final_value,
         arena_bytes=max(arena_bytes, align(1)),
-        live_bytes=plan.lifetimes.live_bytes(len(plan.steps)),
     )

@@ -8,7 +8,7 @@ interval graph, which taking rows by birth does optimally). A ring is the case o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np

@@ -79,8 +79,8 @@ class Schedule:
 
     `value_of` maps every activation tensor to its value (the tensor that owns it), `storage_of`
     every value to its storage's name; scratch of kernel i is the storage `scratch_name(i)`.
-    `rings` are the values that are not held whole. `initial_value` and `final_value` give, for each variable, the value its storage holds before
-    and after a run.
+    `rings` are the values that are not held whole. `initial_value` and `final_value` give, for each
+    variable, the value its storage holds before and after a run.
     """
 
     graph: Graph

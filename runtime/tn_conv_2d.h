@@ -22,7 +22,6 @@ typedef struct {
     int32_t pad_top, pad_left;
     int32_t in_zero_point;
     int32_t out_zero_point, out_min, out_max;
-    int32_t clamp;           /* 0: out_min, out_max are -128, 127 */
     int32_t pointwise;       /* 1: kernel 1x1, stride 1, no padding */
     int32_t word_taps;       /* 1: in_c is a multiple of four */
     int32_t columns;         /* output pixels at a time: 4, or 2 in half the scratch */
@@ -41,7 +40,7 @@ typedef struct {
 typedef struct {
     int8_t *bytes;
     uint32_t *words;
-    int32_t stride; /* words from a pair to the next */
+    int32_t columns; /* of words: how many are interleaved */
 } tn_conv_2d_sink;
 
 /* n more bytes of a column: from src, or the value `pad` where src is NULL. n is a multiple of four
@@ -50,13 +49,13 @@ TN_INLINE void tn_conv_2d_put(tn_conv_2d_sink *sink, const int8_t *src, int32_t 
                               int32_t to_words) {
     if (to_words != 0) {
         uint32_t *x = sink->words;
-        const int32_t stride = sink->stride;
-        uint32_t *const end = x + n / 2 * stride;
+        const int32_t columns = sink->columns;
+        uint32_t *const end = x + n / 2 * columns;
         if (src != NULL) {
-            for (; x != end; x += 2 * stride, src += 4) tn_widen(x, stride, tn_load32(src));
+            for (; x != end; x += 2 * columns, src += 4) tn_widen(x, columns, tn_load32(src));
         } else {
             const uint32_t pair = tn_pkhbt((uint32_t)pad, (uint32_t)pad);
-            for (; x != end; x += 2 * stride) x[0] = x[stride] = pair;
+            for (; x != end; x += 2 * columns) x[0] = x[columns] = pair;
         }
         sink->words = end;
     } else {
@@ -105,7 +104,7 @@ TN_INLINE void tn_conv_2d_gather(const tn_conv_2d *g, tn_rows in, int32_t y, int
 
 TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
     const tn_tile t = {g->blocks,  g->out_c,   TN_PAD4(k) / 4,     g->out_zero_point,
-                       g->out_min, g->out_max, g->fast_requantize, g->clamp};
+                       g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
     return t;
 }
 
@@ -113,42 +112,18 @@ TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
 
 #if TN_DSP
 
-/* The inputs of output pixel (y, x) become a column. */
+/* The inputs of output pixel (y, x) become one of n columns. */
 TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
-                                 uint32_t *column, int8_t *bytes) {
+                                 uint32_t *column, int32_t n, int8_t *bytes) {
     tn_conv_2d_sink sink;
     sink.bytes = bytes;
     sink.words = column;
-    sink.stride = g->columns;
+    sink.columns = n;
     if (g->word_taps != 0) {
         tn_conv_2d_gather(g, in, y, x, sink, 1);
     } else {
         tn_conv_2d_gather(g, in, y, x, sink, 0);
-        tn_widen_run(column, g->columns, bytes, k);
-    }
-}
-
-/* How many of the `pixels` left go at a time: five are three and two, as one alone is slow. */
-TN_INLINE int32_t tn_conv_2d_tile_width(const tn_conv_2d *g, int32_t pixels) {
-    if (g->columns == 2) return tn_min(pixels, 2);
-    return pixels == 5 ? 3 : tn_min(pixels, 4);
-}
-
-TN_INLINE void tn_conv_2d_tile_run(const tn_conv_2d *g, const tn_tile *tile, int32_t n,
-                                   const uint32_t *columns, int8_t *out) {
-    if (g->columns == 2) {
-        if (n == 2)
-            tn_tile_2_of_2(tile, columns, out);
-        else
-            tn_tile_1_of_2(tile, columns, out);
-    } else if (n == 4) {
-        tn_tile_4(tile, columns, out);
-    } else if (n == 3) {
-        tn_tile_3(tile, columns, out);
-    } else if (n == 2) {
-        tn_tile_2(tile, columns, out);
-    } else {
-        tn_tile_1(tile, columns, out);
+        tn_widen_run(column, n, bytes, k);
     }
 }
 
@@ -161,24 +136,22 @@ TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void
     const tn_tile tile = tn_conv_2d_tile(g, k);
     int8_t *const bytes = (int8_t *)(columns + 2 * g->columns * tile.groups);
     const int8_t *src = g->pointwise != 0 ? tn_row(in, y) : NULL;
-    int32_t x = 0;
-    while (pixels > 0) {
-        const int32_t n = tn_conv_2d_tile_width(g, pixels);
-        if (g->pointwise != 0 && n == 4) {
-            tn_widen_4(columns, src, k);
-            src += 4 * k;
+    for (int32_t x = 0; pixels > 0;) {
+        int32_t n = tn_min(pixels, g->columns);
+        if (n == 4 && pixels == 5) n = 3; /* three and two: one alone is slow */
+        if (g->pointwise != 0) {
+            if (n == 4)
+                tn_widen_4(columns, src, k);
+            else
+                for (int32_t i = 0; i < n; i++) tn_widen_run(columns + i, n, src + i * k, k);
+            src += n * k;
         } else {
             for (int32_t i = 0; i < n; i++) {
-                if (g->pointwise != 0) {
-                    tn_widen_run(columns + i, g->columns, src, k);
-                    src += k;
-                } else {
-                    tn_conv_2d_column(g, in, y, x, k, columns + i, bytes);
-                    if (++x == width) x = 0, y++;
-                }
+                tn_conv_2d_column(g, in, y, x, k, columns + i, n, bytes);
+                if (++x == width) x = 0, y++;
             }
         }
-        tn_conv_2d_tile_run(g, &tile, n, columns, out);
+        tn_tile_n(&tile, columns, out, n);
         out += n * g->out_c;
         pixels -= n;
     }
@@ -195,7 +168,7 @@ TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void
     tn_conv_2d_sink sink;
     sink.bytes = (int8_t *)scratch;
     sink.words = NULL;
-    sink.stride = 0;
+    sink.columns = 0;
     for (int32_t i = k; i < 4 * tile.groups; i++) sink.bytes[i] = 0;
     for (int32_t x = 0; pixels > 0; pixels--, out += g->out_c) {
         if (g->pointwise != 0)

@@ -72,19 +72,19 @@ TN_INLINE void tn_dot_bytes(const int8_t *w, const int8_t *x, int32_t groups, in
     *b = (int32_t)sb;
 }
 
-/* ---- widened columns: `stride` interleaved (4 or 2), word x[stride * pair + column] ----------- */
+/* ---- widened columns: n interleaved, 1 to 4, word x[n * pair + column] ------------------------- */
 
-/* Four bytes become the two pairs of one column. */
-TN_INLINE void tn_widen(uint32_t *x, int32_t stride, uint32_t word) {
+/* Four bytes become the two pairs of one of n columns. */
+TN_INLINE void tn_widen(uint32_t *x, int32_t n, uint32_t word) {
     x[0] = tn_sxtb16(word);
-    x[stride] = tn_sxtb16_ror8(word);
+    x[n] = tn_sxtb16_ror8(word);
 }
 
-/* n bytes at src become one column, padded with zeros to a multiple of four. */
-static TN_NOINLINE TN_UNUSED void tn_widen_run(uint32_t *x, int32_t stride, const int8_t *src,
-                                               int32_t n) {
-    for (; n >= 4; n -= 4, src += 4, x += 2 * stride) tn_widen(x, stride, tn_load32(src));
-    if (n > 0) tn_widen(x, stride, tn_load_tail(src, n));
+/* k bytes at src become one of n columns, padded with zeros to a multiple of four. */
+static TN_NOINLINE TN_UNUSED void tn_widen_run(uint32_t *x, int32_t n, const int8_t *src,
+                                               int32_t k) {
+    for (; k >= 4; k -= 4, src += 4, x += 2 * n) tn_widen(x, n, tn_load32(src));
+    if (k > 0) tn_widen(x, n, tn_load_tail(src, k));
 }
 
 /* Four runs of n bytes, n apart from src on, become the four columns. */
@@ -181,78 +181,78 @@ static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *co
     }
 }
 
-/* One group of a weight pair and the first n of `stride` columns, 1 <= n <= 3. */
-#define TN_TILE_FEW_STEP(i)                                                   \
-    do {                                                                      \
-        for (int32_t half = 0; half < 2; half++) {                            \
-            const uint32_t v = tn_load32(w + 8 * (i) + 4 * half);             \
-            const uint32_t *const pair = x + (2 * (i) + half) * stride;       \
-            const uint32_t u = tn_sxtb16(v), r = tn_sxtb16_ror8(v);           \
-            uint32_t p = pair[0], q = 0;                                      \
-            if (n > 1) tn_load_two(pair, &p, &q);                             \
-            a0 = tn_smlad(p, u, a0);                                          \
-            b0 = tn_smlad(p, r, b0);                                          \
-            if (n > 1) a1 = tn_smlad(q, u, a1), b1 = tn_smlad(q, r, b1);      \
-            if (n > 2) a2 = tn_smlad(pair[2], u, a2), b2 = tn_smlad(pair[2], r, b2); \
-        }                                                                     \
+/* A pair of weights and of n columns. */
+#define TN_TILE_FEW_PAIR(i, v)                                            \
+    do {                                                                  \
+        const uint32_t u = tn_sxtb16(v), r = tn_sxtb16_ror8(v);           \
+        uint32_t p = x[n * (i)], q = 0;                                   \
+        if (n > 1) tn_load_two(x + n * (i), &p, &q);                      \
+        a0 = tn_smlad(p, u, a0);                                          \
+        b0 = tn_smlad(p, r, b0);                                          \
+        if (n > 1) a1 = tn_smlad(q, u, a1), b1 = tn_smlad(q, r, b1);      \
+        if (n > 2) p = x[n * (i) + 2];                                    \
+        if (n > 2) a2 = tn_smlad(p, u, a2), b2 = tn_smlad(p, r, b2);      \
     } while (0)
 
-/* All channels of the pixels in the first n of `stride` columns, out_c bytes apart from `out`. */
-TN_INLINE void tn_tile_few(const tn_tile *t, const uint32_t *columns, int8_t *out, int32_t n,
-                           int32_t stride) {
-    const int32_t out_c = t->out_c, odd_group = t->groups & 1;
-    const uint32_t *const end = columns + 2 * stride * t->groups;
-    const int32_t narrow = t->fast != 0 && t->clamp == 0 ? out_c - 1 : 0; /* as in tn_tile_4 */
-    const int8_t *w = t->blocks;
-    for (int32_t o = 0; o < out_c; o += 2) {
-        const int8_t *const block = w;
-        const uint32_t *x = columns;
-        int32_t a0 = (int32_t)tn_load32(w), b0 = (int32_t)tn_load32(w + 4);
-        int32_t a1 = a0, a2 = a0, b1 = b0, b2 = b0;
-        w += TN_BLOCK_HEADER;
-        if (odd_group != 0) {
-            TN_TILE_FEW_STEP(0);
-            w += 8;
-            x += 2 * stride;
+/* All channels of n pixels, 1 <= n <= 3, in n columns, out_c bytes apart from `out`. */
+TN_INLINE void tn_tile_few(const tn_tile *t, const uint32_t *columns, int8_t *out, int32_t n) {
+    const uint32_t *const end = columns + 2 * n * t->groups;
+    const int32_t narrow = t->fast != 0 && t->clamp == 0 ? t->out_c - 1 : 0; /* as in tn_tile_4 */
+    const uint32_t *w = (const uint32_t *)(const void *)t->blocks;
+    for (int32_t o = 0; o < t->out_c; o += 2) {
+        const int8_t *const block = (const int8_t *)w;
+        uint32_t v, z;
+        tn_load_two(w, &v, &z);
+        int32_t a0 = (int32_t)v, b0 = (int32_t)z, a1 = a0, a2 = a0, b1 = b0, b2 = b0;
+        w += TN_BLOCK_HEADER / 4;
+        for (const uint32_t *x = columns; x != end; w += 2, x += 2 * n) {
+            tn_load_two(w, &v, &z);
+            TN_TILE_FEW_PAIR(0, v);
+            TN_TILE_FEW_PAIR(1, z);
         }
-        while (x != end) {
-            TN_TILE_FEW_STEP(0);
-            TN_TILE_FEW_STEP(1);
-            w += 16;
-            x += 4 * stride;
-        }
-        const int32_t a[3] = {a0, a1, a2}, b[3] = {b0, b1, b2};
-        for (int32_t i = 0; i < n; i++) {
-            int8_t *const pixel = out + i * out_c;
-            if (o < narrow) {
-                const int32_t m = (int32_t)tn_load32(block + 8), r = (int32_t)tn_load32(block + 12);
-                pixel[o] = (int8_t)tn_ssat8(tn_requantize_fast(a[i], m, block[16], t->zero_point));
-                pixel[o + 1] =
-                    (int8_t)tn_ssat8(tn_requantize_fast(b[i], r, block[17], t->zero_point));
-            } else {
-                tn_tile_store_2(t, block, o, a[i], b[i], pixel);
+        if (n > 1 && o < narrow) {
+            const int32_t zero_point = t->zero_point;
+            const int32_t m = (int32_t)tn_load32(block + 8), s = block[16];
+            const int32_t k = (int32_t)tn_load32(block + 12), r = block[17];
+            int8_t *pixel = out + o;
+            pixel[0] = (int8_t)tn_ssat8(tn_requantize_fast(a0, m, s, zero_point));
+            pixel[1] = (int8_t)tn_ssat8(tn_requantize_fast(b0, k, r, zero_point));
+            pixel += t->out_c;
+            pixel[0] = (int8_t)tn_ssat8(tn_requantize_fast(a1, m, s, zero_point));
+            pixel[1] = (int8_t)tn_ssat8(tn_requantize_fast(b1, k, r, zero_point));
+            if (n > 2) {
+                pixel += t->out_c;
+                pixel[0] = (int8_t)tn_ssat8(tn_requantize_fast(a2, m, s, zero_point));
+                pixel[1] = (int8_t)tn_ssat8(tn_requantize_fast(b2, k, r, zero_point));
             }
+        } else {
+            tn_tile_store_2(t, block, o, a0, b0, out);
+            if (n > 1) tn_tile_store_2(t, block, o, a1, b1, out + t->out_c);
+            if (n > 2) tn_tile_store_2(t, block, o, a2, b2, out + 2 * t->out_c);
         }
     }
 }
-
-/* The last one to three pixels of a run, in four columns; and runs in two columns. */
 static TN_NOINLINE TN_UNUSED void tn_tile_1(const tn_tile *t, const uint32_t *x, int8_t *out) {
-    tn_tile_few(t, x, out, 1, 4);
+    tn_tile_few(t, x, out, 1);
 }
 static TN_NOINLINE TN_UNUSED void tn_tile_2(const tn_tile *t, const uint32_t *x, int8_t *out) {
-    tn_tile_few(t, x, out, 2, 4);
+    tn_tile_few(t, x, out, 2);
 }
 static TN_NOINLINE TN_UNUSED void tn_tile_3(const tn_tile *t, const uint32_t *x, int8_t *out) {
-    tn_tile_few(t, x, out, 3, 4);
+    tn_tile_few(t, x, out, 3);
 }
-static TN_NOINLINE TN_UNUSED void tn_tile_1_of_2(const tn_tile *t, const uint32_t *x,
-                                                 int8_t *out) {
-    tn_tile_few(t, x, out, 1, 2);
-}
-static TN_NOINLINE TN_UNUSED void tn_tile_2_of_2(const tn_tile *t, const uint32_t *x,
-                                                 int8_t *out) {
-    tn_tile_few(t, x, out, 2, 2);
+
+/* All channels of the n pixels of n columns, 1 <= n <= 4. */
+static TN_NOINLINE TN_UNUSED void tn_tile_n(const tn_tile *t, const uint32_t *columns, int8_t *out,
+                                            int32_t n) {
+    if (n == 4)
+        tn_tile_4(t, columns, out);
+    else if (n == 3)
+        tn_tile_3(t, columns, out);
+    else if (n == 2)
+        tn_tile_2(t, columns, out);
+    else
+        tn_tile_1(t, columns, out);
 }
 
 /* All channels of one pixel from a column of bytes, readable to 4 * groups; plain C. */

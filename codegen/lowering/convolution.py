@@ -79,7 +79,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         "fast_requantize": numbers.fast,
         "blocks": pack_blocks(matrix, numbers),
     }
-    literals = ["pointwise", "word_taps", "columns"]
+    literals = ["pointwise", "word_taps"]
     if not pointwise and attributes.dilation_w == 1:
         literals.append("dilation_w")
     call = Call(
