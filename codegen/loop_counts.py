@@ -154,7 +154,7 @@ def _widen_run(work: Work, times: float, n: int) -> None:
 
 
 def _tile_widths(pixels: int, columns: int) -> dict[int, int]:
-    """How many tiles of how many pixels a run is cut into: tn_conv_2d_tile_width."""
+    """How many tiles of how many pixels a run is cut into by tn_conv_2d_s8."""
     if columns == 2:
         return {2: pixels // 2, 1: pixels % 2}
     fours, rest = divmod(pixels, 4)
@@ -166,28 +166,30 @@ def _tile_widths(pixels: int, columns: int) -> dict[int, int]:
 def _conv_2d(work: Work) -> None:
     pointwise, in_c, out_w = work.numbers("pointwise", "in_c", "out_w")
     kernel = work.number("kernel_h") * work.number("kernel_w")
-    flat = not work.out_ring and (not pointwise or not work.in_ring)
     form = "pointwise" if pointwise else "words" if work.number("word_taps") else "bytes"
+    flat = pointwise and not work.in_ring and not work.out_ring
     columns = work.number("columns")
     tiles: Counter[int] = Counter()  # how many, by pixels
-    runs = 0
-    for height, n in work.runs(flat).items():
-        for pixels, count in _tile_widths(height * out_w, columns).items():
+    inside = 0  # of four pixels of one row
+    for height, n in work.heights.items():
+        widths = _tile_widths(height * out_w, columns)
+        starts = np.arange(widths.get(4, 0)) * 4
+        row_ends = height * out_w if flat else out_w
+        inside += n * int(np.count_nonzero(starts % row_ends + 4 <= row_ends))
+        for pixels, count in widths.items():
             tiles[pixels] += n * count
-        runs += n
-    work.add(f"conv.{form}.run", runs)
+    work.add(f"conv.{form}.run", work.steps)
+    work.add(f"conv.{form}.row", work.rows)
     for pixels, count in tiles.items():
         if pixels == 4:
             _tile_4(work, count, kernel * in_c)
         else:
             _tile_few(work, count, kernel * in_c, pixels)
-    fours = tiles[4]
-    ones = sum(n * count for n, count in tiles.items() if n != 4)
     if pointwise:
-        work.add("widen_4", fours)
-        work.add("widen_4.word", fours * (in_c // 4))
-        work.add(f"widen_4.tail_{in_c % 4}", fours if in_c % 4 else 0)
-        _widen_run(work, ones, in_c)
+        work.add("widen_4", inside)
+        work.add("widen_4.word", inside * (in_c // 4))
+        work.add(f"widen_4.tail_{in_c % 4}", inside if in_c % 4 else 0)
+        _widen_run(work, work.rows * out_w - 4 * inside, in_c)
     else:
         _gather(work, form)
 

@@ -29,7 +29,6 @@ from thumbnet.codegen.occupancy import (
     Piece,
     areas,
     peak_steps,
-    rings_in,
 )
 from thumbnet.codegen.schedule import Schedule, Stage
 
@@ -222,15 +221,9 @@ def tags(picture: Picture) -> list[Tag]:
     found = []
     tensors, arena = picture.schedule.graph.tensors, picture.schedule.arena_bytes
     for area in picture.areas:
-        rings = rings_in(picture.schedule, area.storage.name)
-        if rings:
-            row_bytes = tensors[next(iter(rings))].row_bytes
-            count = area.storage.nbytes // row_bytes
-            text = f"{count} row{'' if count == 1 else 's'} of {row_bytes} bytes"
-        elif area.storage.name in tensors:
-            text = shape_words(tensors[area.storage.name])
-        else:
+        if area.name not in tensors:
             continue
+        text = shape_words(tensors[area.name])
         tag = max((_tag(text, picture.axis, p, arena) for p in area.pieces), key=_tag_size)
         if tag.height >= 3 and tag.right - tag.left >= WIDTH * 0.015:
             found.append(tag)
@@ -323,15 +316,20 @@ def describe(schedule: Schedule, area: Area) -> str:
     """Lines for a tooltip: name, what it is, bytes and place, steps, who makes it."""
     storage, tensors = area.storage, schedule.graph.tensors
     what = ROLE_NAMES[area.role]
-    rings = rings_in(schedule, storage.name)
-    if not rings and storage.name in tensors:
-        tensor = tensors[storage.name]
+    ring = schedule.rings.get(area.name)
+    if ring is not None:
+        what += f", {ring.rows} of {tensors[area.name].rows} at most"
+    if area.name in tensors:
+        tensor = tensors[area.name]
         what += f" · {shape_words(tensor)} {tensor.dtype}"
     last = max(len(schedule.steps) - 1, 0)
+    place = f"{storage.nbytes:,} bytes at offset {storage.offset:,}"
+    if area.name != storage.name:
+        place = f"shares {place} with rows of other tensors"
     lines = [
-        storage.name,
+        area.name,
         what,
-        f"{storage.nbytes:,} bytes at offset {storage.offset:,}",
+        place,
         f"steps {max(storage.first, 0)} to {min(storage.last, last)}",
     ]
     if area.layer >= 0:

@@ -108,6 +108,8 @@ TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
     return t;
 }
 
+/* Kernels below: output rows [y_begin, y_end). scratch: TN_CONV_2D_SCRATCH bytes, 4-byte aligned. */
+
 /* ---- DSP: widened columns -------------------------------------------------------------------- */
 
 #if TN_DSP
@@ -127,32 +129,42 @@ TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int
     }
 }
 
-/* `pixels` output pixels from (y, 0) on, contiguous at `out`; `width` of them are a row. Pointwise,
- * the input pixels are contiguous too. */
-TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch,
-                              int32_t y, int32_t pixels, int32_t width) {
+/* Output rows [y_begin, y_end), as one run of pixels: a tile may reach over the end of a row. */
+TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
+                             int32_t y_begin, int32_t y_end) {
     uint32_t *const columns = (uint32_t *)scratch;
     const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
     const tn_tile tile = tn_conv_2d_tile(g, k);
     int8_t *const bytes = (int8_t *)(columns + 2 * g->columns * tile.groups);
-    const int8_t *src = g->pointwise != 0 ? tn_row(in, y) : NULL;
-    for (int32_t x = 0; pixels > 0;) {
+    /* pointwise between whole tensors, rows need not be told apart */
+    const int32_t flat = g->pointwise != 0 && in.ring == NULL && out.ring == NULL;
+    int32_t pixels = (y_end - y_begin) * g->out_w;
+    const int32_t width = flat ? pixels : g->out_w;
+    int32_t y = y_begin, x = 0;
+    const int8_t *source = g->pointwise != 0 ? tn_row(in, y) : NULL;
+    int8_t *target = tn_row(out, y);
+    while (pixels > 0) {
+        int8_t *targets[4];
         int32_t n = tn_min(pixels, g->columns);
         if (n == 4 && pixels == 5) n = 3; /* three and two: one alone is slow */
-        if (g->pointwise != 0) {
-            if (n == 4)
-                tn_widen_4(columns, src, k);
-            else
-                for (int32_t i = 0; i < n; i++) tn_widen_run(columns + i, n, src + i * k, k);
-            src += n * k;
-        } else {
-            for (int32_t i = 0; i < n; i++) {
+        const int32_t at_once = g->pointwise != 0 && n == 4 && x + 4 <= width;
+        if (at_once) tn_widen_4(columns, source, k);
+        for (int32_t i = 0; i < n; i++) {
+            targets[i] = target;
+            target += g->out_c;
+            if (g->pointwise == 0) {
                 tn_conv_2d_column(g, in, y, x, k, columns + i, n, bytes);
-                if (++x == width) x = 0, y++;
+            } else {
+                if (!at_once) tn_widen_run(columns + i, n, source, k);
+                source += k;
+            }
+            if (++x == width && ++y < y_end) {
+                x = 0;
+                target = tn_row(out, y);
+                if (g->pointwise != 0) source = tn_row(in, y);
             }
         }
-        tn_tile_n(&tile, columns, out, n);
-        out += n * g->out_c;
+        tn_tile_n(&tile, columns, targets, n);
         pixels -= n;
     }
 }
@@ -161,8 +173,9 @@ TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void
 
 #else
 
-TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch,
-                              int32_t y, int32_t pixels, int32_t width) {
+/* Output rows [y_begin, y_end). */
+TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
+                             int32_t y_begin, int32_t y_end) {
     const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
     const tn_tile tile = tn_conv_2d_tile(g, k);
     tn_conv_2d_sink sink;
@@ -170,26 +183,18 @@ TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void
     sink.words = NULL;
     sink.columns = 0;
     for (int32_t i = k; i < 4 * tile.groups; i++) sink.bytes[i] = 0;
-    for (int32_t x = 0; pixels > 0; pixels--, out += g->out_c) {
-        if (g->pointwise != 0)
-            memcpy(sink.bytes, tn_row(in, y) + x * k, (size_t)k);
-        else
-            tn_conv_2d_gather(g, in, y, x, sink, 0);
-        tn_tile_bytes(&tile, sink.bytes, out);
-        if (++x == width) x = 0, y++;
+    for (int32_t y = y_begin; y < y_end; y++) {
+        int8_t *target = tn_row(out, y);
+        for (int32_t x = 0; x < g->out_w; x++, target += g->out_c) {
+            if (g->pointwise != 0)
+                memcpy(sink.bytes, tn_row(in, y) + x * k, (size_t)k);
+            else
+                tn_conv_2d_gather(g, in, y, x, sink, 0);
+            tn_tile_bytes(&tile, sink.bytes, target);
+        }
     }
 }
 
 #endif
-
-/* Output rows [y_begin, y_end). scratch: TN_CONV_2D_SCRATCH bytes, 4-byte aligned. */
-TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
-                             int32_t y_begin, int32_t y_end) {
-    /* a pointwise flat run needs both tensors without a ring, any other the output */
-    const int32_t whole = out.ring == NULL && (g->pointwise == 0 || in.ring == NULL);
-    const int32_t step = whole ? y_end - y_begin : 1;
-    for (int32_t y = y_begin; y < y_end; y += step)
-        tn_conv_2d_run(g, in, tn_row(out, y), scratch, y, step * g->out_w, g->out_w);
-}
 
 #endif

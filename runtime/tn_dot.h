@@ -43,6 +43,17 @@ static TN_NOINLINE TN_UNUSED void tn_tile_store_2(const tn_tile *t, const int8_t
         out[o + 1] = tn_tile_output(t, b, (int32_t)tn_load32(block + 12), block[17]);
 }
 
+/* Outputs below this channel have a second one after them, and the four-instruction form with no
+ * other clamp than that of an int8 does for both. */
+TN_INLINE int32_t tn_tile_narrow(const tn_tile *t) {
+    return t->fast != 0 && t->clamp == 0 ? t->out_c - 1 : 0;
+}
+
+TN_INLINE void tn_put_2(int8_t *out, int32_t a, int32_t b) {
+    out[0] = (int8_t)a;
+    out[1] = (int8_t)b;
+}
+
 /* Bytes p[0..n) as a little-endian word, n in 1..3, the rest 0. */
 TN_INLINE uint32_t tn_load_tail(const int8_t *p, int32_t n) {
     uint32_t word = (uint8_t)p[0];
@@ -118,17 +129,15 @@ static TN_NOINLINE TN_UNUSED void tn_widen_4(uint32_t *x, const int8_t *src, int
         b3 = tn_smlad(q, v, b3);                         \
     } while (0)
 
-/* All channels of four pixels, out_c bytes apart from `out`. Not inlined: its registers are spoken
- * for, and one copy serves every layer. */
+/* All channels of four pixels, of which pixel i begins at out[i]. Not inlined: its registers are
+ * spoken for, and one copy serves every layer. */
 static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *columns,
-                                            int8_t *out) {
-    const int32_t out_c = t->out_c, odd_group = t->groups & 1;
+                                            int8_t *const *out) {
+    const int32_t odd_group = t->groups & 1;
     const uint32_t *const end = columns + 8 * t->groups;
-    int8_t *const first = out, *const last = out + out_c;
-    /* before `narrow`: both channels exist and the four-instruction form does for them */
-    int8_t *const narrow = t->fast != 0 && t->clamp == 0 ? last - 1 : first;
+    const int32_t narrow = tn_tile_narrow(t);
     const int8_t *w = t->blocks;
-    while (out < last) {
+    for (int32_t o = 0; o < t->out_c; o += 2) {
         const int8_t *const block = w;
         const uint32_t *x = columns;
         int32_t a0 = (int32_t)tn_load32(w), b0 = (int32_t)tn_load32(w + 4);
@@ -148,7 +157,7 @@ static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *co
             w += 16;
             x += 16;
         }
-        if (out < narrow) {
+        if (o < narrow) {
             const int32_t zero_point = t->zero_point, m = (int32_t)tn_load32(block + 8);
             const int32_t s = block[16];
             a0 = tn_ssat8(tn_requantize_fast(a0, m, s, zero_point));
@@ -160,23 +169,13 @@ static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *co
             b1 = tn_ssat8(tn_requantize_fast(b1, n, r, zero_point));
             b2 = tn_ssat8(tn_requantize_fast(b2, n, r, zero_point));
             b3 = tn_ssat8(tn_requantize_fast(b3, n, r, zero_point));
-            int8_t *const second = out + out_c;
-            out[0] = (int8_t)a0;
-            out[1] = (int8_t)b0;
-            out[2 * out_c] = (int8_t)a2;
-            second[0] = (int8_t)a1;
-            second[1] = (int8_t)b1;
-            second[2 * out_c] = (int8_t)a3;
-            out += 2 * out_c + 1;
-            out[0] = (int8_t)b2;
-            out[out_c] = (int8_t)b3;
-            out -= 2 * out_c - 1;
+            tn_put_2(out[0] + o, a0, b0);
+            tn_put_2(out[1] + o, a1, b1);
+            tn_put_2(out[2] + o, a2, b2);
+            tn_put_2(out[3] + o, a3, b3);
         } else {
             const int32_t a[4] = {a0, a1, a2, a3}, b[4] = {b0, b1, b2, b3};
-            const int32_t o = (int32_t)(out - first);
-            for (int32_t i = 0; i < 4; i++)
-                tn_tile_store_2(t, block, o, a[i], b[i], first + i * out_c);
-            out += 2;
+            for (int32_t i = 0; i < 4; i++) tn_tile_store_2(t, block, o, a[i], b[i], out[i]);
         }
     }
 }
@@ -194,10 +193,11 @@ static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *co
         if (n > 2) a2 = tn_smlad(p, u, a2), b2 = tn_smlad(p, r, b2);      \
     } while (0)
 
-/* All channels of n pixels, 1 <= n <= 3, in n columns, out_c bytes apart from `out`. */
-TN_INLINE void tn_tile_few(const tn_tile *t, const uint32_t *columns, int8_t *out, int32_t n) {
+/* All channels of n pixels, 1 <= n <= 3, in n columns; pixel i begins at out[i]. */
+TN_INLINE void tn_tile_few(const tn_tile *t, const uint32_t *columns, int8_t *const *out,
+                           int32_t n) {
     const uint32_t *const end = columns + 2 * n * t->groups;
-    const int32_t narrow = t->fast != 0 && t->clamp == 0 ? t->out_c - 1 : 0; /* as in tn_tile_4 */
+    const int32_t narrow = tn_tile_narrow(t);
     const uint32_t *w = (const uint32_t *)(const void *)t->blocks;
     for (int32_t o = 0; o < t->out_c; o += 2) {
         const int8_t *const block = (const int8_t *)w;
@@ -214,37 +214,36 @@ TN_INLINE void tn_tile_few(const tn_tile *t, const uint32_t *columns, int8_t *ou
             const int32_t zero_point = t->zero_point;
             const int32_t m = (int32_t)tn_load32(block + 8), s = block[16];
             const int32_t k = (int32_t)tn_load32(block + 12), r = block[17];
-            int8_t *pixel = out + o;
-            pixel[0] = (int8_t)tn_ssat8(tn_requantize_fast(a0, m, s, zero_point));
-            pixel[1] = (int8_t)tn_ssat8(tn_requantize_fast(b0, k, r, zero_point));
-            pixel += t->out_c;
-            pixel[0] = (int8_t)tn_ssat8(tn_requantize_fast(a1, m, s, zero_point));
-            pixel[1] = (int8_t)tn_ssat8(tn_requantize_fast(b1, k, r, zero_point));
-            if (n > 2) {
-                pixel += t->out_c;
-                pixel[0] = (int8_t)tn_ssat8(tn_requantize_fast(a2, m, s, zero_point));
-                pixel[1] = (int8_t)tn_ssat8(tn_requantize_fast(b2, k, r, zero_point));
-            }
+            tn_put_2(out[0] + o, tn_ssat8(tn_requantize_fast(a0, m, s, zero_point)),
+                     tn_ssat8(tn_requantize_fast(b0, k, r, zero_point)));
+            tn_put_2(out[1] + o, tn_ssat8(tn_requantize_fast(a1, m, s, zero_point)),
+                     tn_ssat8(tn_requantize_fast(b1, k, r, zero_point)));
+            if (n > 2)
+                tn_put_2(out[2] + o, tn_ssat8(tn_requantize_fast(a2, m, s, zero_point)),
+                         tn_ssat8(tn_requantize_fast(b2, k, r, zero_point)));
         } else {
-            tn_tile_store_2(t, block, o, a0, b0, out);
-            if (n > 1) tn_tile_store_2(t, block, o, a1, b1, out + t->out_c);
-            if (n > 2) tn_tile_store_2(t, block, o, a2, b2, out + 2 * t->out_c);
+            tn_tile_store_2(t, block, o, a0, b0, out[0]);
+            if (n > 1) tn_tile_store_2(t, block, o, a1, b1, out[1]);
+            if (n > 2) tn_tile_store_2(t, block, o, a2, b2, out[2]);
         }
     }
 }
-static TN_NOINLINE TN_UNUSED void tn_tile_1(const tn_tile *t, const uint32_t *x, int8_t *out) {
-    tn_tile_few(t, x, out, 1);
+static TN_NOINLINE TN_UNUSED void tn_tile_1(const tn_tile *t, const uint32_t *columns,
+                                            int8_t *const *out) {
+    tn_tile_few(t, columns, out, 1);
 }
-static TN_NOINLINE TN_UNUSED void tn_tile_2(const tn_tile *t, const uint32_t *x, int8_t *out) {
-    tn_tile_few(t, x, out, 2);
+static TN_NOINLINE TN_UNUSED void tn_tile_2(const tn_tile *t, const uint32_t *columns,
+                                            int8_t *const *out) {
+    tn_tile_few(t, columns, out, 2);
 }
-static TN_NOINLINE TN_UNUSED void tn_tile_3(const tn_tile *t, const uint32_t *x, int8_t *out) {
-    tn_tile_few(t, x, out, 3);
+static TN_NOINLINE TN_UNUSED void tn_tile_3(const tn_tile *t, const uint32_t *columns,
+                                            int8_t *const *out) {
+    tn_tile_few(t, columns, out, 3);
 }
 
-/* All channels of the n pixels of n columns, 1 <= n <= 4. */
-static TN_NOINLINE TN_UNUSED void tn_tile_n(const tn_tile *t, const uint32_t *columns, int8_t *out,
-                                            int32_t n) {
+/* All channels of the n pixels of n columns, 1 <= n <= 4; pixel i begins at out[i]. */
+static TN_NOINLINE TN_UNUSED void tn_tile_n(const tn_tile *t, const uint32_t *columns,
+                                            int8_t *const *out, int32_t n) {
     if (n == 4)
         tn_tile_4(t, columns, out);
     else if (n == 3)
