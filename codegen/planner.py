@@ -33,7 +33,7 @@ from thumbnet.codegen.ticks import Clock
 
 NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
 NEARLY_FASTEST = 1.10  # of the cycles of layer by layer: what it may spend on memory
-MOST_PLACED = 4  # candidates, by lower bound, that get addresses
+MOST_PLACED = 6  # candidates, by lower bound, that get addresses
 FEW_TRIES, MANY_TRIES = 200, 2400  # at placing them, and the one that is taken
 
 
@@ -73,12 +73,7 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     ordered = [kernels[i] for i in order]
     if mode.row_fed:
         ordered = [_feed(binding.graph), *ordered]
-    plans = []
-    for choice in candidates(_flow(binding, ordered, mode)):
-        plans.append(_layout(binding, ordered, choice, mode))
-        spared = _with_less_scratch(plans[-1])
-        if spared is not None:
-            plans.append(_layout(binding, spared, choice, mode))
+    plans = _plans(binding, ordered, mode)
     if mode.optimize == "size":
         return _placed(min(plans, key=lambda p: (p.choice.overhead, p.lower_bound)))
     if mode.optimize == "latency":
@@ -89,12 +84,33 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
                 schedule = _placed(quick)
                 if schedule.arena_bytes <= mode.max_sram:
                     return schedule
-    plans.sort(key=lambda p: (p.lower_bound, p.choice.overhead))
     by_layers = min(plans, key=lambda p: p.choice.overhead)
     schedule = _balanced(plans, by_layers.cycles * NEARLY_FASTEST)
     if mode.max_sram is not None and schedule.arena_bytes > mode.max_sram:
         return min(schedule, _balanced(plans, inf), key=lambda s: s.arena_bytes)
     return schedule
+
+
+def _plans(binding: Binding, kernels: Sequence[Kernel], mode: Mode) -> list[_Plan]:
+    """All candidates, by rising bound. The first few come with a ring of its own for each value,
+    too: shared slots are fewer, but neighbours fit less closely around them."""
+
+    def both(kernels: Sequence[Kernel], choice: Choice, *, shared: bool) -> list[_Plan]:
+        full = _layout(binding, kernels, choice, mode, shared=shared)
+        spared = _with_less_scratch(full)
+        if spared is None:
+            return [full]
+        return [full, _layout(binding, spared, choice, mode, shared=shared)]
+
+    def by_bound(plan: _Plan) -> tuple[int, int]:
+        return plan.lower_bound, plan.choice.overhead
+
+    choices = candidates(_flow(binding, kernels, mode))
+    plans = [p for choice in choices for p in both(kernels, choice, shared=True)]
+    plans.sort(key=by_bound)
+    first = dict.fromkeys(p.choice for p in plans[:MOST_PLACED] if p.shares)
+    plans += [p for choice in first for p in both(kernels, choice, shared=False)]
+    return sorted(plans, key=by_bound)
 
 
 def _balanced(plans: Sequence[_Plan], most_cycles: float) -> Schedule:
@@ -168,12 +184,19 @@ class _Plan:
     def lower_bound(self) -> int:
         return self.schedule.lower_bound
 
+    @property
+    def shares(self) -> bool:
+        """Whether rows of several values share slots."""
+        return any(len(item.rings) > 1 for item in self.held)
+
     @cached_property
     def cycles(self) -> int:
         return sum(layer_cycles(self.schedule))
 
 
-def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: Mode) -> _Plan:
+def _layout(
+    binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: Mode, *, shared: bool
+) -> _Plan:
     chosen = [
         kernel.as_reducer if i in choice.reducers and kernel.as_reducer is not None else kernel
         for i, kernel in enumerate(kernels)
@@ -190,7 +213,7 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: M
         stages.append(Stage(first, end, len(steps), len(steps) + len(made)))
         steps += made
     clock = Clock(flow, steps)
-    slots = make_slots(clock, stages)
+    slots = make_slots(clock, stages, shared=shared)
     rings = {value: ring for each in slots for value, ring in each.rings.items()}
     storage_of = {**binding.storage_of, **{v: s.name for s in slots for v in s.rings}}
     held = _held(binding, flow, slots, mode, len(steps))

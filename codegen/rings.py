@@ -51,18 +51,19 @@ def waiting_rows(born: Ints, dead: Ints) -> int:
     return int(alive.max(initial=0))
 
 
-def make_slots(clock: Clock, stages: Sequence[Stage]) -> list[Slots]:
-    """The slots of each stage, one set for every size of row; values all of whose rows wait at
-    once are left out: they are whole."""
+def make_slots(clock: Clock, stages: Sequence[Stage], *, shared: bool = True) -> list[Slots]:
+    """The slots of each stage, one set for every size of row, or where they are not `shared` for
+    every value; values all of whose rows wait at once are left out: they are whole."""
     flow = clock.flow
     found = []
     for number, stage in enumerate(stages):
-        groups: dict[int, dict[str, tuple[Ints, Ints]]] = {}
+        groups: dict[tuple[int, str], dict[str, tuple[Ints, Ints]]] = {}
         for value in local_values(flow, stage.first_kernel, stage.end_kernel):
             lives = row_lives(clock, value)
             if waiting_rows(*lives) < flow.tensor(value).rows:
-                groups.setdefault(flow.tensor(value).row_bytes, {})[value] = lives
-        for row_bytes, lives_of in groups.items():
+                group = flow.tensor(value).row_bytes, "" if shared else value
+                groups.setdefault(group, {})[value] = lives
+        for (row_bytes, _), lives_of in groups.items():
             name = next(iter(lives_of))
             if len(lives_of) > 1:
                 name = f"rows of {row_bytes} bytes, stage {number + 1}"
