@@ -84,8 +84,9 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
                 schedule = _placed(quick)
                 if schedule.arena_bytes <= mode.max_sram:
                     return schedule
-    by_layers = min(plans, key=lambda p: p.choice.overhead)
-    schedule = _balanced(plans, by_layers.cycles * NEARLY_FASTEST)
+    least = min(p.choice.overhead for p in plans)
+    by_layers = min(p.cycles for p in plans if p.choice.overhead == least)
+    schedule = _balanced(plans, by_layers * NEARLY_FASTEST)
     if mode.max_sram is not None and schedule.arena_bytes > mode.max_sram:
         return min(schedule, _balanced(plans, inf), key=lambda s: s.arena_bytes)
     return schedule
