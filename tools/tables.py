@@ -15,6 +15,9 @@ from thumbnet.tools.arrays import Array, dequantize
 from thumbnet.tools.session import Comparison
 
 
+_WORST = 12  # layers that are shown
+
+
 def _print(table: Table) -> None:
     console = Console()
     console.print(table) if console.is_terminal else Console(width=140).print(table)
@@ -109,6 +112,45 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> None:
         verdict = "equal" if c.equal else "DIFFERENT"
         table.add_row(c.model, c.on, str(c.calls), verdict, f"{c.max_difference:g}")
     _print(table)
+
+
+def show_quantization(model: str, result: dict[str, Any]) -> None:
+    """What `check` found out about a PyTorch model; nothing for other models."""
+    if not result:
+        return
+    program = result["program"]
+    far = [layer for layer in program["layers"] if layer["max_difference"] > 1]
+    print(
+        f"{model}, int8 against the quantised program on {program['samples']} samples, in steps of "
+        f"int8:\n  each layer fed the program's values: at most {program['max_layer_difference']}"
+    )
+    for layer in far:
+        print(f"    {layer['layer']} ({layer['operators']}): {layer['max_difference']}")
+    total = sum(program["outputs"].values())
+    shares = (f"{d}: {100 * n / total:.2f} %" for d, n in program["outputs"].items())
+    print(f"  outputs of the whole network: {', '.join(shares)}")
+    if result["accuracy"]:
+        found = result["accuracy"]
+        against = found["accuracy_float"]
+        float_share = "" if against is None else f", float {100 * against:.2f} %"
+        print(
+            f"  accuracy on {found['samples']} samples: int8 {100 * found['accuracy_int8']:.2f} %"
+            f"{float_share}"
+        )
+    if result["noise"]:
+        _show_noise(model, result["noise"])
+
+
+def _show_noise(model: str, layers: Sequence[dict[str, Any]]) -> None:
+    title = f"{model}, signal to quantisation noise against float (dB), worst layers first"
+    table = _table(title, ["layer", "operator", "alone", "in the network"], 2)
+    for layer in layers[:_WORST]:
+        ratios = (layer["alone_db"], layer["sqnr_db"])
+        texts = ("exact" if db is None else f"{db:.1f}" for db in ratios)
+        table.add_row(layer["layer"], layer["operators"], *texts)
+    _print(table)
+    if len(layers) > _WORST:
+        print(f"{len(layers) - _WORST} more layers; --json has them all")
 
 
 def show_boards(rows: Sequence[dict[str, Any]]) -> None:

@@ -1,0 +1,124 @@
+"""A module becomes a graph of aten operators (torch.export), with inputs that were looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
+
+from thumbnet.codegen.errors import DataError, UnsupportedError
+from thumbnet.codegen.frontends.pytorch.canonical import canonicalize
+from thumbnet.codegen.frontends.pytorch.operators import check_supported
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+def example_tensors(example_inputs: object, model: str) -> Tensors:
+    """The inputs of one call as a tuple, cut to their first sample. Raises DataError."""
+    given = _tensors(example_inputs)
+    if not given:
+        raise DataError(
+            f"{model}: example_inputs must be a tensor or a tuple of tensors, the arguments of one "
+            f"call, not {type(example_inputs).__name__}"
+        )
+    for i, tensor in enumerate(given):
+        if not tensor.is_floating_point() or tensor.dim() == 0 or tensor.shape[0] == 0:
+            raise DataError(
+                f"{model}: example input {i} is {tensor.dtype} of shape {list(tensor.shape)}; give "
+                "float tensors whose first axis is the batch"
+            )
+    return tuple(t[:1].detach().float() for t in given)
+
+
+def _tensors(inputs: object) -> Tensors:
+    if isinstance(inputs, torch.Tensor):
+        return (inputs,)
+    if isinstance(inputs, Sequence) and all(isinstance(t, torch.Tensor) for t in inputs):
+        return tuple(inputs)
+    return ()
+
+
+def calibration_batches(
+    calibration: Iterable[object], examples: Tensors, model: str
+) -> Iterator[Tensors]:
+    """Batches checked against the example inputs: same shapes but for the first axis, finite.
+
+    An item is a tensor, or a tuple with a tensor for each input; where a model has one input a
+    second item of the tuple, as the labels of a data loader, is left out. Raises DataError.
+    """
+    if isinstance(calibration, torch.Tensor):
+        calibration = [calibration]
+    for number, item in enumerate(calibration):
+        batch = _tensors(item)
+        if len(examples) == 1 and len(batch) > 1:
+            batch = batch[:1]
+        wanted = " and ".join(str(["N", *t.shape[1:]]).replace("'", "") for t in examples)
+        if len(batch) != len(examples):
+            raise DataError(
+                f"{model}: calibration batch {number} holds {len(batch)} tensor(s), the model "
+                f"takes {len(examples)} of shape {wanted}"
+            )
+        for tensor, example in zip(batch, examples, strict=True):
+            if tensor.shape[1:] != example.shape[1:] or tensor.dim() == 0:
+                raise DataError(
+                    f"{model}: calibration batch {number} has shape {list(tensor.shape)}, the "
+                    f"model takes {wanted}"
+                )
+            if not torch.isfinite(tensor).all():
+                raise DataError(
+                    f"{model}: calibration batch {number} holds NaN or infinity; remove them"
+                )
+        if len({len(t) for t in batch}) != 1:
+            raise DataError(f"{model}: the inputs of calibration batch {number} differ in length")
+        if len(batch[0]):
+            yield tuple(t.detach().float() for t in batch)
+
+
+def check_weights(module: torch.nn.Module, model: str) -> None:
+    """Raises DataError naming a parameter or buffer that is not finite."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise DataError(
+                f"{model}: '{name}' holds NaN or infinity; train again or load other weights"
+            )
+
+
+def capture(module: torch.nn.Module, examples: Tensors, model: str) -> GraphModule:
+    """The canonical graph of a module, in the mode (training or not) that it is in.
+
+    The batch is free where the module allows it, else 1. Raises UnsupportedError.
+    """
+    graph = _exported(module, examples, model).module(check_guards=False)
+    assert isinstance(graph, GraphModule)
+    graph.training = module.training
+    canonicalize(graph)
+    check_supported(graph.graph.nodes, model)
+    return graph
+
+
+def _exported(module: torch.nn.Module, examples: Tensors, model: str) -> ExportedProgram:
+    two = tuple(torch.cat([t, t]) for t in examples)
+    try:
+        shapes = tuple({0: Dim.AUTO} for _ in two)
+        return torch.export.export(module, two, dynamic_shapes=shapes)
+    except Exception:
+        return export_as_it_is(module, examples, model)
+
+
+def export_as_it_is(module: torch.nn.Module, examples: Tensors, model: str) -> ExportedProgram:
+    """torch.export with fixed shapes. Raises UnsupportedError with what it says."""
+    try:
+        return torch.export.export(module, examples)
+    except Exception as error:  # it raises many types, of the module's own code too
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise UnsupportedError(
+            f"{model}: torch.export cannot capture it: {' '.join(said[:3])[:400]}"
+        ) from error
+
+
+def has_free_batch(graph: GraphModule) -> bool:
+    """Whether the captured graph takes batches of any length."""
+    inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
+    return all(isinstance(n.meta["val"].shape[0], torch.SymInt) for n in inputs)

@@ -1,0 +1,244 @@
+"""Quantisation-aware training: a graph to train, then the program that it became.
+
+prepared = prepare_qat(module, example_inputs)
+prepared.train()
+...                          # the training loop, as for the module itself
+program = convert(prepared)  # then codegen.frontends.pytorch.quantize.save, or thumbnet.compile
+"""
+
+from __future__ import annotations
+
+import operator
+import types
+from collections.abc import Mapping
+
+import torch
+from torch.fx import GraphModule, Node
+
+from thumbnet.codegen.errors import DataError
+from thumbnet.codegen.frontends.pytorch.aten import arguments_of, operator_of
+from thumbnet.codegen.frontends.pytorch.canonical import spell_out_batch_norms
+from thumbnet.codegen.frontends.pytorch.capture import (
+    capture,
+    check_weights,
+    example_tensors,
+    has_free_batch,
+)
+from thumbnet.codegen.frontends.pytorch.operators import CONVOLUTIONS
+from thumbnet.codegen.frontends.pytorch.quantize import check_input_names, converted, quiet
+
+with quiet():
+    from torch.export import ExportedProgram
+    from torchao.quantization.pt2e import FakeQuantizeBase
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
+
+    from thumbnet.codegen.frontends.pytorch.quantizer import FixedScale, ThumbnetQuantizer
+
+_KEPT = "thumbnet"  # where a prepared graph keeps (example inputs, the module's name)
+_PAUSED = "thumbnet_paused"  # and, in eval mode, observers that train() switches on again
+_TRAINING = {"batch_norm": 5, "dropout": 2, "feature_dropout": 2, "alpha_dropout": 2}  # argument
+
+
+def prepare_qat(
+    module: torch.nn.Module,
+    example_inputs: object,
+    *,
+    input_quantization: Mapping[str, FixedScale] | None = None,
+) -> GraphModule:
+    """The module with quantisation simulated, to train and then to `convert`.
+
+    It takes batches, and `train()` and `eval()` switch it; parameters start as the module's.
+    `torchao.quantization.pt2e.disable_observer`, applied to it, freezes the ranges. Raises
+    ThumbnetError.
+    """
+    name = type(module).__name__
+    examples = example_tensors(example_inputs, name)
+    check_weights(module, name)
+    was_training = module.training
+    with quiet():
+        try:
+            graph = capture(module.train(), examples, name)
+        finally:
+            module.train(was_training)
+        check_input_names(graph, input_quantization, name)
+        if not has_free_batch(graph):
+            raise DataError(
+                f"{name}: its forward fixes the batch at 1, so it cannot be trained; write "
+                "x.flatten(1) or x.view(x.size(0), -1) where a shape is computed"
+            )
+        numbers = _batch_norm_numbers(graph)
+        prepared = prepare_qat_pt2e(graph, ThumbnetQuantizer(qat=True, inputs=input_quantization))
+    _restore_batch_norm_numbers(prepared, numbers)
+    prepared.meta[_KEPT] = (examples, name)
+    prepared.train = types.MethodType(_train, prepared)
+    prepared.eval = types.MethodType(_eval, prepared)
+    return prepared
+
+
+def convert(prepared: GraphModule) -> ExportedProgram:
+    """The quantised program of batch 1 of a graph that `prepare_qat` made and that was trained.
+
+    The graph is used up. Raises ThumbnetError.
+    """
+    if _KEPT not in prepared.meta:
+        raise DataError("convert takes what prepare_qat returned")
+    examples, name = prepared.meta[_KEPT]
+    _check_trained(prepared, name)
+    with quiet():
+        prepared.eval()
+        with torch.no_grad():
+            _fold_batch_norms(prepared)
+        return converted(prepared, examples, name)
+
+
+def _check_trained(prepared: GraphModule, model: str) -> None:
+    """Raises DataError for parameters that are not finite and for ranges that nothing set."""
+    for name, parameter in prepared.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise DataError(f"{model}: training left NaN or infinity in '{name}'")
+    for name, value in prepared.named_buffers():
+        if name.endswith(("min_val", "max_val")) and not torch.isfinite(value).all():
+            raise DataError(
+                f"{model}: the prepared module never ran on data, or on data that overflowed; "
+                "train it before convert"
+            )
+
+
+def _train(self: GraphModule, mode: bool = True) -> GraphModule:
+    """In place of nn.Module.train, which does not reach the operators of an exported graph.
+
+    In eval mode ranges stand still, too; observers that were switched off stay so.
+    """
+    observers = [m for m in self.modules() if isinstance(m, FakeQuantizeBase)]
+    if mode:
+        for observer in self.meta.pop(_PAUSED, []):
+            observer.enable_observer()
+    elif _PAUSED not in self.meta:
+        self.meta[_PAUSED] = [m for m in observers if bool(m.observer_enabled[0])]
+        for observer in observers:
+            observer.disable_observer()
+    for node in self.graph.nodes:
+        place = _TRAINING.get(operator_of(node))
+        if node.op == "call_function" and place is not None:
+            arguments = list(arguments_of(node).values())
+            arguments[place] = mode
+            node.args, node.kwargs = tuple(arguments), {}
+    self.training = mode
+    self.recompile()
+    return self
+
+
+def _eval(self: GraphModule) -> GraphModule:
+    return _train(self, False)
+
+
+# ---- batch norms ---------------------------------------------------------------------------
+
+Numbers = tuple[float, float]  # momentum, eps
+
+
+def _batch_norm_numbers(graph: GraphModule) -> dict[str, Numbers]:
+    """Momentum and eps of each batch norm, by the name of its running variance."""
+    found = {}
+    for node in graph.graph.nodes:
+        if operator_of(node) == "batch_norm":
+            a = arguments_of(node)
+            found[str(a["running_var"].target)] = (float(a["momentum"]), float(a["eps"]))
+    return found
+
+
+def _restore_batch_norm_numbers(prepared: GraphModule, numbers: Mapping[str, Numbers]) -> None:
+    """torchao's fusion writes its own momentum and eps into batch norms after convolutions."""
+    for node in prepared.graph.nodes:
+        if operator_of(node) != "batch_norm":
+            continue
+        a = arguments_of(node)
+        variance = a["running_var"]
+        a["momentum"], a["eps"] = numbers[str(variance.target)]
+        node.args, node.kwargs = tuple(a.values()), {}
+        for user in variance.users:
+            if operator_of(user) == "add":
+                user.args = (variance, a["eps"])
+    prepared.recompile()
+
+
+def _fold_batch_norms(prepared: GraphModule) -> None:
+    """Folds batch norms into the convolutions that torchao fused them with.
+
+    convert_pt2e would do the same, but takes half a minute to look for the patterns. Ranges of
+    weights are then observed once more, as the last training step changed them.
+    """
+    graph = prepared.graph
+    for node in list(graph.nodes):
+        fused = _fused_convolution(node)
+        if fused is None:
+            continue
+        convolution, weight, bias = fused
+        a = arguments_of(node)
+        mean, variance, gamma, beta, w, b = (
+            None if n is None else _value(prepared, n)
+            for n in (a["running_mean"], a["running_var"], a["weight"], a["bias"], weight, bias)
+        )
+        assert w is not None and mean is not None and variance is not None
+        slope = torch.rsqrt(variance + a["eps"])
+        slope = slope if gamma is None else slope * gamma
+        offset = slope * (-mean if b is None else b - mean)
+        offset = offset if beta is None else offset + beta
+        observer = convolution.args[1]
+        assert isinstance(observer, Node)
+        scaled = w * slope.reshape(-1, *([1] * (w.dim() - 1)))
+        with graph.inserting_before(observer):
+            observer.args = (_buffer(prepared, f"_{convolution.name}_weight", scaled),)
+        with graph.inserting_before(convolution):
+            made = _buffer(prepared, f"_{convolution.name}_bias", offset)
+        convolution.args = (*convolution.args[:2], made, *convolution.args[3:])
+        node.replace_all_uses_with(convolution)
+    graph.eliminate_dead_code()
+    spell_out_batch_norms(prepared)
+    _observe_constants(prepared)
+
+
+def _fused_convolution(batch_norm: Node) -> tuple[Node, Node, Node | None] | None:
+    """(convolution, weight, bias) of conv(x, observed(weight * s)) / s + bias before the norm."""
+    if batch_norm.op != "call_function" or operator_of(batch_norm) != "batch_norm":
+        return None
+    x, bias = batch_norm.args[0], None
+    if isinstance(x, Node) and operator_of(x) == "add":
+        x, shaped = x.args[:2]
+        bias = shaped.args[0] if isinstance(shaped, Node) else None
+    if not isinstance(x, Node) or operator_of(x) != "div":
+        return None
+    convolution = x.args[0]
+    if not isinstance(convolution, Node) or operator_of(convolution) not in CONVOLUTIONS:
+        return None
+    observer = convolution.args[1]
+    scaled = observer.args[0] if isinstance(observer, Node) and observer.args else None
+    if not isinstance(scaled, Node) or operator_of(scaled) != "mul":
+        return None
+    weight = scaled.args[0]
+    assert isinstance(weight, Node) and (bias is None or isinstance(bias, Node))
+    return convolution, weight, bias
+
+
+def _observe_constants(prepared: GraphModule) -> None:
+    """Shows every parameter to its observer, where the training had not switched it off."""
+    live = prepared.meta.get(_PAUSED, [])
+    for node in prepared.graph.nodes:
+        observed = node.args[0] if node.op == "call_module" and node.args else None
+        if isinstance(observed, Node) and observed.op == "get_attr":
+            module = prepared.get_submodule(str(node.target))
+            if any(module is m for m in live):
+                module.enable_observer()
+                module(_value(prepared, observed))
+
+
+def _value(prepared: GraphModule, node: Node) -> torch.Tensor:
+    value = operator.attrgetter(str(node.target))(prepared)
+    assert isinstance(value, torch.Tensor)
+    return value.detach()
+
+
+def _buffer(prepared: GraphModule, name: str, value: torch.Tensor) -> Node:
+    prepared.register_buffer(name, value)
+    made: Node = prepared.graph.get_attr(name)
+    return made

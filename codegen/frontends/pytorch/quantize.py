@@ -1,0 +1,152 @@
+"""Quantisation of trained modules with torchao's PT2E flow, and .pt2 files."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
+
+from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError
+from thumbnet.codegen.frontends.pytorch.capture import (
+    Tensors,
+    calibration_batches,
+    capture,
+    check_weights,
+    example_tensors,
+    export_as_it_is,
+    has_free_batch,
+)
+from thumbnet.codegen.frontends.pytorch.operators import is_quantize
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps back what torch and torchao say about themselves; errors still come through."""
+    noisy = [logging.getLogger(name) for name in ("torch", "torchao", "torch.utils._pytree")]
+    levels = [logger.level for logger in noisy]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in noisy:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(noisy, levels, strict=True):
+                logger.setLevel(level)
+
+
+with quiet():
+    try:
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+        from thumbnet.codegen.frontends.pytorch.quantizer import FixedScale, ThumbnetQuantizer
+    except ImportError as error:
+        raise ToolError("quantising needs torchao: pip install 'thumbnet[torch]'") from error
+
+
+def quantize(
+    module: torch.nn.Module,
+    example_inputs: object,
+    calibration: Iterable[object],
+    *,
+    input_quantization: Mapping[str, FixedScale] | None = None,
+    observer: str = "histogram",
+) -> ExportedProgram:
+    """Post-training quantisation: an exported program of batch 1 whose tensors are int8.
+
+    `example_inputs` are the arguments of one call (a tensor or a tuple), `calibration` yields
+    batches like them. `input_quantization` fixes (scale, zero point) of inputs by name; `observer`
+    is "histogram" (ranges that lose least) or "minmax". Raises ThumbnetError.
+    """
+    name = type(module).__name__
+    if observer not in ("histogram", "minmax"):
+        raise ToolError(f"unknown observer '{observer}': histogram or minmax")
+    examples = example_tensors(example_inputs, name)
+    check_weights(module, name)
+    was_training = module.training
+    with quiet():
+        try:
+            graph = capture(module.eval(), examples, name)
+        finally:
+            module.train(was_training)
+        check_input_names(graph, input_quantization, name)
+        quantizer = ThumbnetQuantizer(inputs=input_quantization, observer=observer)
+        prepared = prepare_pt2e(graph, quantizer)
+        count = 0
+        with torch.no_grad():
+            for batch in calibration_batches(calibration, examples, name):
+                for call in [batch] if has_free_batch(prepared) else _one_by_one(batch):
+                    prepared(*call)
+                count += 1
+        if not count:
+            raise DataError(
+                f"{name}: no calibration data; give some batches of typical inputs as calibration="
+            )
+        return converted(prepared, examples, name)
+
+
+def save(program: ExportedProgram, path: Path) -> None:
+    """Writes a .pt2 file that `thumbnet compile` reads."""
+    with quiet():
+        torch.export.save(program, path)
+
+
+def load(path: Path) -> ExportedProgram:
+    """Reads a .pt2 file. Raises ModelFormatError."""
+    if not path.is_file():
+        raise ModelFormatError(f"{path}: no such file")
+    with quiet():
+        try:
+            return torch.export.load(path)
+        except Exception as error:  # it raises many types
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise ModelFormatError(
+                f"{path}: not a program that torch.export saved with torch {torch.__version__}: "
+                f"{said[0][:200]}"
+            ) from error
+
+
+def is_quantized(program: ExportedProgram) -> bool:
+    return any(is_quantize(node) for node in program.graph.nodes)
+
+
+def check_input_names(
+    graph: GraphModule, fixed: Mapping[str, FixedScale] | None, model: str
+) -> None:
+    names = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
+    for name in fixed or {}:
+        if name not in names:
+            raise DataError(
+                f"{model}: input_quantization names '{name}'; the inputs are {', '.join(names)}"
+            )
+
+
+def _one_by_one(batch: Tensors) -> Iterator[Tensors]:
+    for i in range(len(batch[0])):
+        yield tuple(t[i : i + 1] for t in batch)
+
+
+def converted(prepared: GraphModule, examples: Tensors, model: str) -> ExportedProgram:
+    """The program of batch 1 that a calibrated or trained graph becomes."""
+    graph = convert_pt2e(prepared)
+    _drop_unused(graph)
+    return export_as_it_is(graph, examples, model)
+
+
+def _drop_unused(graph: GraphModule) -> None:
+    """Parameters and buffers that nothing reads, as the float weights, leave."""
+    graph.graph.eliminate_dead_code()
+    used = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    held = (*graph.named_parameters(remove_duplicate=False),
+            *graph.named_buffers(remove_duplicate=False))  # fmt: skip
+    for name, _ in held:
+        if name not in used:
+            owner, _, attribute = name.rpartition(".")
+            delattr(graph.get_submodule(owner), attribute)
+    graph.recompile()
