@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import numpy as np
 import typer
 from rich.console import Console
 
@@ -176,7 +175,8 @@ def run(
         typer.Option(
             "--input",
             help="A .npy for each input, in order (default: random numbers), laid out as the model "
-            "file has it: NHWC for .tflite, the module's own (NCHW) for .pt2; or the words whole, rows or stream, as in compile.",
+            "file has it: NHWC for .tflite, the module's own (NCHW) for .pt2; or the words whole, "
+            "rows or stream, as in compile.",
         ),
     ] = None,
     outputs: Annotated[
@@ -240,8 +240,7 @@ def _write_outputs(
         names = ", ".join(e.name for e in edges)
         raise DataError(f"the model has {len(edges)} outputs ({names}); {len(paths)} were named")
     for i, path in enumerate(paths):
-        items = [output_of(session, i, call[i]) for call in calls]
-        save_array(path, np.stack(items) if stacked else items[0])
+        save_array(path, output_of(session, i, [call[i] for call in calls], stacked))
 
 
 @app.command()

@@ -83,11 +83,7 @@ def float_module(model: torch.nn.Module | ExportedProgram | Path, program: Progr
         assert isinstance(graph, GraphModule)
         return canonicalize(graph)
     examples = example_tensors(tuple(torch.zeros(s) for s in program.input_shapes), label)
-    training = exported.training
-    try:
-        return capture(exported.eval(), examples, label)
-    finally:
-        exported.train(training)
+    return capture(exported, examples, label, training=False)
 
 
 # ---- values ------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from thumbnet.tools.single_layers import (
     TakenApart,
     Values,
     compiled_for_host,
+    compiled_layers,
     taken_apart,
     with_outputs,
 )
@@ -264,7 +265,7 @@ def _distance(a: Array, b: Array) -> Array:
 @lru_cache(maxsize=4)
 def _layers(program: Program, known: tuple[str, ...]) -> tuple[TakenApart, Run]:
     apart = taken_apart(program.graph, known)
-    return apart, compiled_for_host(apart.graph)
+    return apart, compiled_layers(apart)
 
 
 @lru_cache(maxsize=4)

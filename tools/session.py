@@ -31,6 +31,7 @@ from thumbnet.tools.host import HostModel
 from thumbnet.tools.reference import reference_outputs
 
 if TYPE_CHECKING:
+    from thumbnet.codegen.frontends.pytorch.program import Lowered
     from thumbnet.tools.pytorch_model import Program
 
 HOST = "host"
@@ -59,6 +60,13 @@ class Session:
     source: Path | None
     image: Image | None
     program: Program | None = None
+
+    @property
+    def lowered(self) -> Lowered | None:
+        """How the edges lie where they are not those of the source model (.pt2, not streamed)."""
+        if self.program is None or self.manifest.window_rows:
+            return None
+        return self.program.lowered
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,30 +162,34 @@ def _arrays(manifest: Manifest, raw: Sequence[bytes]) -> list[Array]:
 def items_of(session: Session, i: int, array: Array, source: str) -> tuple[list[Array], bool]:
     """Input i's array as one item per call, as the C takes it, and whether it had the extra axis.
 
-    A .pt2 model takes the layout of its module (NCHW), unless it is streamed: then rows, as the C
-    takes them. Raises DataError, which calls the array `source`.
+    A .pt2 model takes the layout of its module, [N, C, H, W], and runs once for each of the N;
+    streamed it takes rows as the C does. Raises DataError, which calls the array `source`.
     """
-    edge, layout = session.manifest.inputs[i], None
-    if session.program is not None and not session.manifest.window_rows:
-        layout = session.program.lowered.inputs[i]
-        edge = replace(edge, shape=layout.shape)
-    items, stacked = split_calls(array, edge, source)
-    if layout is not None:
-        from thumbnet.codegen.frontends.pytorch.values import to_graph
+    edge, lowered = session.manifest.inputs[i], session.lowered
+    if lowered is None:
+        items, stacked = split_calls(array, edge, source)
+        return [quantize(item, edge) for item in items], stacked
+    from thumbnet.codegen.frontends.pytorch.values import to_graph
 
-        shape = session.manifest.inputs[i].shape
-        items = [to_graph(item, layout).reshape(shape) for item in items]
-    return [quantize(item, edge) for item in items], stacked
+    layout = lowered.inputs[i]
+    if array.shape[1:] != layout.shape[1:] or not len(array):
+        wanted = ", ".join(["N", *map(str, layout.shape[1:])])
+        raise DataError(
+            f"{source} has shape {list(array.shape)}; input '{edge.name}' takes [{wanted}], as the "
+            "module does"
+        )
+    items, _ = split_calls(array[:, None], replace(edge, shape=layout.shape), source)
+    return [quantize(to_graph(item, layout).reshape(edge.shape), edge) for item in items], False
 
 
-def output_of(session: Session, i: int, array: Array) -> Array:
-    """Output i of the C as the source model has it: float32 where that is, in its own layout."""
-    real = dequantize(array, session.manifest.outputs[i])
-    if session.program is None:
-        return real
+def output_of(session: Session, i: int, arrays: Sequence[Array], stacked: bool) -> Array:
+    """Output i of all calls as the source model has it: float32 where that is, in its layout."""
+    items = [dequantize(array, session.manifest.outputs[i]) for array in arrays]
+    if session.lowered is None:
+        return np.stack(items) if stacked else items[0]
     from thumbnet.codegen.frontends.pytorch.values import from_graph
 
-    return from_graph(real, session.program.lowered.outputs[i])
+    return np.concatenate([from_graph(item, session.lowered.outputs[i]) for item in items])
 
 
 def compiled_result(manifest: Manifest) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from thumbnet.codegen.compile import Options, compile_graph
 from thumbnet.codegen.graph import Graph, Operator, Tensor
+from thumbnet.codegen.passes import drop_dead_operators
 from thumbnet.codegen.toolchain import host_library
 from thumbnet.tools.arrays import Array
 from thumbnet.tools.host import HostModel
 
+_LAYERS = 8  # compiled as one graph: planning an arena takes longer than in proportion
 Values = Mapping[str, Array]  # of tensors, by name, in the graph's shapes and types
 
 
@@ -85,6 +87,25 @@ def taken_apart(graph: Graph, known: Collection[str]) -> TakenApart:
     What lies between known tensors is one layer, computed again wherever several layers need it.
     """
     return _Cutting(graph, {*known, *graph.inputs}).result()
+
+
+def compiled_layers(apart: TakenApart) -> Callable[[Values], dict[str, Array]]:
+    """Its C as a function from `feeds` to the values of all layers. Raises ThumbnetError."""
+    names = [layer.tensor for layer in apart.layers]
+    parts = [_part(apart.graph, names[i : i + _LAYERS]) for i in range(0, len(names), _LAYERS)]
+    runs = [compiled_for_host(part) for part in parts]
+
+    def run(feeds: Values) -> dict[str, Array]:
+        return {name: value for part in runs for name, value in part(feeds).items()}
+
+    return run
+
+
+def _part(graph: Graph, outputs: Sequence[str]) -> Graph:
+    """What the outputs need of a graph."""
+    needed = drop_dead_operators(with_outputs(graph, outputs))
+    read = {name for op in needed.operators for name in op.inputs}
+    return replace(needed, inputs=tuple(name for name in needed.inputs if name in read))
 
 
 class _Cutting:

@@ -14,7 +14,6 @@ from thumbnet.codegen.manifest import Manifest
 from thumbnet.tools.arrays import Array, dequantize
 from thumbnet.tools.session import Comparison
 
-
 _WORST = 12  # layers that are shown
 
 
@@ -142,8 +141,8 @@ def show_quantization(model: str, result: dict[str, Any]) -> None:
 
 
 def _show_noise(model: str, layers: Sequence[dict[str, Any]]) -> None:
-    title = f"{model}, signal to quantisation noise against float (dB), worst layers first"
-    table = _table(title, ["layer", "operator", "alone", "in the network"], 2)
+    print(f"{model}, signal to quantisation noise against float in dB, worst layers first:")
+    table = _table(None, ["layer", "operator", "alone", "in the network"], 2)
     for layer in layers[:_WORST]:
         ratios = (layer["alone_db"], layer["sqnr_db"])
         texts = ("exact" if db is None else f"{db:.1f}" for db in ratios)

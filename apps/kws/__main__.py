@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from thumbnet.apps.kws.listen import main as listen
 
         return listen(words[1:])
+    if words[:1] == ["evaluate-stream"]:
+        from thumbnet.apps.kws.continuous import main as evaluate_stream
+
+        return evaluate_stream(words[1:])
     parsed = _parser().parse_args(words)
     try:
         run = {"train": _train, "evaluate": _evaluate, "export": _export}[parsed.command]
@@ -83,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     commands.add_parser("listen", help="words in sound: see listen --help", add_help=False)
+    commands.add_parser(
+        "evaluate-stream",
+        help="score the whole firmware on hours of sound: see evaluate-stream --help",
+        add_help=False,
+    )
     return parser
 
 
@@ -143,7 +152,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
 def _show(result: Evaluation) -> None:
     console = Console(highlight=False)
     names = result.facts.classes
-    silences = int(result.int8_score.confusion[-2].sum())
+    silences = result.silence_clips
     console.print(
         f"{result.clips} clips: {result.clips - silences} of {len(result.speakers)} speakers, "
         f"{silences} of silence from {', '.join(path.name for path in result.silence_files)}\n"

@@ -7,7 +7,7 @@ Levels are those of int16 samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Ranges:
     clean_snr: tuple[float, float] = (30.0, 50.0)  # dB, for the others
     noisy: float = 0.7
     reverberant: float = 0.25  # share of renderings
-    gain: tuple[float, float] = (-18.0, 8.0)  # dB
+    gain: tuple[float, float] = (-28.0, 6.0)  # dB
     silence_level: tuple[float, float] = (0.3, 3.6)  # log10 of the RMS of silence
 
 
@@ -83,11 +83,7 @@ def render_fragment(
         word = _moved(fine, 1.0, side * cut)
         if np.square(word).sum() < rng.uniform(0.1, 0.5) * whole:
             break
-    return render(oversampled(to_int16(word)), noises, talkers, rng, _still(ranges))
-
-
-def _still(ranges: Ranges) -> Ranges:
-    return Ranges(**{**vars(ranges), "shift": 0})
+    return render(oversampled(to_int16(word)), noises, talkers, rng, replace(ranges, shift=0))
 
 
 def render_silence(

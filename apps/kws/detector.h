@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * A word is heard when the sum of its posteriors over the last `smoothing` runs of the network
- * reaches its threshold; of several words, the one of the largest sum, the first of equals. Then no
- * word is heard for `refractory` runs. A posterior is 0 to 255 and means so many 256ths; before the
+ * reaches the threshold; of several words, the one of the largest sum, the first of equals. Then
+ * none is heard for `refractory` runs. A posterior is 0 to 255 and means so many 256ths; before the
  * first run all are 0.
  *
  * TN_DETECTOR_WORDS is how many words there are: the first outputs of the network.
@@ -18,9 +18,9 @@
 #define TN_DETECTOR_RUNS 25 /* the largest smoothing */
 
 typedef struct {
-    int32_t smoothing;                    /* runs in a sum, 1 to TN_DETECTOR_RUNS */
-    int32_t refractory;                   /* runs, 0 or more */
-    int32_t threshold[TN_DETECTOR_WORDS]; /* least sum, in 256ths */
+    int32_t smoothing;  /* runs in a sum, 1 to TN_DETECTOR_RUNS */
+    int32_t refractory; /* runs, 0 or more */
+    int32_t threshold;  /* least sum, in 256ths */
 } tn_detector_settings;
 
 typedef struct {
@@ -46,7 +46,7 @@ static inline int32_t tn_detector_push(tn_detector *detector, const tn_detector_
         const int32_t sum = detector->sum[word] + posterior - oldest[word];
         oldest[word] = (uint8_t)posterior;
         detector->sum[word] = sum;
-        if (sum >= settings->threshold[word] && (heard < 0 || sum > *score)) {
+        if (sum >= settings->threshold && (heard < 0 || sum > *score)) {
             heard = word;
             *score = sum;
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ class DetectorSettings:
     """A word is heard when the mean of its last `smoothing` posteriors reaches `threshold`; then
     none is heard for `refractory` runs of the network. `chosen` says how that was found."""
 
-    smoothing: int = 10
-    refractory: int = 50
-    threshold: float = 0.8  # of each word
-    chosen: str = "by default"
+    smoothing: int = 12
+    refractory: int = 25
+    threshold: float = 0.6
+    chosen: str = "not: usual ones"
 
     def __post_init__(self) -> None:
         if not (
@@ -42,7 +43,7 @@ class DetectorSettings:
 
 
 def read_settings(folder: Path) -> DetectorSettings:
-    """Of the network in `folder`; the default ones where it has none. Raises ModelFormatError."""
+    """Of the network in `folder`; usual ones where it has none. Raises ModelFormatError."""
     path = folder / FILE_NAME
     try:
         entry: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -66,10 +67,9 @@ def write_settings(folder: Path, settings: DetectorSettings) -> None:
     (folder / FILE_NAME).write_text(text, encoding="utf-8")
 
 
-def settings_header(words: tuple[str, ...], settings: DetectorSettings) -> str:
+def settings_header(words: Sequence[str], settings: DetectorSettings) -> str:
     """The text of `listener_settings.h`."""
     names = ", ".join(json.dumps(word) for word in words)
-    thresholds = ", ".join([str(settings.least_sum)] * len(words))
     return f"""/* listener_settings.h: written by thumbnet.apps.kws.detector */
 #ifndef LISTENER_SETTINGS_H
 #define LISTENER_SETTINGS_H
@@ -78,9 +78,8 @@ def settings_header(words: tuple[str, ...], settings: DetectorSettings) -> str:
 static const char *const tn_listener_words[TN_DETECTOR_WORDS] __attribute__((unused)) = {{
     {names}}};
 
-/* smoothing, refractory (runs of the network), thresholds of sums in 256ths */
-#define TN_LISTENER_SETTINGS \\
-    {{{settings.smoothing}, {settings.refractory}, {{{thresholds}}}}}
+/* smoothing and refractory, in runs of the network; threshold of the sum, in 256ths */
+#define TN_LISTENER_SETTINGS {{{settings.smoothing}, {settings.refractory}, {settings.least_sum}}}
 
 #endif
 """

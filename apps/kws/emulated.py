@@ -101,9 +101,7 @@ def emulate_listener(
         posteriors = np.frombuffer((folder / "posteriors.bin").read_bytes(), np.int8)
         hops = int(summary[1])
         cycles = _cycles(folder / "meter.json", hops) if meter and hops else None
-    costs = Costs(
-        on, image.sram, image.stack, int(summary[4]), image.flash, image.weights, cycles
-    )
+    costs = Costs(on, image.sram, image.stack, int(summary[4]), image.flash, image.weights, cycles)
     heard = [h for line in lines if (h := _heard(line)) is not None]
     return EmulatedRun(heard, posteriors.reshape(-1, len(read_facts(model).classes)), costs)
 

@@ -63,6 +63,10 @@ class Evaluation:
     silence_files: tuple[Path, ...]
     macs: int
 
+    @property
+    def silence_clips(self) -> int:
+        return int(self.int8_score.confusion[-2].sum())
+
     def to_json(self) -> dict[str, Any]:
         scores = {"int8": self.int8_score, "float": self.float_score}
         return {
@@ -70,7 +74,7 @@ class Evaluation:
             "accuracy_int8": self.int8_score.accuracy,
             "clips": self.clips,
             "speakers": len(self.speakers),
-            "silence_clips": self.clips and int(self.int8_score.confusion[-2].sum()),
+            "silence_clips": self.silence_clips,
             "silence_files": [path.name for path in self.silence_files],
             "classes": list(self.facts.classes),
             "by_speaker": {

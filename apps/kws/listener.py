@@ -5,8 +5,8 @@ Front end, streamed network and detector are the same C in both; see `firmware/l
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +34,7 @@ _SOURCES = tuple(
     for name in ("detector.h", "firmware/listener.h", "firmware/main.c", "firmware/host.c")
 )
 _DECLARATIONS = """
-typedef struct {{ int32_t smoothing; int32_t refractory; int32_t threshold[{words}]; }} settings;
+typedef struct { int32_t smoothing; int32_t refractory; int32_t threshold; } settings;
 int64_t listener_recording(void *listener, const settings *settings, const int16_t *pcm,
                            int64_t hops, int64_t *hop_of, int8_t *posteriors, int32_t *words,
                            int32_t *scores);
@@ -64,29 +64,37 @@ def application_folder(
 
     Raises ModelFormatError where the network does not fit the front end, and other ThumbnetErrors.
     """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "c"
+        _write_application(folder, model, settings, target)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        names = [str(path.relative_to(folder)) for path in files]
+        return cached(
+            work_dir,
+            "listener",
+            (*names, *files),
+            lambda place: _copy(folder, place),
+        )
+
+
+def _write_application(folder: Path, model: Path, settings: DetectorSettings, target: str) -> None:
     network = model / f"{NAME}.tflite"
     facts = read_facts(model)
-    try:
-        digest = hashlib.sha256(network.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelFormatError(f"{network}: cannot read the network: {error.strerror}") from error
+    if not network.is_file():
+        raise ModelFormatError(f"{network}: there is no network; give a folder that export wrote")
+    manifest = compile_model(network, folder, Options(target, name=NAME, input="stream")).manifest
+    _check_network(network, manifest, len(facts.classes))
+    for source in _SOURCES:
+        (folder / source.name).write_bytes(source.read_bytes())
     header = settings_header(facts.words, settings)
+    (folder / "listener_settings.h").write_text(header, encoding="utf-8")
+    write_headers(folder, PARAMETERS)
+    manifest = replace(manifest, sources=(f"{NAME}.c", "host.c"))
+    (folder / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
 
-    def build(folder: Path) -> None:
-        options = Options(target, name=NAME, input="stream")
-        manifest = compile_model(network, folder, options).manifest
-        _check_network(network, manifest, len(facts.classes))
-        for source in _SOURCES:
-            (folder / source.name).write_bytes(source.read_bytes())
-        (folder / "listener_settings.h").write_text(header, encoding="utf-8")
-        write_headers(folder, PARAMETERS)
-        manifest = replace(manifest, sources=(f"{NAME}.c", "host.c"))
-        (folder / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
 
-    from thumbnet import __version__
-
-    key = (__version__, target, digest, header, repr(PARAMETERS), *_SOURCES)
-    return cached(work_dir, "listener", key, build)
+def _copy(folder: Path, place: Path) -> None:
+    shutil.copytree(folder, place, dirs_exist_ok=True)
 
 
 def _check_network(path: Path, manifest: Manifest, classes: int) -> None:
@@ -140,11 +148,10 @@ class HostListener:
     ) -> None:
         self.facts = read_facts(model)
         self.settings = settings
-        # The detector's settings are arguments here: one build serves all.
-        folder = application_folder(model, DetectorSettings(), "host", work_dir)
+        folder = application_folder(model, settings, "host", work_dir)
         self.manifest = read_manifest(folder)
         self._ffi = cffi.FFI()
-        self._ffi.cdef(_DECLARATIONS.format(words=len(self.facts.words)))
+        self._ffi.cdef(_DECLARATIONS)
         library = host_library(folder, work_dir)
         try:
             self._library = self._ffi.dlopen(str(library))
@@ -171,9 +178,9 @@ class HostListener:
         )
         return Listened(hops[:runs], posteriors[:runs], words[:runs], scores[:runs])
 
-    def decide(self, posteriors: NDArray[np.int8], settings: DetectorSettings) -> Listened:
-        """What other settings make of posteriors [runs, classes] of `listen`; `hops` is empty."""
-        given = np.ascontiguousarray(posteriors)
+    def decide(self, listened: Listened, settings: DetectorSettings) -> Listened:
+        """What other settings make of the same posteriors."""
+        given = np.ascontiguousarray(listened.posteriors)
         words, scores = np.empty(len(given), np.int32), np.empty(len(given), np.int32)
         self._library.listener_decisions(
             self._settings(settings),
@@ -182,7 +189,7 @@ class HostListener:
             self._array("int32_t[]", words),
             self._array("int32_t[]", scores),
         )
-        return Listened(np.empty(0, np.int64), given, words, scores)
+        return replace(listened, words=words, scores=scores)
 
     def heard(self, listened: Listened, settings: DetectorSettings | None = None) -> list[Heard]:
         """The words of a recording; `settings` are those of `decide`, None the listener's own."""
@@ -209,7 +216,6 @@ class HostListener:
         return self._ffi.from_buffer(kind, array)
 
     def _settings(self, settings: DetectorSettings) -> cffi.FFI.CData:
-        thresholds: Sequence[int] = [settings.least_sum] * len(self.facts.words)
         return self._ffi.new(
-            "settings *", [settings.smoothing, settings.refractory, list(thresholds)]
+            "settings *", [settings.smoothing, settings.refractory, settings.least_sum]
         )

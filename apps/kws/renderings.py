@@ -96,13 +96,12 @@ def _render(
     progress: Progress,
 ) -> Renderings:
     background = [noise.astype(np.float32) for noise in noises]
-    fine = [oversampled(clip) for clip in clips]
     words, fragments, silences = [], [], []
     for i in range(count):
         rng = np.random.default_rng((seed, i))
-        words.append(log_mel(render(clip, background, clips, rng) for clip in fine))
+        words.append(log_mel(render(oversampled(clip), background, clips, rng) for clip in clips))
         chosen = rng.integers(len(clips), size=max(1, round(_FRAGMENTS * len(clips))))
-        cut = (render_fragment(fine[j], background, clips, rng) for j in chosen)
+        cut = (render_fragment(oversampled(clips[j]), background, clips, rng) for j in chosen)
         fragments.append(log_mel(cut))
         quiet = range(max(1, round(_SILENCES * len(clips))))
         silences.append(log_mel(render_silence(background, rng) for _ in quiet))

@@ -44,8 +44,8 @@ def active_part(clip: NDArray[np.int16]) -> tuple[int, int, float]:
     """First and last sample of what is said in a clip, and its rms."""
     frames = clip[: clip.size // _FRAME * _FRAME].reshape(-1, _FRAME).astype(np.float64)
     power = (frames**2).mean(axis=1)
-    active = np.flatnonzero(power >= max(power.max(), 1e-9) * 10 ** (-_ACTIVE_DB / 10))
-    rms = float(np.sqrt(power[active].mean())) if active.size else 0.0
+    active = np.flatnonzero(power >= power.max() * 10 ** (-_ACTIVE_DB / 10))
+    rms = float(np.sqrt(power[active].mean()))
     return int(active[0]) * _FRAME, int(active[-1] + 1) * _FRAME, rms
 
 
@@ -78,7 +78,7 @@ def make_scene(
 def noise(
     noises: Sequence[NDArray[np.int16]], count: int, random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """`count` samples: stretches of the noise files from anywhere in them, each of its own level."""
+    """`count` samples: stretches from anywhere in the noise files, each of its own level."""
     parts, left = [], count
     while left > 0:
         source = noises[int(random.integers(len(noises)))].astype(np.float64)

@@ -35,8 +35,8 @@ _NO_WORD = -100  # cross_entropy leaves these out
 class Recipe:
     """How to train. Shares are of the number of command clips in an epoch."""
 
-    epochs: int = 200
-    patience: int = 60  # epochs without a better validation score before it stops
+    epochs: int = 120
+    patience: int = 40  # epochs without a lower validation loss before it stops
     batch: int = 128
     learning_rate: float = 4e-3
     weight_decay: float = 0.02
@@ -82,12 +82,11 @@ class Labelled:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """The network of the best epoch."""
+    """The network of the best epoch: that of the lowest loss on validation."""
 
     network: KeywordNetwork
     accuracy: float  # on validation
     epoch: int
-    epochs: int  # that were run
 
 
 def train(
@@ -105,15 +104,16 @@ def train(
     run.resume(checkpoint)
     while run.epoch < recipe.epochs and run.epoch - run.best_epoch < recipe.patience:
         loss = run.train_epoch(training)
-        accuracy = run.judge(validation)
+        judged = run.judge(validation)
         run.save(checkpoint)
         progress(
-            f"seed {seed}, epoch {run.epoch} of {recipe.epochs}: loss {loss:.3f}, "
-            f"validation {accuracy:.2%}, best {run.best_accuracy:.2%} at {run.best_epoch}"
+            f"seed {seed}, epoch {run.epoch} of {recipe.epochs}: loss {loss:.3f}, validation "
+            f"loss {judged.loss:.3f} ({judged.accuracy:.2%} right), least {run.best.loss:.3f} "
+            f"({run.best.accuracy:.2%}) at {run.best_epoch}"
         )
     network = KeywordNetwork(training.class_count, architecture)
-    network.load_state_dict(run.best)
-    return Trained(network.eval(), run.best_accuracy, run.best_epoch, run.epoch)
+    network.load_state_dict(run.best_weights)
+    return Trained(network.eval(), run.best.accuracy, run.best_epoch)
 
 
 def logits(network: nn.Module, columns: NDArray[np.int8], batch: int = 256) -> NDArray[np.float32]:
@@ -143,6 +143,12 @@ def load_network(
     return network.eval()
 
 
+@dataclass(frozen=True)
+class _Judged:
+    loss: float
+    accuracy: float
+
+
 class _Run:
     """State of one training run, between epochs."""
 
@@ -163,8 +169,8 @@ class _Run:
             weight_decay=recipe.weight_decay,
         )
         self.epoch = self.steps = self.best_epoch = 0
-        self.best_accuracy = 0.0
-        self.best: dict[str, Tensor] = copy.deepcopy(self.average.state_dict())
+        self.best = _Judged(math.inf, 0.0)
+        self.best_weights: dict[str, Tensor] = copy.deepcopy(self.average.state_dict())
         self.identity = {
             "recipe": asdict(recipe),
             "seed": seed,
@@ -188,9 +194,8 @@ class _Run:
         self.words.load_state_dict(state["words"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.best = state["best"]
+        self.best, self.best_weights = _Judged(*state["best"]), state["best_weights"]
         self.epoch, self.steps, self.best_epoch = state["counters"]
-        self.best_accuracy = state["best_accuracy"]
 
     def save(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -202,9 +207,9 @@ class _Run:
                 "words": self.words.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                "best": self.best,
+                "best": (self.best.loss, self.best.accuracy),
+                "best_weights": self.best_weights,
                 "counters": (self.epoch, self.steps, self.best_epoch),
-                "best_accuracy": self.best_accuracy,
             },
             partial,
         )
@@ -262,14 +267,17 @@ class _Run:
                 else:
                     mean.copy_(now)
 
-    def judge(self, validation: Labelled) -> float:
-        """Accuracy of the average, which is kept where none was better."""
-        predicted = logits(self.average, validation.columns).argmax(axis=1)
-        accuracy = float((predicted == validation.classes).mean())
-        if accuracy >= self.best_accuracy:
-            self.best_accuracy, self.best_epoch = accuracy, self.epoch
-            self.best = copy.deepcopy(self.average.state_dict())
-        return accuracy
+    def judge(self, validation: Labelled) -> _Judged:
+        """The average on validation; it is kept where its loss, which is steadier than the count
+        of right answers, is lower than any before."""
+        outputs = logits(self.average, validation.columns)
+        loss = cross_entropy(torch.from_numpy(outputs), torch.from_numpy(validation.classes))
+        accuracy = float((outputs.argmax(axis=1) == validation.classes).mean())
+        judged = _Judged(loss.item(), accuracy)
+        if judged.loss < self.best.loss:
+            self.best, self.best_epoch = judged, self.epoch
+            self.best_weights = copy.deepcopy(self.average.state_dict())
+        return judged
 
 
 def _epoch_of(

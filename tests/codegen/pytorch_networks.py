@@ -155,14 +155,16 @@ def enlivened(module: nn.Module, shape: tuple[int, ...], seed: int = 0) -> nn.Mo
     """Random batch norms whose statistics are those of random inputs [N, *shape], as training
     leaves them, so that the signal lives up to the output; all from a seed; in eval mode."""
     generator = torch.Generator().manual_seed(seed)
+    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     with torch.no_grad():
-        for m in module.modules():
-            if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d):
-                m.momentum = None  # the mean over all batches
-                if m.affine:
-                    m.weight.uniform_(0.7, 1.6, generator=generator)
-                    m.bias.normal_(0, 0.3, generator=generator)
+        for m in norms:
+            m.momentum = None  # the mean over all batches
+            if m.affine:
+                m.weight.uniform_(0.7, 1.6, generator=generator)
+                m.bias.normal_(0, 0.3, generator=generator)
         module.train()
         for _ in range(2):
             module(torch.randn(16, *shape, generator=generator))
+    for m in norms:
+        m.momentum = 0.1
     return module.eval()

@@ -14,7 +14,13 @@ from thumbnet.codegen.frontends.tflite import load_tflite
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.passes import optimize
 from thumbnet.tools.arrays import Array
-from thumbnet.tools.single_layers import TakenApart, compiled_for_host, taken_apart, with_outputs
+from thumbnet.tools.single_layers import (
+    TakenApart,
+    compiled_for_host,
+    compiled_layers,
+    taken_apart,
+    with_outputs,
+)
 
 
 def _graph(folder: Path, model: bytes) -> Graph:
@@ -56,7 +62,7 @@ def test_layers_fed_with_the_networks_own_values(tmp_path: Path, name: str, ever
     values = given | compiled_for_host(with_outputs(graph, _made(graph)))(given)
     known = [*_made(graph)[::every], *graph.outputs]
     apart = taken_apart(graph, known)
-    found = compiled_for_host(apart.graph)(apart.feeds(values))
+    found = compiled_layers(apart)(apart.feeds(values))
     assert set(found) == set(known)
     for tensor, value in found.items():
         np.testing.assert_array_equal(value, values[tensor])

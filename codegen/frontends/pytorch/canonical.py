@@ -19,6 +19,7 @@ from thumbnet.codegen.frontends.pytorch.operators import (
     PERMUTING,
     PICKING,
     RESHAPING,
+    is_folded,
 )
 
 
@@ -32,7 +33,7 @@ class Make:
     def __call__(self, target: torch._ops.OpOverload, *args: Any) -> Node:
         made = self.graph.call_function(target, args)
         made.meta = dict(self.node.meta)
-        made.meta["val"] = target(*map_arg(args, lambda n: n.meta["val"]))
+        made.meta["val"] = target(*map_arg(args, _fake_value))
         return made
 
     def constant(self, name: str, value: torch.Tensor) -> Node:
@@ -40,6 +41,13 @@ class Make:
         mode = self.node.meta["val"].fake_mode
         made.meta["val"] = mode.from_tensor(value)
         return made
+
+
+def _fake_value(node: Node) -> Any:
+    """The tensor without data that tracing left; observers, which have none, change no shape."""
+    while "val" not in node.meta:
+        node = node.all_input_nodes[0]
+    return node.meta["val"]
 
 
 _ATEN = torch.ops.aten
@@ -75,7 +83,7 @@ def _functionalize(graph: Graph) -> None:
             continue
         written = node.args[0]
         assert isinstance(written, Node)
-        if _seen_through_views(written, order, order[node]):
+        if operator_of(node) not in NOTHING and _seen_through_views(written, order, order[node]):
             raise UnsupportedError(
                 f"{describe(node)}: writes into a tensor that is read later through a view; "
                 "use the operator that returns a new tensor"
@@ -163,17 +171,17 @@ def _complete_batch_norms(model: GraphModule) -> None:
                 node.update_arg(place, Make(model.graph, node).constant(name, numbers))
 
 
-def spell_out_batch_norms(model: GraphModule) -> None:
-    """In place: batch norms that no convolution took in become depthwise convolutions of 1x1.
+def spell_out_batch_norms(model: GraphModule, *, even_folded: bool = True) -> None:
+    """In place: batch norms become depthwise convolutions of 1x1, unless in training mode.
 
-    Those in training mode, or without running statistics, stay.
+    `even_folded` False leaves those that go into the layer before them.
     """
     for node in list(model.graph.nodes):
         if node.op != "call_function" or operator_of(node) != "batch_norm":
             continue
         a = arguments_of(node)
         numbers = [a[name] for name in ("running_mean", "running_var", "weight", "bias")]
-        if a["training"] or numbers[0] is None:
+        if a["training"] or (is_folded(node) and not even_folded):
             continue
         if any(isinstance(n, Node) and n.op != "get_attr" for n in numbers):
             continue
@@ -194,7 +202,7 @@ def _scaled(
     model: GraphModule, slope: torch.Tensor, offset: torch.Tensor, make: Make, x: Node
 ) -> Node:
     """x * slope + offset along dimension 1, as a convolution."""
-    rank, number = x.meta["val"].dim(), sum(1 for _ in model.buffers())
+    rank, number = _fake_value(x).dim(), sum(1 for _ in model.buffers())
     spatial = max(rank - 2, 1)
     values = {"slope": slope.float().reshape(-1, *([1] * (spatial + 1))), "offset": offset.float()}
     constants = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -29,7 +32,7 @@ def example_tensors(example_inputs: object, model: str) -> Tensors:
                 f"{model}: example input {i} is {tensor.dtype} of shape {list(tensor.shape)}; give "
                 "float tensors whose first axis is the batch"
             )
-    return tuple(t[:1].detach().float() for t in given)
+    return tuple(t[:1].detach().cpu().float() for t in given)
 
 
 def _tensors(inputs: object) -> Tensors:
@@ -73,7 +76,13 @@ def calibration_batches(
         if len({len(t) for t in batch}) != 1:
             raise DataError(f"{model}: the inputs of calibration batch {number} differ in length")
         if len(batch[0]):
-            yield tuple(t.detach().float() for t in batch)
+            yield tuple(t.detach().cpu().float() for t in batch)
+
+
+def on_cpu(module: torch.nn.Module) -> torch.nn.Module:
+    """The module, or a copy of it where it lies on an accelerator."""
+    devices = {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
+    return module if devices <= {"cpu"} else copy.deepcopy(module).cpu()
 
 
 def check_weights(module: torch.nn.Module, model: str) -> None:
@@ -85,26 +94,51 @@ def check_weights(module: torch.nn.Module, model: str) -> None:
             )
 
 
-def capture(module: torch.nn.Module, examples: Tensors, model: str) -> GraphModule:
-    """The canonical graph of a module, in the mode (training or not) that it is in.
+def capture(
+    module: torch.nn.Module, examples: Tensors, model: str, *, training: bool
+) -> GraphModule:
+    """The canonical graph of a module, as it computes in training or not.
 
     The batch is free where the module allows it, else 1. Raises UnsupportedError.
     """
-    graph = _exported(module, examples, model).module(check_guards=False)
+    with _in_mode(module, training):
+        graph = _exported(module, examples, model).module(check_guards=False)
     assert isinstance(graph, GraphModule)
-    graph.training = module.training
+    graph.training = training
     canonicalize(graph)
-    check_supported(graph.graph.nodes, model)
+    check_supported(graph.graph.nodes, model, training=training)
     return graph
+
+
+@contextlib.contextmanager
+def _in_mode(module: torch.nn.Module, training: bool) -> Iterator[None]:
+    """The module in training mode or not; every part of it is left in the mode that it had."""
+    before = {part: part.training for part in module.modules()}
+    with contextlib.suppress(NotImplementedError):  # an exported graph has one mode for good
+        module.train(training)
+    try:
+        yield
+    finally:
+        for part, mode in before.items():
+            part.training = mode
 
 
 def _exported(module: torch.nn.Module, examples: Tensors, model: str) -> ExportedProgram:
     two = tuple(torch.cat([t, t]) for t in examples)
     try:
-        shapes = tuple({0: Dim.AUTO} for _ in two)
-        return torch.export.export(module, two, dynamic_shapes=shapes)
+        return torch.export.export(module, two, dynamic_shapes=_free_batch(module, two))
     except Exception:
         return export_as_it_is(module, examples, model)
+
+
+def _free_batch(module: torch.nn.Module, inputs: Tensors) -> dict[str, object]:
+    """What torch.export calls dynamic shapes: the first axis of every argument of forward."""
+    arguments = inspect.signature(module.forward).bind(*inputs).arguments
+    free = {0: Dim.AUTO}
+    return {
+        name: tuple(free for _ in value) if isinstance(value, tuple) else free
+        for name, value in arguments.items()
+    }
 
 
 def export_as_it_is(module: torch.nn.Module, examples: Tensors, model: str) -> ExportedProgram:

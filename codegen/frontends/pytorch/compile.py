@@ -40,14 +40,15 @@ def compile_module(
     except TypeError as error:
         known = ", ".join(sorted(Options.__dataclass_fields__))
         raise ToolError(f"unknown option of thumbnet.compile: {error}; there are {known}") from None
-    source, label = _source(module_or_program)
+    source, origin = _source(module_or_program)
+    label = origin.stem
     if not isinstance(source, ExportedProgram):
         source = _quantized(source, label, example_inputs, calibration, input_quantization)
     elif not is_quantized(source):
         module = source.module(check_guards=False)
         source = _quantized(module, label, example_inputs, calibration, input_quantization)
     lowered = lower_program(source, label, label)
-    return compile_graph(optimize(lowered.graph), Path(f"{label}.pt2"), Path(out_dir), chosen)
+    return compile_graph(optimize(lowered.graph), origin, Path(out_dir), chosen)
 
 
 def load_pt2(path: Path) -> Lowered:
@@ -55,14 +56,14 @@ def load_pt2(path: Path) -> Lowered:
     return lower_program(load(path), str(path), path.stem)
 
 
-def _source(given: object) -> tuple[torch.nn.Module | ExportedProgram, str]:
-    """What was given, and a name for it."""
+def _source(given: object) -> tuple[torch.nn.Module | ExportedProgram, Path]:
+    """What was given, and what the generated files say they come from."""
     if isinstance(given, str | Path):
-        return load(Path(given)), Path(given).stem
+        return load(Path(given)), Path(given)
     if isinstance(given, ExportedProgram):
-        return given, "model"
+        return given, Path("model")
     if isinstance(given, torch.nn.Module):
-        return given, type(given).__name__
+        return given, Path(type(given).__name__)
     raise ToolError(
         f"thumbnet.compile takes an nn.Module, an exported program or a .pt2 file, not "
         f"{type(given).__name__}"
@@ -82,7 +83,7 @@ def _quantized(
     ]  # fmt: skip
     if missing or calibration is None:
         raise UnsupportedError(
-            f"{label} is a float model and must be quantised: give {' and '.join(missing)}, typical "
-            "inputs in batches, or a program that was quantised before"
+            f"{label} is a float model and must be quantised: give {' and '.join(missing)} with "
+            "typical inputs, or a program that was quantised before"
         )
     return quantize(module, example_inputs, calibration, input_quantization=input_quantization)

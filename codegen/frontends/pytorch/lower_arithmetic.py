@@ -48,7 +48,7 @@ def lower_multiplication(build: Builder, step: Step) -> Value:
     factor = -1.0 if operator_of(step.node) == "neg" else factor_of(step.node)
     if factor is None:
         raise step.refused("division by a tensor is not supported; multiply by its inverse")
-    operands = [step.value("self"), Constant(np.float64(factor).reshape(()))]
+    operands: list[Value | Constant] = [step.value("self"), Constant(np.array(factor))]
     return _binary(build, step, "MUL", operands, Activation(step.activation))
 
 

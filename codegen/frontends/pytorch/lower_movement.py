@@ -37,8 +37,6 @@ def lower_permutation(build: Builder, step: Step) -> Value:
 
 
 def lower_nothing(build: Builder, step: Step) -> Value:
-    if step.arguments.get("train"):
-        raise step.refused("a dropout in training mode; call eval() before exporting")
     return _input(step)
 
 
@@ -77,8 +75,8 @@ def lower_select(build: Builder, step: Step) -> Value:
 
 def lower_item(build: Builder, step: Step, source: Node, operands: Mapping[Node, Any]) -> Value:
     """One result of chunk, split or unbind of `source`'s argument, or of a pool's two."""
-    a, index = arguments_of(source), int(step.node.args[1])  # type: ignore[arg-type]
-    x = operands[source.args[0]]  # type: ignore[index]
+    a, index = arguments_of(source), int(step.node.args[1])
+    x = operands[source.args[0]]
     assert isinstance(x, Value)
     dim = int(a["dim"]) % len(x.shape)
     length, name = x.shape[dim], operator_of(source)
@@ -88,8 +86,8 @@ def lower_item(build: Builder, step: Step, source: Node, operands: Mapping[Node,
         size = -(-length // int(a["chunks"]))
         sizes = [size] * int(a["chunks"])
     else:
-        sizes = a.get("split_sizes", a.get("split_size"))
-        sizes = [sizes] * -(-length // sizes) if isinstance(sizes, int) else list(sizes)
+        given: Any = a.get("split_sizes", a.get("split_size"))
+        sizes = [given] * -(-length // given) if isinstance(given, int) else list(given)
     begin = sum(sizes[:index])
     return picked(build, step, x, dim, range(begin, min(begin + sizes[index], length)))
 
@@ -117,8 +115,8 @@ def lower_concatenation(build: Builder, step: Step) -> Value:
     if not all(isinstance(v, Value) for v in values):
         raise step.refused("a constant cannot be concatenated; add it or pad instead")
     rank = len(step.shape)
-    forms = [form for v in values if isinstance(v, Value) and (form := form_of(v.layout))]
-    form: Form = forms[0] if forms else usual(rank)
+    found = [form_of(v.layout) for v in values if isinstance(v, Value)]
+    form: Form = next((f for f in found if f is not None), usual(rank))
     names = [
         build.as_form(step, build.requantized(step, v, step.scale, step.zero_point), form)
         for v in values

@@ -131,12 +131,13 @@ def activation_of(node: Node) -> str | None:
     name = operator_of(node)
     if name not in _CLAMPS:
         return None
-    bounds = {"relu": (0.0, inf), "relu6": (0.0, 6.0)}.get(name)
-    if bounds is None:
-        a = arguments_of(node)
-        low, high = a.get("min_val", a.get("min")), a.get("max_val", a.get("max"))
-        bounds = (-inf if low is None else low, inf if high is None else high)
-    return {(0, inf): "RELU", (0, 6): "RELU6", (-1, 1): "RELU_N1_TO_1"}.get(bounds)
+    if name in ("relu", "relu6"):
+        return name.upper()
+    a = arguments_of(node)
+    low, high = a.get("min_val", a.get("min")), a.get("max_val", a.get("max"))
+    bounds = (-inf if low is None else float(low), inf if high is None else float(high))
+    known = {(0.0, inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
+    return known.get(bounds)
 
 
 def fuses_with(producer: Any, clamp: Node) -> bool:
@@ -152,14 +153,14 @@ def fuses_with(producer: Any, clamp: Node) -> bool:
 
 
 def is_folded(batch_norm: Node) -> bool:
-    """Whether a batch_norm node goes into the convolution before it."""
-    producer = batch_norm.args[0]
-    return (
-        operator_of(batch_norm) == "batch_norm"
-        and isinstance(producer, Node)
-        and operator_of(producer) in CONVOLUTIONS
-        and len(producer.users) == 1
-    )
+    """Whether a batch_norm node goes into the convolution or dense layer before it."""
+    layer = batch_norm.args[0] if operator_of(batch_norm) == "batch_norm" else None
+    if not isinstance(layer, Node) or len(layer.users) != 1:
+        return False
+    if operator_of(layer) == "linear" and len(layer.meta["val"].shape) != 2:
+        return False  # it normalises another dimension than the last
+    own = all(len(n.users) == 1 for n in layer.all_input_nodes[1:])  # not shared by another layer
+    return own and operator_of(layer) in (*CONVOLUTIONS, "linear")
 
 
 # ---- constants -----------------------------------------------------------------------------
@@ -248,7 +249,7 @@ def factor_of(node: Node) -> float | None:
     return number
 
 
-def check_supported(nodes: Iterable[Node], model: str) -> None:
+def check_supported(nodes: Iterable[Node], model: str, *, training: bool = False) -> None:
     """Raises one UnsupportedError that names every operator without a kernel."""
     nodes = list(nodes)
     inside = {n for node in nodes if operator_of(node) == "div" and normalized(node)
@@ -259,7 +260,7 @@ def check_supported(nodes: Iterable[Node], model: str) -> None:
             continue
         if is_quantize(node) or is_dequantize(node) or operator_of(node) == "sym_size":
             continue
-        reason = _refusal(node)
+        reason = _refusal(node, training)
         if reason is not None:
             problems.append(f"{describe(node)}: {reason}")
     if problems:
@@ -268,7 +269,7 @@ def check_supported(nodes: Iterable[Node], model: str) -> None:
         )
 
 
-def _refusal(node: Node) -> str | None:
+def _refusal(node: Node, training: bool) -> str | None:
     name = operator_of(node)
     if role_of(node) is None:
         if name in _CLAMPS:
@@ -288,15 +289,13 @@ def _refusal(node: Node) -> str | None:
         return "negative padding is not supported; use a slice"
     if name.startswith("max_pool") and set(_numbers(arguments["dilation"])) != {1}:
         return "dilation is not supported; use a pool without it"
-    if name == "batch_norm" and not _has_statistics(arguments):
+    if name == "batch_norm" and arguments["running_mean"] is None:
         return "a batch norm without running statistics; use track_running_stats=True"
+    if not training and (arguments.get("training") or arguments.get("train")):
+        return "it was exported in training mode; call eval() before torch.export"
     if arguments.get("divisor_override"):
         return "divisor_override is not supported; use the default divisor"
     return None
-
-
-def _has_statistics(arguments: dict[str, Any]) -> bool:
-    return arguments["running_mean"] is not None
 
 
 def _numbers(value: Any) -> list[int]:

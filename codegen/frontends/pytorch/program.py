@@ -162,6 +162,7 @@ class _Lowering:
 
     def lowered(self, name: str) -> Lowered:
         results: list[Node] = []
+        self._check_inputs()
         for node in self.module.graph.nodes:
             if node.op == "get_attr":
                 data = python_operator.attrgetter(str(node.target))(self.module)
@@ -214,8 +215,6 @@ class _Lowering:
                 self.known[node] = self._moved_constant(node, x)
             elif x is not None and lower is not None:
                 self.known[node] = lower(self.build, step_of(node, self.known, x))
-            elif x is None and lower is not None:
-                raise self._not_quantized(node)
 
     def _remember(self, node: Node) -> None:
         value = self.known.get(node)
@@ -254,12 +253,20 @@ class _Lowering:
         scale, zero_point = self._activation_scale(node)
         if known is not None:
             return self.build.requantized(step_of(source, self.known), known, scale, zero_point)
-        if source.op == "placeholder":
-            return self._input(source, scale, zero_point)
         return self._computed(source, scale, zero_point)
 
     def _computed(self, node: Node, scale: np.float32, zero_point: int) -> Value:
-        """The operator that ends at `node`, with the scale that the program gives its result."""
+        """The operator that ends at `node`, with the scale that the program gives its result.
+
+        What only moves its values before they are quantised may as well do so after.
+        """
+        if node.op == "placeholder":
+            return self._input(node, scale, zero_point)
+        moves = _AT_ONCE.get(operator_of(node))
+        if moves is not None and role_of(node) is Role.PASS:
+            source = node.all_input_nodes[0]
+            made = self._computed(source, scale, zero_point)
+            return moves(self.build, step_of(node, {**self.known, source: made}, made))
         computing, activation = node, "NONE"
         producer = node.all_input_nodes[0] if node.all_input_nodes else None
         if producer is not None and producer not in self.known and activation_of(node):
@@ -272,7 +279,7 @@ class _Lowering:
         return lower(self.build, step)
 
     def _dequantized(self, node: Node) -> Value | Constant:
-        known = self.known.get(node.args[0])  # type: ignore[arg-type]
+        known = self.known.get(node.args[0])
         if isinstance(known, Constant) and known.scale is None:
             scale, zero_point, axis = self._numbers(node)
             return Constant(known.data, scale, zero_point, axis)
@@ -315,7 +322,8 @@ class _Lowering:
     def _activation_scale(self, node: Node) -> tuple[np.float32, int]:
         a = arguments_of(node)
         bounds = (a.get("quant_min"), a.get("quant_max"))
-        dtype = a.get("dtype", a.get("output_dtype", a.get("input_dtype")))
+        affine = "input_dtype" if is_dequantize(node) else "output_dtype"  # torchao's names
+        dtype = a.get("dtype", a.get(affine))
         scale, zero_point, _ = self._numbers(node)
         if scale.size != 1 or dtype != torch.int8 or bounds not in ((-128, 127), (None, None)):
             raise step_of(node, self.known).refused(
@@ -343,14 +351,23 @@ class _Lowering:
             if known is node:  # quantised a second time, otherwise
                 return self.build.requantized(step_of(node, self.known), value, scale, zero_point)
         shape = shape_of_node(node)
-        if shape[:1] != (1,):
-            raise UnsupportedError(
-                f"the input '{node.name}' has shape {list(shape)}; export with batch 1"
-            )
         form = IMAGE_1D if len(shape) == 3 and _feeds_image(node) else usual(len(shape))
         value = self.build.input(node.name, shape, form, float(scale), zero_point)
         self.inputs.append((node, value))
         return value
+
+    def _check_inputs(self) -> None:
+        for node in self.module.graph.nodes:
+            if node.op != "placeholder":
+                continue
+            value = node.meta.get("val")
+            if not isinstance(value, torch.Tensor):
+                raise UnsupportedError(f"the input '{node.name}' is no tensor; make it a constant")
+            if not all(isinstance(n, int) for n in value.shape) or tuple(value.shape[:1]) != (1,):
+                raise UnsupportedError(
+                    f"the input '{node.name}' has shape {[str(n) for n in value.shape]}; export "
+                    "with batch 1 and fixed shapes"
+                )
 
     def _check_results(self, node: Node) -> None:
         for result in node.all_input_nodes:

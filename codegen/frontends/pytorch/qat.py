@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import operator
 import types
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch.fx import GraphModule, Node
@@ -23,8 +24,9 @@ from thumbnet.codegen.frontends.pytorch.capture import (
     check_weights,
     example_tensors,
     has_free_batch,
+    on_cpu,
 )
-from thumbnet.codegen.frontends.pytorch.operators import CONVOLUTIONS
+from thumbnet.codegen.frontends.pytorch.operators import CONVOLUTIONS, is_folded
 from thumbnet.codegen.frontends.pytorch.quantize import check_input_names, converted, quiet
 
 with quiet():
@@ -47,19 +49,16 @@ def prepare_qat(
 ) -> GraphModule:
     """The module with quantisation simulated, to train and then to `convert`.
 
-    It takes batches, and `train()` and `eval()` switch it; parameters start as the module's.
-    `torchao.quantization.pt2e.disable_observer`, applied to it, freezes the ranges. Raises
-    ThumbnetError.
+    It takes batches, `train()` and `eval()` switch it, and it may be moved to an accelerator.
+    Training it trains the module, whose parameters and statistics it shares (a module that lies on
+    an accelerator is copied). `prepared.apply(torchao.quantization.pt2e.disable_observer)` freezes
+    the ranges. Raises ThumbnetError.
     """
     name = type(module).__name__
     examples = example_tensors(example_inputs, name)
     check_weights(module, name)
-    was_training = module.training
     with quiet():
-        try:
-            graph = capture(module.train(), examples, name)
-        finally:
-            module.train(was_training)
+        graph = capture(on_cpu(module), examples, name, training=True)
         check_input_names(graph, input_quantization, name)
         if not has_free_batch(graph):
             raise DataError(
@@ -85,6 +84,7 @@ def convert(prepared: GraphModule) -> ExportedProgram:
     examples, name = prepared.meta[_KEPT]
     _check_trained(prepared, name)
     with quiet():
+        prepared.cpu()
         prepared.eval()
         with torch.no_grad():
             _fold_batch_norms(prepared)
@@ -156,78 +156,87 @@ def _restore_batch_norm_numbers(prepared: GraphModule, numbers: Mapping[str, Num
         variance = a["running_var"]
         a["momentum"], a["eps"] = numbers[str(variance.target)]
         node.args, node.kwargs = tuple(a.values()), {}
-        for user in variance.users:
+        for user in list(variance.users):
             if operator_of(user) == "add":
                 user.args = (variance, a["eps"])
     prepared.recompile()
 
 
-def _fold_batch_norms(prepared: GraphModule) -> None:
-    """Folds batch norms into the convolutions that torchao fused them with.
+@dataclass(frozen=True)
+class _Fused:
+    """A layer and the nodes of its parameters, before a batch norm."""
 
-    convert_pt2e would do the same, but takes half a minute to look for the patterns. Ranges of
-    weights are then observed once more, as the last training step changed them.
+    layer: Node
+    weight: Node
+    bias: Node | None
+
+
+def _fold_batch_norms(prepared: GraphModule) -> None:
+    """Folds batch norms into the layers before them, and spells out the others.
+
+    convert_pt2e would fold those after convolutions, but takes half a minute to look for them.
+    Ranges of weights are then observed once more, as the last training step changed them.
     """
-    graph = prepared.graph
+    graph, changed = prepared.graph, set()
     for node in list(graph.nodes):
-        fused = _fused_convolution(node)
+        fused = _fused_layer(node)
         if fused is None:
             continue
-        convolution, weight, bias = fused
-        a = arguments_of(node)
-        mean, variance, gamma, beta, w, b = (
-            None if n is None else _value(prepared, n)
-            for n in (a["running_mean"], a["running_var"], a["weight"], a["bias"], weight, bias)
+        layer, a = fused.layer, arguments_of(node)
+        mean, variance, gamma, beta = (
+            _value(prepared, a[name]) for name in ("running_mean", "running_var", "weight", "bias")
         )
-        assert w is not None and mean is not None and variance is not None
-        slope = torch.rsqrt(variance + a["eps"])
-        slope = slope if gamma is None else slope * gamma
-        offset = slope * (-mean if b is None else b - mean)
-        offset = offset if beta is None else offset + beta
-        observer = convolution.args[1]
+        slope = gamma * torch.rsqrt(variance + a["eps"])
+        shift = mean if fused.bias is None else mean - _value(prepared, fused.bias)
+        weight = _value(prepared, fused.weight)
+        observer = layer.args[1]
         assert isinstance(observer, Node)
-        scaled = w * slope.reshape(-1, *([1] * (w.dim() - 1)))
         with graph.inserting_before(observer):
-            observer.args = (_buffer(prepared, f"_{convolution.name}_weight", scaled),)
-        with graph.inserting_before(convolution):
-            made = _buffer(prepared, f"_{convolution.name}_bias", offset)
-        convolution.args = (*convolution.args[:2], made, *convolution.args[3:])
-        node.replace_all_uses_with(convolution)
+            scaled = weight * slope.reshape(-1, *([1] * (weight.dim() - 1)))
+            observer.args = (_buffer(prepared, f"_{layer.name}_weight", scaled),)
+        with graph.inserting_before(layer):
+            made = _buffer(prepared, f"_{layer.name}_bias", beta - shift * slope)
+        layer.args = (*layer.args[:2], made, *layer.args[3:])
+        node.replace_all_uses_with(layer)
+        if operator_of(layer) == "linear":  # it was observed without the batch norm
+            changed.add(observer)
     graph.eliminate_dead_code()
     spell_out_batch_norms(prepared)
-    _observe_constants(prepared)
+    _observe_constants(prepared, changed)
 
 
-def _fused_convolution(batch_norm: Node) -> tuple[Node, Node, Node | None] | None:
-    """(convolution, weight, bias) of conv(x, observed(weight * s)) / s + bias before the norm."""
+def _fused_layer(batch_norm: Node) -> _Fused | None:
+    """The layer that a batch norm goes into: as it stands if dense; as torchao wrote it if a
+    convolution, conv(x, observed(weight * s)) / s + bias."""
     if batch_norm.op != "call_function" or operator_of(batch_norm) != "batch_norm":
         return None
     x, bias = batch_norm.args[0], None
-    if isinstance(x, Node) and operator_of(x) == "add":
+    assert isinstance(x, Node)
+    if operator_of(x) == "linear" and is_folded(batch_norm):
+        observer, bias = x.args[1], x.args[2] if len(x.args) > 2 else None
+        assert isinstance(observer, Node)
+        return _Fused(x, observer.args[0], bias)
+    if operator_of(x) == "add":
         x, shaped = x.args[:2]
         bias = shaped.args[0] if isinstance(shaped, Node) else None
-    if not isinstance(x, Node) or operator_of(x) != "div":
+    layer = x.args[0] if isinstance(x, Node) and operator_of(x) == "div" else None
+    if not isinstance(layer, Node) or operator_of(layer) not in CONVOLUTIONS:
         return None
-    convolution = x.args[0]
-    if not isinstance(convolution, Node) or operator_of(convolution) not in CONVOLUTIONS:
-        return None
-    observer = convolution.args[1]
+    observer = layer.args[1]
     scaled = observer.args[0] if isinstance(observer, Node) and observer.args else None
     if not isinstance(scaled, Node) or operator_of(scaled) != "mul":
         return None
-    weight = scaled.args[0]
-    assert isinstance(weight, Node) and (bias is None or isinstance(bias, Node))
-    return convolution, weight, bias
+    return _Fused(layer, scaled.args[0], bias)
 
 
-def _observe_constants(prepared: GraphModule) -> None:
-    """Shows every parameter to its observer, where the training had not switched it off."""
+def _observe_constants(prepared: GraphModule, changed: Container[Node]) -> None:
+    """Shows parameters to their observers: the `changed`, and where training had not stopped it."""
     live = prepared.meta.get(_PAUSED, [])
     for node in prepared.graph.nodes:
         observed = node.args[0] if node.op == "call_module" and node.args else None
         if isinstance(observed, Node) and observed.op == "get_attr":
             module = prepared.get_submodule(str(node.target))
-            if any(module is m for m in live):
+            if node in changed or any(module is m for m in live):
                 module.enable_observer()
                 module(_value(prepared, observed))
 

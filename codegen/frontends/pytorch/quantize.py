@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError
+from thumbnet.codegen.frontends.pytorch.canonical import spell_out_batch_norms
 from thumbnet.codegen.frontends.pytorch.capture import (
     Tensors,
     calibration_batches,
@@ -21,6 +22,7 @@ from thumbnet.codegen.frontends.pytorch.capture import (
     example_tensors,
     export_as_it_is,
     has_free_batch,
+    on_cpu,
 )
 from thumbnet.codegen.frontends.pytorch.operators import is_quantize
 
@@ -69,14 +71,11 @@ def quantize(
         raise ToolError(f"unknown observer '{observer}': histogram or minmax")
     examples = example_tensors(example_inputs, name)
     check_weights(module, name)
-    was_training = module.training
     with quiet():
-        try:
-            graph = capture(module.eval(), examples, name)
-        finally:
-            module.train(was_training)
+        graph = capture(on_cpu(module), examples, name, training=False)
         check_input_names(graph, input_quantization, name)
         quantizer = ThumbnetQuantizer(inputs=input_quantization, observer=observer)
+        spell_out_batch_norms(graph, even_folded=False)  # torchao folds the others
         prepared = prepare_pt2e(graph, quantizer)
         count = 0
         with torch.no_grad():

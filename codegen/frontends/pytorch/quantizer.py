@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch.fx import GraphModule, Node
@@ -33,7 +34,7 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from thumbnet.codegen.frontends.pytorch.aten import operator_of
-from thumbnet.codegen.frontends.pytorch.canonical import canonicalize, spell_out_batch_norms
+from thumbnet.codegen.frontends.pytorch.canonical import canonicalize
 from thumbnet.codegen.frontends.pytorch.operators import (
     CONVOLUTIONS,
     FIXED_SCALE,
@@ -47,7 +48,7 @@ from thumbnet.codegen.frontends.pytorch.operators import (
 )
 
 ANNOTATION = "quantization_annotation"
-Place = Node | tuple[Node, Node]  # a node's output, or the edge from a node to its user
+Place: TypeAlias = Node | tuple[Node, Node]  # a node's output, or the edge from a node to its user
 FixedScale = tuple[float, int]
 
 
@@ -74,7 +75,7 @@ def _specs(qat: bool, observer: str) -> Specs:
     )
 
 
-class ThumbnetQuantizer(Quantizer):  # type: ignore[misc]  # torchao is untyped
+class ThumbnetQuantizer(Quantizer):  # type: ignore[misc]  # torchao is not followed
     """For prepare_pt2e (`qat=False`) and prepare_qat_pt2e (`qat=True`).
 
     `inputs` fixes the scale and zero point of model inputs by their names; `observer` is
@@ -89,15 +90,11 @@ class ThumbnetQuantizer(Quantizer):  # type: ignore[misc]  # torchao is untyped
         observer: str = "histogram",
     ) -> None:
         super().__init__()
-        self.qat = qat
         self.specs = _specs(qat, observer)
         self.inputs = dict(inputs or {})
 
     def transform_for_annotation(self, model: GraphModule) -> GraphModule:
-        canonicalize(model)
-        if not self.qat:
-            spell_out_batch_norms(model)
-        return model
+        return canonicalize(model)
 
     def annotate(self, model: GraphModule) -> GraphModule:
         sharing = _Sharing(model, self.inputs)

@@ -54,7 +54,7 @@ def from_graph(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
     return np.ascontiguousarray(moved).reshape(layout.shape)
 
 
-class _Recording(Interpreter):
+class _Recording(Interpreter):  # type: ignore[misc]  # torch is not followed
     """Runs the lowered program and keeps the results that tensors of the graph stand for."""
 
     def __init__(self, lowered: Lowered) -> None:
