@@ -34,14 +34,11 @@ Distances = Mapping[tuple[str, str], int]
 Gaps = Sequence[Sequence[tuple[int, int, int]]]
 
 
-WORTH_MORE = 1.02  # times the lower bound: an arena above this gets MORE_TRIES
-MORE_TRIES = 2000
-
-
 def place(
-    blocks: Sequence[Block], distances: Distances, lower_bound: int, tries: int = 400
+    blocks: Sequence[Block], distances: Distances, lower_bound: int, tries: int
 ) -> tuple[dict[str, int], int]:
-    """Offsets by block name, and the arena's size in bytes; both multiples of ALIGNMENT."""
+    """Offsets by block name, and the arena's size in bytes; both multiples of ALIGNMENT. More
+    `tries` may give less than fewer do, never more."""
     index = {b.name: i for i, b in enumerate(blocks)}
     gap: list[list[tuple[int, int, int]]] = [[] for _ in blocks]
     for (lower, upper), distance in distances.items():
@@ -52,8 +49,6 @@ def place(
     packings = [_pack(order, gap, sizes) for order in _orders(blocks, sizes)]
     best = min(packings, key=lambda packing: packing.total)
     best = _improve(best, gap, sizes, target, tries)
-    if best.total > target * WORTH_MORE:
-        best = _improve(best, gap, sizes, target, MORE_TRIES)
     return {b.name: best.offsets[i] for i, b in enumerate(blocks)}, best.total
 
 
@@ -146,19 +141,36 @@ def _improve(
     target: int,
     tries: int,
 ) -> _Packing:
-    """Local search over orders: blocks, mostly those at the top of the arena, move elsewhere."""
+    """Local search over orders: blocks, mostly of the critical chain, move beside others."""
     chance = random.Random(len(sizes))
+    chain: list[int] = []
+    chain_of: _Packing | None = None
     for _ in range(tries):
         if best.total <= target:
             break
-        top = [i for i in best.order if best.offsets[i] + sizes[i] == best.total]
+        if chain_of is not best:
+            chain, chain_of = _critical(best, gap, sizes), best
         order, same, moves = list(best.order), len(sizes), []
         for _ in range(chance.randint(1, 3)):
-            moved = chance.choice(top if chance.random() < 0.5 else order)
-            source, goal = order.index(moved), chance.randrange(len(order))
+            moved = chance.choice(chain if chance.random() < 0.6 else order)
+            beside = chance.choice(chain if chance.random() < 0.6 else order)
+            source = order.index(moved)
             order.pop(source)
+            goal = source if beside == moved else order.index(beside) + chance.randrange(2)
             order.insert(goal, moved)
             moves.append(moved)
             same = min(same, source, goal)
         best = _repack(best, order, moves, same, gap, sizes) or best
     return best
+
+
+def _critical(packing: _Packing, gap: Gaps, sizes: Sequence[int]) -> list[int]:
+    """The blocks that make the arena as large as it is: one at its top, the one that it stands on,
+    and so on down."""
+    offsets = packing.offsets
+    block = max(packing.order, key=lambda i: offsets[i] + sizes[i])
+    chain = [block]
+    while offsets[block] > 0:
+        block = next(j for j, above, _ in gap[block] if offsets[j] + above == offsets[block])
+        chain.append(block)
+    return chain

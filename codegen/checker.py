@@ -56,7 +56,10 @@ class _Execution:
                 raise ScheduleError(f"'{storage.name}' is not aligned to {ALIGNMENT}")
         for value, name in self.schedule.storage_of.items():
             tensor, storage = self.tensors[value], self.schedule.storages[name]
-            held = storage.ring * tensor.row_bytes if storage.ring else tensor.nbytes
+            ring = self.schedule.rings.get(value)
+            held = (1 + max(ring.slots)) * tensor.row_bytes if ring is not None else tensor.nbytes
+            if ring is not None and len(ring.slots) != tensor.rows:
+                raise ScheduleError(f"'{value}' has {len(ring.slots)} slots for its rows")
             if storage.nbytes < held:
                 raise ScheduleError(f"'{name}' is too small for '{value}'")
 
@@ -187,12 +190,13 @@ class _Execution:
 
     def _spans(self, tensor: str, first: int, end: int) -> Spans:
         """Where rows [first, end) of a tensor lie."""
-        storage, row_bytes = self.schedule.storage(tensor), self.tensors[tensor].row_bytes
+        row_bytes = self.tensors[tensor].row_bytes
         if first >= end:
             return []
-        if not storage.ring:
-            return [(storage.offset + first * row_bytes, storage.offset + end * row_bytes)]
-        starts = (storage.offset + storage.slot(y) * row_bytes for y in range(first, end))
+        if self.schedule.ring(tensor) is None:
+            start = self.schedule.storage(tensor).offset
+            return [(start + first * row_bytes, start + end * row_bytes)]
+        starts = (self.schedule.row_offset(tensor, y) for y in range(first, end))
         return [(low, low + row_bytes) for low in starts]
 
     def _tags(self, tensor: str, first: int, end: int) -> NDArray[np.int64]:
@@ -222,7 +226,7 @@ class _Execution:
             at += high - low
 
     def _intact(self, tensor: str) -> bool:
-        if self.schedule.storage(tensor).ring:
+        if self.schedule.ring(tensor) is not None:
             return False
         ((low, high),) = self._spans(tensor, 0, self.tensors[tensor].rows)
         return bool(

@@ -7,24 +7,21 @@ times costs that tools/fit_cycles.py fits to the emulator and writes into cycle_
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
+from thumbnet.codegen.cycles import cycle_model, layer_cycles
 from thumbnet.codegen.emit_c import constant_key, state_constant
+from thumbnet.codegen.emit_steps import ring_table
 from thumbnet.codegen.errors import BudgetError, ToolError
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Call, Constant
-from thumbnet.codegen.loop_counts import Counts, layer_counts
+from thumbnet.codegen.loop_counts import Counts
 from thumbnet.codegen.planner import WHOLE, Mode, plan
 from thumbnet.codegen.schedule import Schedule, align
 from thumbnet.codegen.streaming import rows_of
 from thumbnet.codegen.targets import target as target_named
 
 OPTIMIZE = ("latency", "balanced", "size")
-MODEL = Path(__file__).with_name("cycle_model.json")
 TRAINED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _LIKE = {"cortex-m0plus": "cortex-m0", "cortex-m7": "cortex-m4", "cortex-m33": "cortex-m4"}
 
@@ -60,7 +57,7 @@ def cost(
         arena_bytes=schedule.arena_bytes,
         weights_bytes=weights_bytes(schedule),
         code_bytes=code,
-        cycles=sum(layer_cycles(schedule, optimize)) + round(_model()["run"]),
+        cycles=sum(layer_cycles(schedule, optimize)) + round(cycle_model()["run"]),
     )
 
 
@@ -85,34 +82,6 @@ def weights_bytes(schedule: Schedule) -> int:
 
 
 # ---- estimates ---------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def _model() -> Mapping[str, float]:
-    """Loop -> cycles of one turn, and TARGET:what -> bytes of its code; where --optimize size makes
-    other code, its figures are under size:NAME."""
-    try:
-        table = json.loads(MODEL.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ToolError(
-            f"{MODEL.name} cannot be read ({error}): reinstall thumbnet, or make it with "
-            "'python -m thumbnet.tools.fit_cycles'"
-        ) from error
-    return {k: float(v) for k, v in table["costs"].items()}
-
-
-def layer_cycles(schedule: Schedule, optimize: str = "balanced") -> list[int]:
-    """By kernel: estimated Cortex-M4 cycles of one call of the model."""
-    model = _model()
-    prefix = "size:" if optimize == "size" else ""
-
-    def turn(loop: str) -> float:
-        return model.get(prefix + loop, model.get(loop, model["unknown"]))
-
-    return [
-        round(sum(times * turn(loop) for loop, times in counts.items()))
-        for counts in layer_counts(schedule)
-    ]
 
 
 def _step_cycles(schedule: Schedule, optimize: str) -> list[int]:
@@ -163,7 +132,7 @@ def estimated_code(schedule: Schedule, target: str, optimize: str = "balanced") 
     linked = code_counts(schedule)
 
     def total(name: str) -> float:
-        return sum(n * _model().get(f"{name}:{what}", 0.0) for what, n in linked.items())
+        return sum(n * cycle_model().get(f"{name}:{what}", 0.0) for what, n in linked.items())
 
     usual = total(_LIKE.get(target, target))
     if optimize != "size":
@@ -190,6 +159,7 @@ def code_counts(schedule: Schedule) -> Counts:
                 more = f"{call.function}.more"
                 counts[more] = counts.get(more, 0) + 1
             seen.add(key)
+    counts["bytes"] += sum(align(len(t)) for t in set(map(ring_table, schedule.rings.values())))
     for stage in schedule.stages:
         steps = stage.end_step - stage.first_step
         kernels = stage.end_kernel - stage.first_kernel

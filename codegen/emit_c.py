@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from thumbnet.codegen.emit_steps import (
     counter_type,
     emit_program,
-    place_of,
+    ring_table,
     step_cases,
     step_order,
     wrapped,
 )
 from thumbnet.codegen.graph import State
 from thumbnet.codegen.kernel import FEED, Call, Constant, Kernel
-from thumbnet.codegen.schedule import CONTROL, Schedule, Stage, Step, align
+from thumbnet.codegen.schedule import CONTROL, Ring, Schedule, Stage, Step, align
 
 _CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t"}
 
@@ -91,6 +91,7 @@ class _Emitter:
         self.constants: list[str] = []
         self.constant_names: dict[tuple[str, bytes], str] = {}
         self.descriptors: list[str] = []
+        self.rings: dict[tuple[int, ...], str] = {}
         self.kernels: list[str] = []
         self.functions: list[str] = []
         self.stages: list[str] = []
@@ -103,7 +104,9 @@ class _Emitter:
         headers = sorted({"tn_core.h"} | {c.header for k in self.schedule.kernels for c in k.calls})
         includes = "\n".join(f'#include "thumbnet/{h}"' for h in headers)
         if CONTROL in self.schedule.storages:
-            run = emit_program(self.schedule, self.name, [la.symbol for la in self.layers])
+            symbols = [la.symbol for la in self.layers]
+            fed = self._place(self.schedule.kernels[0].output) if self.schedule.kernels else ""
+            run = emit_program(self.schedule, self.name, symbols, fed)
         else:
             stages = [self._stage(i, stage) for i, stage in enumerate(self.schedule.stages)]
             calls = "\n".join(stages) or "    (void)arena;"
@@ -159,10 +162,28 @@ class _Emitter:
 
     def _places(self, descriptor: str, tensors: Sequence[str]) -> None:
         """Where a call's inputs and output lie."""
-        places = ", ".join(place_of(self.schedule, tensor) for tensor in tensors)
+        places = ", ".join(self._place(tensor) for tensor in tensors)
         self.descriptors.append(
             f"static const tn_place {descriptor}_places[{len(tensors)}] = {{{places}}};"
         )
+
+    def _place(self, tensor: str) -> str:
+        """The initialiser of a tensor's tn_place."""
+        schedule, ring = self.schedule, self.schedule.ring(tensor)
+        row_bytes = schedule.graph.tensors[tensor].row_bytes
+        slots = "NULL" if ring is None else self._ring(ring)
+        return f"{{{schedule.storage(tensor).offset}, {row_bytes}, {slots}}}"
+
+    def _ring(self, ring: Ring) -> str:
+        """The table of a ring's slots; equal tables are stored once."""
+        table = ring_table(ring)
+        if table not in self.rings:
+            self.rings[table] = f"{self.name}_ring_{len(self.rings)}"
+            values = "\n".join(wrapped([str(slot) for slot in table], 100))
+            self.descriptors.append(
+                f"static const uint8_t {self.rings[table]}[{len(table)}] = {{\n{values}\n}};"
+            )
+        return self.rings[table]
 
     # ---- stages ------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from thumbnet.codegen.kernel import FEED
-from thumbnet.codegen.schedule import CONTROL, Schedule, Step, counter_bytes
+from thumbnet.codegen.schedule import CONTROL, Ring, Schedule, Step, counter_bytes
 from thumbnet.codegen.streaming import rows_of
 
 
@@ -24,10 +24,22 @@ def wrapped(texts: Sequence[str], width: int) -> Iterator[str]:
     yield line
 
 
-def place_of(schedule: Schedule, tensor: str) -> str:
-    """The initialiser of a tensor's tn_place."""
-    storage = schedule.storage(tensor)
-    return f"{{{storage.offset}, {schedule.graph.tensors[tensor].row_bytes}, {storage.c_ring}}}"
+def ring_table(ring: Ring) -> tuple[int, ...]:
+    """The table that `tn_rows.ring` points to: after how many rows the slots repeat (0: never),
+    then the slot of each row up to there."""
+    period = _period(ring.slots)
+    return (period, *ring.slots[:period]) if period < 256 else (0, *ring.slots)
+
+
+def _period(slots: Sequence[int]) -> int:
+    """The least p with slots[i] = slots[i - p] for all i >= p (Knuth, Morris, Pratt 1977)."""
+    border = [0] * len(slots)
+    for i in range(1, len(slots)):
+        k = border[i - 1]
+        while k and slots[i] != slots[k]:
+            k = border[k - 1]
+        border[i] = k + (slots[i] == slots[k])
+    return len(slots) - border[-1]
 
 
 def step_order(symbol: str, layers: Sequence[int]) -> str:
@@ -63,10 +75,11 @@ def step_cases(
     return "\n".join(cases) or "        default:\n            (void)y;\n            break;"
 
 
-def emit_program(schedule: Schedule, name: str, symbols: Sequence[str]) -> str:
+def emit_program(schedule: Schedule, name: str, symbols: Sequence[str], fed_place: str) -> str:
     """NAME_begin, and NAME_feed with NAME_run_rows or NAME_step with NAME_run.
 
-    `symbols` are the layer functions in order, without the FEED kernel, which is the first.
+    `symbols` are the layer functions in order, without the FEED kernel, which is the first;
+    `fed_place` is the tn_place of the rows that are fed.
     """
     fed = bool(schedule.kernels) and schedule.kernels[0].kind == FEED
     steps, control = schedule.steps, schedule.storages[CONTROL]
@@ -90,7 +103,9 @@ static TN_NOINLINE void {name}_advance(uint8_t *arena) {{
 {step_cases(schedule, layers, 0, steps)}
     }}
 }}"""
-    return advance + (_fed(schedule, name, count) if fed else _stepped(control.nbytes, name, count))
+    if fed:
+        return advance + _fed(schedule, name, count, fed_place)
+    return advance + _stepped(control.nbytes, name, count)
 
 
 def _stepped(control_bytes: int, name: str, count: int) -> str:
@@ -114,12 +129,12 @@ void {name}_run(uint8_t *arena) {{
 }}"""
 
 
-def _fed(schedule: Schedule, name: str, count: int) -> str:
+def _fed(schedule: Schedule, name: str, count: int, place: str) -> str:
     tensor = schedule.graph.tensors[schedule.kernels[0].output]
     control, counter = schedule.storages[CONTROL], counter_type(schedule)
     return f"""
 
-static const tn_place {name}_input_place = {place_of(schedule, tensor.name)};
+static const tn_place {name}_input_place = {place};
 
 /* Runs until a row is wanted or all is done. */
 static int {name}_flow(uint8_t *arena) {{

@@ -105,3 +105,4 @@ class Kernel:
     band: str = "any"  # "any": rows may be cut into bands; "whole": all rows in one step
     unit_rows: int = 0
     as_reducer: Kernel | None = None  # the same operator as a reducer, where there is one
+    with_less_scratch: Kernel | None = None  # a slower form, where there is one

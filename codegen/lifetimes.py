@@ -1,8 +1,8 @@
 """When each byte of each storage is live, and from that how close two storages may come.
 
-Time is counted in ticks: one row of one step. At each tick a storage occupies an interval of its
-bytes: a whole value grows upwards as its rows are made and shrinks from below as its last reader
-goes on; a variable, scratch, and a ring in which rows wait occupy all they have. Two storages must
+At each tick (ticks.py) a storage occupies an interval of its bytes: a whole value grows upwards as
+its rows are made and shrinks from below as its last reader goes on; slots of rows reach from the
+lowest in use to the highest; a variable and scratch occupy all they have. Two storages must
 keep, at every tick at which both are live, the end of the lower one's interval below the start of
 the upper one's: the largest such overlap over all ticks is the least distance between their starts.
 An output that overwrites its own dying input, a stage's rings that grow into the image that the
@@ -12,20 +12,16 @@ stage consumes, and two plain tensors are all the same case.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from thumbnet.codegen.graph import Tensor
-from thumbnet.codegen.kernel import Read, RowWindow
-from thumbnet.codegen.schedule import Step
-from thumbnet.codegen.streaming import Flow, rows_of
+from thumbnet.codegen.kernel import Read
+from thumbnet.codegen.schedule import Ring
+from thumbnet.codegen.ticks import Clock, Ints, made_bytes, needed_from, reader_needs, row_lives
 
 _FAR = np.int64(1) << 40
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,29 +72,27 @@ class Lifetimes:
         return int(self.step_of_tick[ticks[0]]), int(self.step_of_tick[ticks[-1]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Held:
-    """What a storage is: a whole value, a ring of `ring` rows, a variable or a kernel's scratch."""
+    """What a storage is: a whole value, the slots of `rings` (by value), a variable or a kernel's
+    scratch."""
 
     name: str
     nbytes: int
-    values: tuple[str, ...] = ()
-    ring: int = 0
-    passing: int = -1  # see schedule.Storage
+    rings: Mapping[str, Ring] = field(default_factory=dict)
     always: bool = False  # a variable
     kernel: int = -1  # scratch of this kernel
 
 
 def lifetimes(
-    flow: Flow,
-    steps: Sequence[Step],
+    clock: Clock,
     held: Sequence[Held],
     storage_of: Mapping[str, str],
     inputs: Sequence[str],
     outputs: frozenset[str],
 ) -> Lifetimes:
     """`inputs` are live from the first tick, `outputs` (values) to the last."""
-    clock = _Clock(flow, steps)
+    flow = clock.flow
     names = tuple(h.name for h in held)
     nbytes = np.array([h.nbytes for h in held], dtype=np.int64)
     if not clock.ticks:  # nothing runs: inputs are outputs
@@ -112,70 +106,42 @@ def lifetimes(
         elif item.kernel >= 0:
             mask = clock.of_kernel(item.kernel, spanning=bool(flow.kernels[item.kernel].unit_rows))
             low[i, mask], high[i, mask] = 0, item.nbytes
+        elif item.rings:
+            _slot_bounds(clock, item, low[i], high[i])
         else:
-            _value_interval(clock, item, item.values[0], low[i], high[i], inputs, outputs)
+            _value_bounds(clock, item.name, low[i], high[i], inputs, outputs)
     in_place, shared = _in_place(clock, held, storage_of, outputs, low, high)
     return Lifetimes(names, nbytes, low, high, clock.step, in_place, shared)
 
 
-class _Clock:
-    """Ticks of a step sequence: which kernel and row each one is."""
-
-    def __init__(self, flow: Flow, steps: Sequence[Step]) -> None:
-        self.flow = flow
-        counts = [s.y_end - s.y_begin for s in steps]
-        self.ticks = sum(counts)
-        self.step = np.repeat(np.arange(len(steps)), counts)
-        self.kernel = np.repeat(np.array([s.kernel for s in steps], dtype=np.int64), counts)
-        self.begin = np.repeat(np.array([s.y_begin for s in steps], dtype=np.int64), counts)
-        starts = np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64)
-        self.row = np.arange(self.ticks) - np.repeat(starts, counts) + self.begin
-        self._ticks_of = {k: np.flatnonzero(self.kernel == k) for k in range(len(flow.kernels))}
-        self.needs: dict[tuple[int, int, bool], Ints] = {}  # of _reader_needs
-        marks = self.kernel == np.arange(len(flow.kernels))[:, None]
-        self._past_with = np.cumsum(marks, axis=1, dtype=np.int64)
-        self._past = self._past_with - marks
-
-    def ticks_of(self, kernel: int) -> Ints:
-        return self._ticks_of[kernel]
-
-    def stands(self, kernel: int, *, after_row: bool) -> Ints:
-        """By tick: how many of the kernel's rows are past; with `after_row` its own tick's too."""
-        return self._past_with[kernel] if after_row else self._past[kernel]
-
-    def of_kernel(self, kernel: int, *, spanning: bool) -> Ints:
-        """The kernel's own ticks, or all from its first to its last."""
-        own = self.ticks_of(kernel)
-        return np.arange(own[0], own[-1] + 1) if spanning and own.size else own
+def _slot_bounds(clock: Clock, item: Held, low: Ints, high: Ints) -> None:
+    """From the lowest slot in use to the end of the highest."""
+    count = 1 + max(max(ring.slots) for ring in item.rings.values())
+    change = np.zeros((count, clock.ticks + 1), dtype=np.int64)
+    for value, ring in item.rings.items():
+        slots, (born, dead) = np.array(ring.slots), row_lives(clock, value)
+        np.add.at(change, (slots, born), 1)
+        np.add.at(change, (slots, dead + 1), -1)
+    taken = np.cumsum(change, axis=1)[:, :-1] > 0
+    live = taken.any(axis=0)
+    low[live] = (taken.argmax(axis=0) * (item.nbytes // count))[live]
+    high[live] = ((count - taken[::-1].argmax(axis=0)) * (item.nbytes // count))[live]
 
 
-def _value_interval(
-    clock: _Clock,
-    item: Held,
+def _value_bounds(
+    clock: Clock,
     value: str,
     low: Ints,
     high: Ints,
     inputs: Sequence[str],
     outputs: frozenset[str],
 ) -> None:
-    made = _made_bytes(clock, value, inputs)
-    needed = _needed_from(clock, value, outputs)
+    made = made_bytes(clock, value, inputs)
+    needed = needed_from(clock, value, outputs)
     live = needed < made
     maker = clock.flow.maker.get(value)
     if maker is not None:  # a value that nothing reads is still written
         live[clock.ticks_of(maker)] = True
-    if item.ring:
-        low[live], high[live] = 0, item.nbytes
-        if item.passing >= 0:
-            row_bytes = clock.flow.tensor(value).row_bytes
-            first, end = needed // row_bytes, made // row_bytes
-            if maker is not None:  # the row that is being made counts, needed or not
-                own = clock.ticks_of(maker)
-                first[own] = np.minimum(first[own], clock.row[own])
-            odd = end // 2 - first // 2
-            passes = odd if item.passing else end - first - odd
-            high[live & (passes == 0)] -= row_bytes
-        return
     low[live] = needed[live]
     high[live] = made[live]
     if maker is None and value in inputs:  # all of it is written, also rows that nothing reads
@@ -183,77 +149,6 @@ def _value_interval(
     if maker is not None and not clock.flow.kernels[maker].unit_rows:
         own = clock.ticks_of(maker)  # a row is written even if nothing ever reads it
         low[own] = np.minimum(low[own], clock.row[own] * clock.flow.tensor(value).row_bytes)
-
-
-def _made_bytes(clock: _Clock, value: str, inputs: Sequence[str]) -> Ints:
-    """Per tick: bytes of the value that exist, the row of this tick included."""
-    flow, tensor = clock.flow, clock.flow.tensor(value)
-    maker = flow.maker.get(value)
-    if maker is None:
-        full = tensor.nbytes if value in inputs else 0
-        return np.full(clock.ticks, full, dtype=np.int64)
-    made = np.zeros(clock.ticks, dtype=np.int64)
-    own = clock.ticks_of(maker)
-    if flow.kernels[maker].unit_rows:
-        made[own[-1] :] = tensor.nbytes
-        return made
-    made[own] = (clock.row[own] + 1) * tensor.row_bytes
-    return np.maximum.accumulate(made)
-
-
-def _needed_from(clock: _Clock, value: str, outputs: frozenset[str]) -> Ints:
-    """Per tick: the lowest byte of the value that this tick or a later one still reads."""
-    flow, nbytes = clock.flow, clock.flow.tensor(value).nbytes
-    needs = [_reader_needs(clock, i, read, nbytes) for i, read in flow.readers.get(value, ())]
-    if value in outputs or not needs:
-        return np.full(clock.ticks, 0 if value in outputs else nbytes, dtype=np.int64)
-    needed = needs[0]
-    for more in needs[1:]:
-        needed = np.minimum(needed, more)
-    return needed
-
-
-def _reader_needs(
-    clock: _Clock, reader: int, read: Read, nbytes: int, *, after_row: bool = False
-) -> Ints:
-    """Per tick: the lowest byte that the reader reads now or later; `nbytes` once it is done.
-
-    With `after_row`, its own tick counts as past.
-    """
-    key = (reader, id(read), after_row)
-    if key not in clock.needs:
-        clock.needs[key] = _needs_of(clock, reader, read, nbytes, after_row)
-    return clock.needs[key]
-
-
-def _needs_of(clock: _Clock, reader: int, read: Read, nbytes: int, after_row: bool) -> Ints:
-    flow, view = clock.flow, clock.flow.tensor(read.tensor)
-    kernel = flow.kernels[reader]
-    first = _first_needed(
-        read.window, view.rows, view.row_bytes, rows_of(flow.graph, kernel), nbytes
-    )
-    stands = clock.stands(reader, after_row=after_row)
-    if read.overlap.mode == "none" and not kernel.unit_rows:
-        own = clock.ticks_of(reader)  # the whole band is read while any of it is written
-        stands = stands.copy()
-        stands[own] = clock.begin[own]
-    return first[stands]
-
-
-@lru_cache(maxsize=4096)
-def _first_needed(
-    window: RowWindow | None, rows: int, row_bytes: int, total: int, nbytes: int
-) -> Ints:
-    """[total + 1]: the lowest byte that output rows y and later read; `nbytes` where none do."""
-    first = np.full(total + 1, nbytes, dtype=np.int64)
-    if window is None:
-        first[:-1] = 0 if rows else nbytes
-        return first
-    begin = np.arange(total, dtype=np.int64) * window.stride - window.before
-    end = np.minimum(begin + window.size, rows)
-    begin = np.maximum(begin, 0)
-    first[:-1] = np.where(begin < end, begin * row_bytes, nbytes)
-    return np.minimum.accumulate(first[::-1])[::-1].copy()
 
 
 # ---- outputs over their own inputs -------------------------------------------------------------
@@ -277,7 +172,7 @@ def unit_distance(read: Read, source: Tensor) -> int:
 
 
 def _in_place(
-    clock: _Clock,
+    clock: Clock,
     held: Sequence[Held],
     storage_of: Mapping[str, str],
     outputs: frozenset[str],
@@ -295,15 +190,15 @@ def _in_place(
             value = flow.value_of[read.tensor]
             i, o = index[storage_of[value]], index[storage_of[flow.value_of[kernel.output]]]
             once = sum(flow.value_of[r.tensor] == value for r in kernel.reads) == 1
-            if not is_elementwise(read, output) or held[i].ring or held[o].ring or i == o:
+            if not is_elementwise(read, output) or held[i].rings or held[o].rings or i == o:
                 continue
             if held[i].always or held[o].always or not once or value in outputs:
                 continue
             nbytes = flow.tensor(value).nbytes
-            needed = _reader_needs(clock, k, read, nbytes, after_row=True)
+            needed = reader_needs(clock, k, read, nbytes, after_row=True)
             for reader, other in flow.readers[value]:
                 if reader != k:
-                    needed = np.minimum(needed, _reader_needs(clock, reader, other, nbytes))
+                    needed = np.minimum(needed, reader_needs(clock, reader, other, nbytes))
             own = clock.ticks_of(k)
             still = np.flatnonzero((needed < nbytes) & (low[i] < _FAR))
             gap = int((high[o][still] - needed[still]).max(initial=0))

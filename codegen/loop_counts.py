@@ -51,6 +51,11 @@ class Work:
     def numbers(self, *names: str) -> list[int]:
         return [self.number(name) for name in names]
 
+    @property
+    def clamps(self) -> bool:
+        """Whether outputs are limited to less than an int8 holds."""
+        return (self.number("out_min"), self.number("out_max")) != (-128, 127)
+
     def add(self, name: str, times: float) -> None:
         if times:
             self.counts[name] = self.counts.get(name, 0) + times
@@ -77,7 +82,7 @@ def layer_counts(schedule: Schedule) -> list[Counts]:
         counts: Counts = {}
         output = tensors[kernel.output]
         reads = [tensors[read.tensor] for read in kernel.reads]
-        rings = [schedule.storage(read.tensor).ring != 0 for read in kernel.reads]
+        rings = [schedule.ring(read.tensor) is not None for read in kernel.reads]
         for call in kernel.calls:
             pitches = [reads[j].row_bytes for j in call.inputs]
             work = Work(
@@ -87,7 +92,7 @@ def layer_counts(schedule: Schedule) -> list[Counts]:
                 out_pitch=output.row_bytes,
                 out_rows=output.rows,
                 in_ring=any(rings[j] for j in call.inputs),
-                out_ring=schedule.storage(kernel.output).ring != 0,
+                out_ring=schedule.ring(kernel.output) is not None,
                 counts=counts,
             )
             work.add(f"{call.function}.call", work.steps)
@@ -104,14 +109,14 @@ def layer_counts(schedule: Schedule) -> list[Counts]:
 def _outputs(work: Work, where: str, times: float) -> None:
     """`times` outputs through tn_requantize_s8."""
     work.add(f"{where}.fast" if work.number("fast_requantize") else f"{where}.exact", times)
-    if work.number("clamp"):
+    if work.clamps:
         work.add(f"{where}.clamp", times)
 
 
 def _tile_4(work: Work, times: float, k: int) -> None:
     out_c, groups = work.number("out_c"), -(-k // 4)
     blocks = -(-out_c // 2)
-    usual = work.number("fast_requantize") and not work.number("clamp")
+    usual = work.number("fast_requantize") and not work.clamps
     narrow = out_c // 2 if usual else 0
     work.add("tile_4", times)
     work.add("tile_4.block", times * blocks)
@@ -122,13 +127,21 @@ def _tile_4(work: Work, times: float, k: int) -> None:
     _outputs(work, "tile_4.any", times * 4 * (out_c - 2 * narrow))
 
 
-def _tile_1(work: Work, times: float, k: int) -> None:
+def _tile_few(work: Work, times: float, k: int, pixels: int) -> None:
+    """One to three pixels: the last of a run, or two where scratch is short."""
     out_c, groups = work.number("out_c"), -(-k // 4)
     blocks = -(-out_c // 2)
-    work.add("tile_1", times)
-    work.add("tile_1.block", times * blocks)
-    work.add("tile_1.group", times * blocks * groups)
-    _outputs(work, "tile_1", times * out_c)
+    tile = f"tile_{pixels}"
+    work.add(tile, times)
+    work.add(f"{tile}.block", times * blocks)
+    if pixels == 2:
+        work.add(f"{tile}.odd", times * blocks * (groups % 2))
+        work.add(f"{tile}.two", times * blocks * (groups // 2))
+    else:
+        work.add(f"{tile}.group", times * blocks * groups)
+    narrow = out_c // 2 if pixels > 1 and work.number("fast_requantize") and not work.clamps else 0
+    work.add(f"{tile}.narrow", times * narrow)
+    _outputs(work, "tile_few", times * pixels * (out_c - 2 * narrow))
 
 
 def _widen_run(work: Work, times: float, n: int) -> None:
@@ -140,24 +153,43 @@ def _widen_run(work: Work, times: float, n: int) -> None:
 # ---- tn_conv_2d.h ------------------------------------------------------------------------------
 
 
+def _tile_widths(pixels: int, columns: int) -> dict[int, int]:
+    """How many tiles of how many pixels a run is cut into by tn_conv_2d_s8."""
+    if columns == 2:
+        return {2: pixels // 2, 1: pixels % 2}
+    fours, rest = divmod(pixels, 4)
+    if rest == 1 and fours:
+        return {4: fours - 1, 3: 1, 2: 1}
+    return {4: fours, rest: 1} if rest else {4: fours}
+
+
 def _conv_2d(work: Work) -> None:
     pointwise, in_c, out_w = work.numbers("pointwise", "in_c", "out_w")
     kernel = work.number("kernel_h") * work.number("kernel_w")
-    flat = not work.out_ring and (not pointwise or not work.in_ring)
     form = "pointwise" if pointwise else "words" if work.number("word_taps") else "bytes"
-    fours = ones = runs = 0
-    for height, n in work.runs(flat).items():
-        fours += n * (height * out_w // 4)
-        ones += n * (height * out_w % 4)
-        runs += n
-    work.add(f"conv.{form}.run", runs)
-    _tile_4(work, fours, kernel * in_c)
-    _tile_1(work, ones, kernel * in_c)
+    flat = pointwise and not work.in_ring and not work.out_ring
+    columns = work.number("columns")
+    tiles: Counter[int] = Counter()  # how many, by pixels
+    inside = 0  # of four pixels of one row
+    for height, n in work.heights.items():
+        widths = _tile_widths(height * out_w, columns)
+        starts = np.arange(widths.get(4, 0)) * 4
+        row_ends = height * out_w if flat else out_w
+        inside += n * int(np.count_nonzero(starts % row_ends + 4 <= row_ends))
+        for pixels, count in widths.items():
+            tiles[pixels] += n * count
+    work.add(f"conv.{form}.run", work.steps)
+    work.add(f"conv.{form}.row", work.rows)
+    for pixels, count in tiles.items():
+        if pixels == 4:
+            _tile_4(work, count, kernel * in_c)
+        else:
+            _tile_few(work, count, kernel * in_c, pixels)
     if pointwise:
-        work.add("widen_4", fours)
-        work.add("widen_4.word", fours * (in_c // 4))
-        work.add(f"widen_4.tail_{in_c % 4}", fours if in_c % 4 else 0)
-        _widen_run(work, ones, in_c)
+        work.add("widen_4", inside)
+        work.add("widen_4.word", inside * (in_c // 4))
+        work.add(f"widen_4.tail_{in_c % 4}", inside if in_c % 4 else 0)
+        _widen_run(work, work.rows * out_w - 4 * inside, in_c)
     else:
         _gather(work, form)
 
@@ -260,7 +292,7 @@ def _depthwise_window(work: Work) -> None:
         work.add("window_1.two", halves * kernel_h * len(twos))
     else:
         work.add("window_2.row", halves * kernel_h)
-    if work.number("fast_requantize") and not work.number("clamp"):
+    if work.number("fast_requantize") and not work.clamps:
         work.add(f"window_{window}.usual", halves)
     else:
         work.add(f"window_{window}.any", halves)
@@ -284,7 +316,7 @@ def _depthwise_general(work: Work) -> None:
         work.add("general.group", groups)
         work.add("general.group.tap", groups * taps)
         work.add("general.group.odd", groups * (taps % 2))
-        if work.number("fast_requantize") and not work.number("clamp"):
+        if work.number("fast_requantize") and not work.clamps:
             work.add("general.group.usual", groups)
         else:
             work.add("general.group.any", groups)
@@ -303,7 +335,7 @@ def _depthwise_general(work: Work) -> None:
 def _fully_connected(work: Work) -> None:
     batches, k, out_c = work.numbers("batches", "in_c", "out_c")
     quads = batches * -(-out_c // 4)
-    usual = work.number("fast_requantize") and not work.number("clamp")
+    usual = work.number("fast_requantize") and not work.clamps
     narrow = out_c // 4 if usual else 0
     work.add("dense", batches)
     work.add("dense.quad", quads)

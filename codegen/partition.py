@@ -14,8 +14,9 @@ from itertools import accumulate
 
 import numpy as np
 
-from thumbnet.codegen.schedule import Stage
-from thumbnet.codegen.streaming import Flow, make_rings, rows_of, stage_steps
+from thumbnet.codegen.rings import local_values, waiting_rows
+from thumbnet.codegen.streaming import Flow, rows_of, stage_steps
+from thumbnet.codegen.ticks import Clock, row_lives
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,22 @@ class _Estimate:
         self.flow = flow
         self.count = len(flow.kernels)
         steps = stage_steps(flow, 0, self.count, bands)
-        stage = Stage(0, self.count, 0, len(steps))
-        rings = make_rings(flow, [stage], steps)
-        self.ring_bytes = {v: r.rows * flow.tensor(v).row_bytes for v, r in rings.items()}
-        # Rows that never wait for a later row of their own tensor are gone before the next comes.
-        self.passing = {v for v, r in rings.items() if r.rows <= bands[flow.maker[v]]}
-        rows = (-(-rows_of(flow.graph, k) // bands[i]) for i, k in enumerate(flow.kernels))
-        self.rows_before = list(accumulate(rows, initial=0))
+        clock = Clock(flow, steps)
+        # Of the rows of a ring, those of one band come while others read them; the slots that they
+        # take serve all rings in turn.
+        self.coming: dict[str, int] = {}  # bytes
+        self.waiting: dict[str, int] = {}
+        for value in local_values(flow, 0, self.count):
+            row_bytes, rows = flow.tensor(value).row_bytes, waiting_rows(*row_lives(clock, value))
+            band = min(bands[flow.maker[value]], rows)
+            self.coming[value], self.waiting[value] = band * row_bytes, (rows - band) * row_bytes
+        steps_of = (-(-rows_of(flow.graph, k) // bands[i]) for i, k in enumerate(flow.kernels))
+        self.steps_before = list(accumulate(steps_of, initial=0))
         self.last_reader = {v: max(i for i, _ in r) for v, r in flow.readers.items()}
 
     def steps(self, first: int, end: int) -> int:
         """Steps of a stage beyond the one that a stage of a single kernel has."""
-        return self.rows_before[end] - self.rows_before[first] - 1 if end - first > 1 else 0
+        return self.steps_before[end] - self.steps_before[first] - 1 if end - first > 1 else 0
 
     def memory(self) -> list[list[int]]:
         """Bytes of every stage, by [first][end]: the larger of what goes in and out whole, what
@@ -85,7 +90,7 @@ class _Estimate:
         nothing.
         """
         flow = self.flow
-        going_in, going_out, passing, rings, brief, scratch = np.zeros(
+        going_in, going_out, passing, waiting, coming, scratch = np.zeros(
             (6, self.count + 1, self.count + 1), dtype=np.int64
         )
         for value in {**flow.maker, **dict.fromkeys(flow.readers, 0)}:
@@ -101,14 +106,13 @@ class _Estimate:
                 continue
             going_out[: maker + 1, maker + 1 : last + 1] += nbytes
             inside = slice(maker + 1), slice(last + 1, None)
-            if value in self.passing:
-                brief[inside] = np.maximum(brief[inside], self.ring_bytes[value])
-            else:
-                rings[inside] += self.ring_bytes.get(value, nbytes)
+            waiting[inside] += self.waiting.get(value, nbytes)
+            coming[inside] = np.maximum(coming[inside], self.coming.get(value, 0))
         for i, kernel in enumerate(flow.kernels):
             inside = slice(i + 1), slice(i + 1, None)
-            scratch[inside] = np.maximum(scratch[inside], kernel.scratch_bytes)
-        waiting = rings + brief
+            least = kernel.with_less_scratch or kernel
+            scratch[inside] = np.maximum(scratch[inside], least.scratch_bytes)
+        waiting += coming
         waiting[np.arange(self.count), np.arange(1, self.count + 1)] = 0  # stages of one kernel
         table: list[list[int]] = (
             passing + np.maximum(going_in, going_out) + waiting + scratch

@@ -21,6 +21,7 @@ from thumbnet.codegen.graph import (
     Pad,
     Padding,
     Pool,
+    Reduce,
     Slice,
     Tensor,
     Transpose,
@@ -31,6 +32,7 @@ def optimize(graph: Graph) -> Graph:
     """All passes. Raises UnsupportedError when float32 remains anywhere but at the edges."""
     for rewrite in (
         drop_float_edges,
+        reduce_before_transposing,
         rename_identities,
         fold_padding,
         fuse_activations,
@@ -87,6 +89,50 @@ def drop_float_edges(graph: Graph) -> Graph:
         input_names={rename.get(n, n): p for n, p in graph.input_names.items()},
         output_names={rename.get(n, n): p for n, p in graph.output_names.items()},
     )
+
+
+# ---- transposes ----------------------------------------------------------------------------
+
+
+def reduce_before_transposing(graph: Graph) -> Graph:
+    """MEAN and SUM of a TRANSPOSE become its reduction, transposed: a sum has no order. Exporters
+    from NCHW frameworks leave such pairs before the classifier."""
+    tensors = dict(graph.tensors)
+    operators: list[Operator] = []
+    made_by: dict[str, Operator] = {}
+    for op in graph.operators:
+        transpose = made_by.get(op.inputs[0]) if op.inputs else None
+        if (
+            transpose is not None
+            and isinstance(transpose.attributes, Transpose)
+            and isinstance(op.attributes, Reduce)
+            and len(graph.consumers(op.inputs[0])) == 1
+            and op.inputs[0] not in graph.outputs
+        ):
+            source, output = tensors[transpose.inputs[0]], tensors[op.outputs[0]]
+            permutation = transpose.attributes.permutation
+            axes = tuple(sorted(permutation[axis] for axis in op.attributes.axes))
+            left = [i for i in range(len(source.shape)) if i not in axes]
+            shape = [1 if i in axes else n for i, n in enumerate(source.shape)]
+            order = list(permutation)
+            if not op.attributes.keep_dims:
+                shape = [source.shape[i] for i in left]
+                order = [left.index(i) for i in permutation if i in left]
+            name = f"{output.name}, not transposed"
+            tensors[name] = replace(output, name=name, shape=tuple(shape))
+            operators.append(
+                replace(
+                    op,
+                    inputs=(source.name, *op.inputs[1:]),
+                    outputs=(name,),
+                    attributes=replace(op.attributes, axes=axes),
+                )
+            )
+            moved = Transpose(tuple(order))
+            op = Operator(f"{op.name}, transposed", "TRANSPOSE", (name,), op.outputs, moved)
+        operators.append(op)
+        made_by.update(dict.fromkeys(op.outputs, op))
+    return replace(graph, tensors=tensors, operators=tuple(operators))
 
 
 # ---- identities ----------------------------------------------------------------------------

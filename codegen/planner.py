@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import inf
 
 from thumbnet.codegen.arena import Block, place
 from thumbnet.codegen.binding import Binding, bind
+from thumbnet.codegen.cycles import layer_cycles
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import FEED, Kernel
@@ -14,9 +17,9 @@ from thumbnet.codegen.lifetimes import Held, Lifetimes, lifetimes
 from thumbnet.codegen.lowering.registry import lower_all
 from thumbnet.codegen.order import operator_order
 from thumbnet.codegen.partition import Choice, candidates
+from thumbnet.codegen.rings import Slots, make_slots
 from thumbnet.codegen.schedule import (
     CONTROL,
-    Ring,
     Schedule,
     Stage,
     Step,
@@ -25,10 +28,13 @@ from thumbnet.codegen.schedule import (
     counter_bytes,
     scratch_name,
 )
-from thumbnet.codegen.streaming import Flow, make_flow, make_rings, rows_of, stage_steps
+from thumbnet.codegen.streaming import Flow, make_flow, rows_of, stage_steps
+from thumbnet.codegen.ticks import Clock
 
 NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
-MOST_PLACED = 4  # candidates, by lower bound, that get addresses
+NEARLY_FASTEST = 1.10  # of the cycles of layer by layer: what it may spend on memory
+MOST_PLACED = 6  # candidates, by lower bound, that get addresses
+FEW_TRIES, MANY_TRIES = 200, 2400  # at placing them, and the one that is taken
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,12 @@ WHOLE = Mode()
 def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     """The schedule of an optimised graph. Raises UnsupportedError.
 
-    "balanced": the candidate partitions into stages are compared by lower bound, the best of them
-    by arena; of those within NEARLY_LEAST of the least arena, the one of least overhead in time is
-    taken. "latency": the one of least overhead whose arena is at most `max_sram`, or failing that
-    the balanced one. "size": the one of least overhead, which has the fewest tables.
+    The candidates are partitions into stages, with full scratch and with less of it where that
+    lowers the bound. "balanced": of those estimated within NEARLY_FASTEST of layer by layer, the
+    few of lowest bound get addresses; of these within NEARLY_LEAST of the least arena, the one of
+    fewest cycles is taken. Where it needs more than `max_sram`, slower ones may be taken too.
+    "latency": the one of fewest cycles whose arena is at most `max_sram`, or failing that the
+    balanced one. "size": the one of fewest steps, which has the smallest tables.
     """
     binding = bind(graph)
     kernels = lower_all(binding.graph, binding.operators)
@@ -65,23 +73,79 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     ordered = [kernels[i] for i in order]
     if mode.row_fed:
         ordered = [_feed(binding.graph), *ordered]
-    choices = candidates(_flow(binding, ordered, mode))
-    plans = [_layout(binding, ordered, choice, mode) for choice in choices]
-    if mode.optimize != "balanced":
-        for quick in sorted(plans, key=lambda p: (p.choice.overhead, p.lower_bound)):
-            if mode.optimize == "size" or mode.max_sram is None:
-                return _placed(binding, quick)
+    plans = _plans(binding, ordered, mode)
+    if mode.optimize == "size":
+        return _placed(min(plans, key=lambda p: (p.choice.overhead, p.lower_bound)))
+    if mode.optimize == "latency":
+        for quick in sorted(plans, key=lambda p: (p.cycles, p.lower_bound)):
+            if mode.max_sram is None:
+                return _placed(quick)
             if quick.lower_bound <= mode.max_sram:
-                schedule = _placed(binding, quick)
+                schedule = _placed(quick)
                 if schedule.arena_bytes <= mode.max_sram:
                     return schedule
-    least = min(p.lower_bound for p in plans)
-    near = [p for p in plans if p.lower_bound <= least * NEARLY_LEAST]
-    near.sort(key=lambda p: (p.lower_bound, p.choice.overhead))
-    placed = [(p.choice.overhead, _placed(binding, p)) for p in near[:MOST_PLACED]]
-    limit = min(schedule.arena_bytes for _, schedule in placed) * NEARLY_LEAST
-    fitting = [entry for entry in placed if entry[1].arena_bytes <= limit]
-    return min(fitting, key=lambda entry: (entry[0], entry[1].arena_bytes))[1]
+    least = min(p.choice.overhead for p in plans)
+    by_layers = min(p.cycles for p in plans if p.choice.overhead == least)
+    schedule = _balanced(plans, by_layers * NEARLY_FASTEST)
+    if mode.max_sram is not None and schedule.arena_bytes > mode.max_sram:
+        return min(schedule, _balanced(plans, inf), key=lambda s: s.arena_bytes)
+    return schedule
+
+
+def _plans(binding: Binding, kernels: Sequence[Kernel], mode: Mode) -> list[_Plan]:
+    """All candidates, by rising bound. The first few come with a ring of its own for each value,
+    too: shared slots are fewer, but neighbours fit less closely around them."""
+
+    def both(kernels: Sequence[Kernel], choice: Choice, *, shared: bool) -> list[_Plan]:
+        full = _layout(binding, kernels, choice, mode, shared=shared)
+        spared = _with_less_scratch(full)
+        if spared is None:
+            return [full]
+        return [full, _layout(binding, spared, choice, mode, shared=shared)]
+
+    def by_bound(plan: _Plan) -> tuple[int, int]:
+        return plan.lower_bound, plan.choice.overhead
+
+    choices = candidates(_flow(binding, kernels, mode))
+    plans = [p for choice in choices for p in both(kernels, choice, shared=True)]
+    plans.sort(key=by_bound)
+    first = dict.fromkeys(p.choice for p in plans[:MOST_PLACED] if p.shares)
+    plans += [p for choice in first for p in both(kernels, choice, shared=False)]
+    return sorted(plans, key=by_bound)
+
+
+def _balanced(plans: Sequence[_Plan], most_cycles: float) -> Schedule:
+    """Of plans by rising bound, those of at most so many cycles; see `plan`."""
+    near: list[_Plan] = []
+    for each in plans:
+        if near and each.lower_bound > near[0].lower_bound * NEARLY_LEAST:
+            break
+        if each.cycles <= most_cycles:
+            near.append(each)
+        if len(near) == MOST_PLACED:
+            break
+    arenas = [_placed(each, FEW_TRIES).arena_bytes for each in near]
+    limit = min(arenas) * NEARLY_LEAST
+    fitting = [(p.cycles, n, i) for i, (p, n) in enumerate(zip(near, arenas, strict=True))]
+    return _placed(near[min(entry for entry in fitting if entry[1] <= limit)[2]])
+
+
+def _with_less_scratch(plan: _Plan) -> list[Kernel] | None:
+    """The kernels with less scratch where that lowers the bound; None where it does not."""
+    kernels = plan.flow.kernels
+    peaks, saved = [0] * len(kernels), [0] * len(kernels)
+    for step, live in zip(plan.schedule.steps, plan.schedule.live_bytes, strict=False):
+        peaks[step.kernel] = max(peaks[step.kernel], live)
+    for i, kernel in enumerate(kernels):
+        if kernel.with_less_scratch is not None:
+            saved[i] = kernel.scratch_bytes - kernel.with_less_scratch.scratch_bytes
+    bound = max((peak - less for peak, less in zip(peaks, saved, strict=True)), default=0)
+    if bound >= plan.lower_bound:
+        return None
+    return [
+        kernel.with_less_scratch if kernel.with_less_scratch and peak > bound else kernel
+        for kernel, peak in zip(kernels, peaks, strict=True)
+    ]
 
 
 def _feed(graph: Graph) -> Kernel:
@@ -109,18 +173,31 @@ def _flow(binding: Binding, kernels: Sequence[Kernel], mode: Mode) -> Flow:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """A schedule without offsets."""
+    """A schedule without storages, and what they will be."""
 
     choice: Choice
+    schedule: Schedule
     flow: Flow
-    stages: tuple[Stage, ...]
-    steps: tuple[Step, ...]
     held: tuple[Held, ...]
     lifetimes: Lifetimes
-    lower_bound: int
+
+    @property
+    def lower_bound(self) -> int:
+        return self.schedule.lower_bound
+
+    @property
+    def shares(self) -> bool:
+        """Whether rows of several values share slots."""
+        return any(len(item.rings) > 1 for item in self.held)
+
+    @cached_property
+    def cycles(self) -> int:
+        return sum(layer_cycles(self.schedule))
 
 
-def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: Mode) -> _Plan:
+def _layout(
+    binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: Mode, *, shared: bool
+) -> _Plan:
     chosen = [
         kernel.as_reducer if i in choice.reducers and kernel.as_reducer is not None else kernel
         for i, kernel in enumerate(kernels)
@@ -136,17 +213,33 @@ def _layout(binding: Binding, kernels: Sequence[Kernel], choice: Choice, mode: M
         made = stage_steps(flow, first, end, bands, split=bool(mode.step_rows))
         stages.append(Stage(first, end, len(steps), len(steps) + len(made)))
         steps += made
-    rings = make_rings(flow, stages, steps)
-    held = _held(binding, flow, rings, mode, len(steps))
+    clock = Clock(flow, steps)
+    slots = make_slots(clock, stages, shared=shared)
+    rings = {value: ring for each in slots for value, ring in each.rings.items()}
+    storage_of = {**binding.storage_of, **{v: s.name for s in slots for v in s.rings}}
+    held = _held(binding, flow, slots, mode, len(steps))
     graph = binding.graph
     outputs = frozenset(binding.value_of[name] for name in graph.outputs)
-    lives = lifetimes(flow, steps, held, binding.storage_of, _inputs(graph, mode), outputs)
-    bound = max(lives.live_bytes(len(steps)), default=0)
-    return _Plan(choice, flow, tuple(stages), tuple(steps), held, lives, bound)
+    lives = lifetimes(clock, held, storage_of, _inputs(graph, mode), outputs)
+    schedule = Schedule(
+        graph=graph,
+        kernels=flow.kernels,
+        stages=tuple(stages),
+        steps=tuple(steps),
+        storages={},
+        value_of=binding.value_of,
+        storage_of=storage_of,
+        rings=rings,
+        initial_value=binding.initial_value,
+        final_value=binding.final_value,
+        arena_bytes=0,
+        live_bytes=lives.live_bytes(len(steps)),
+    )
+    return _Plan(choice, schedule, flow, held, lives)
 
 
 def _held(
-    binding: Binding, flow: Flow, rings: dict[str, Ring], mode: Mode, steps: int
+    binding: Binding, flow: Flow, slots: Sequence[Slots], mode: Mode, steps: int
 ) -> tuple[Held, ...]:
     graph = binding.graph
     states = [s.tensor for s in graph.states]
@@ -155,21 +248,22 @@ def _held(
         rows = max((rows_of(graph, kernel) for kernel in flow.kernels), default=0)
         counter = counter_bytes(steps, rows)
         held.append(Held(CONTROL, counter * (1 + len(flow.kernels)), always=True))
+    held += [Held(each.name, each.count * each.row_bytes, each.rings) for each in slots]
+    in_slots = {value for each in slots for value in each.rings}
     for value, storage in binding.storage_of.items():
-        if storage not in states:
-            tensor, ring = graph.tensors[value], rings.get(value, Ring(0))
-            nbytes = ring.rows * tensor.row_bytes if ring.rows else tensor.nbytes
+        if storage not in states and value not in in_slots:
             unread = value in _inputs(graph, mode) and value not in flow.readers
-            held.append(Held(value, nbytes, (value,), ring.rows, ring.passing, always=unread))
+            held.append(Held(value, graph.tensors[value].nbytes, always=unread))
     for i, kernel in enumerate(flow.kernels):
         if kernel.scratch_bytes:
             held.append(Held(scratch_name(i), kernel.scratch_bytes, kernel=i))
     return tuple(held)
 
 
-def _placed(binding: Binding, plan: _Plan) -> Schedule:
-    graph, end = binding.graph, len(plan.steps)
-    kept = {binding.value_of[name] for name in graph.outputs}
+def _placed(plan: _Plan, tries: int = MANY_TRIES) -> Schedule:
+    schedule = plan.schedule
+    graph, end = schedule.graph, len(schedule.steps)
+    kept = {schedule.value_of[name] for name in graph.outputs}
     spans: dict[str, tuple[int, int]] = {}
     for item in plan.held:
         first, last = plan.lifetimes.span(item.name)
@@ -179,20 +273,11 @@ def _placed(binding: Binding, plan: _Plan) -> Schedule:
             last = end
         spans[item.name] = first, last
     blocks = [Block(h.name, h.nbytes, *spans[h.name]) for h in plan.held]
-    offsets, arena_bytes = place(blocks, plan.lifetimes.distances(), plan.lower_bound)
-    return Schedule(
-        graph=graph,
-        kernels=plan.flow.kernels,
-        stages=plan.stages,
-        steps=plan.steps,
+    offsets, arena_bytes = place(blocks, plan.lifetimes.distances(), plan.lower_bound, tries)
+    return replace(
+        schedule,
         storages={
-            h.name: Storage(h.name, h.nbytes, *spans[h.name], offsets[h.name], h.ring, h.passing)
-            for h in plan.held
+            h.name: Storage(h.name, h.nbytes, *spans[h.name], offsets[h.name]) for h in plan.held
         },
-        value_of=binding.value_of,
-        storage_of=binding.storage_of,
-        initial_value=binding.initial_value,
-        final_value=binding.final_value,
         arena_bytes=max(arena_bytes, align(1)),
-        live_bytes=plan.lifetimes.live_bytes(len(plan.steps)),
     )

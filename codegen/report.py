@@ -221,8 +221,8 @@ def _flowing(schedule: Schedule, number: int) -> tuple[str, str]:
     layers = _span("layer", stage.first_kernel, stage.end_kernel - 1)
     steps = _count(stage.end_step - stage.first_step, "step")
     kernels = schedule.kernels[stage.first_kernel : stage.end_kernel]
-    storages = [schedule.storage(k.output) for k in kernels]
-    rows = [storage.ring for storage in storages if storage.ring]
+    rings = (schedule.ring(k.output) for k in kernels)
+    rows = [ring.rows for ring in rings if ring is not None]
     if len(rows) > 12:
         held = f"{len(rows)} rings of {min(rows)} to {max(rows)} rows"
     elif rows:
@@ -264,7 +264,7 @@ def _layers(schedule: Schedule, manifest: Manifest) -> str:
         for i in range(stage.first_kernel, stage.end_kernel):
             kernel = schedule.kernels[i]
             tensor = schedule.graph.tensors[kernel.output]
-            ring = schedule.storage(kernel.output).ring
+            ring = schedule.ring(kernel.output)
             kind = "rows fed in" if kernel.kind == FEED else escape(kernel.kind)
             css = [
                 *(["cut"] if i == stage.first_kernel else []),
@@ -275,7 +275,7 @@ def _layers(schedule: Schedule, manifest: Manifest) -> str:
                 f'<tr class="{" ".join(css)}"><td>{i}</td><td>{number}</td>'
                 f'<td class="l">{kind}</td>'
                 f"<td>{shape_words(tensor)}</td>"
-                f"<td>{f'{ring} of {tensor.rows}' if ring else 'whole'}</td>"
+                f"<td>{f'{ring.rows} of {tensor.rows}' if ring else 'whole'}</td>"
                 f"{_part(kernel.macs, most_macs)}{_part(weights[i], max(weights))}"
                 f"{_part(kernel.scratch_bytes, 0)}{_part(live[i], max(live))}"
                 f'<td class="l name" title="{name}">{name}</td></tr>'

@@ -36,7 +36,7 @@ WIDTH, HEIGHT, LIVE_HEIGHT = 10_000, 4_000, 1_000
 
 ROLE_NAMES = {
     TENSOR: "whole tensor",
-    RING: "ring of rows",
+    RING: "rows that flow",
     INPUT: "input",
     OUTPUT: "output",
     STATE: "state",
@@ -221,13 +221,9 @@ def tags(picture: Picture) -> list[Tag]:
     found = []
     tensors, arena = picture.schedule.graph.tensors, picture.schedule.arena_bytes
     for area in picture.areas:
-        if area.storage.name not in tensors:
+        if area.name not in tensors:
             continue
-        tensor, ring = tensors[area.storage.name], area.storage.ring
-        text = shape_words(tensor)
-        if ring:
-            rows = "1 row" if ring == 1 else f"{ring} rows"
-            text = f"{rows} of {' × '.join(map(str, tensor.shape[2:]))}"
+        text = shape_words(tensors[area.name])
         tag = max((_tag(text, picture.axis, p, arena) for p in area.pieces), key=_tag_size)
         if tag.height >= 3 and tag.right - tag.left >= WIDTH * 0.015:
             found.append(tag)
@@ -320,16 +316,20 @@ def describe(schedule: Schedule, area: Area) -> str:
     """Lines for a tooltip: name, what it is, bytes and place, steps, who makes it."""
     storage, tensors = area.storage, schedule.graph.tensors
     what = ROLE_NAMES[area.role]
-    if storage.ring:
-        what += f", the last {storage.ring} of {tensors[storage.name].rows} rows"
-    if storage.name in tensors:
-        tensor = tensors[storage.name]
+    ring = schedule.rings.get(area.name)
+    if ring is not None:
+        what += f", {ring.rows} of {tensors[area.name].rows} at most"
+    if area.name in tensors:
+        tensor = tensors[area.name]
         what += f" · {shape_words(tensor)} {tensor.dtype}"
     last = max(len(schedule.steps) - 1, 0)
+    place = f"{storage.nbytes:,} bytes at offset {storage.offset:,}"
+    if area.name != storage.name:
+        place = f"shares {place} with rows of other tensors"
     lines = [
-        storage.name,
+        area.name,
         what,
-        f"{storage.nbytes:,} bytes at offset {storage.offset:,}",
+        place,
         f"steps {max(storage.first, 0)} to {min(storage.last, last)}",
     ]
     if area.layer >= 0:

@@ -4,8 +4,8 @@ The C emitter, the checker, the reports and the tests all read this one object.
 
 A *value* is what one operator (or a model input, or a variable's content) produces; tensors that a
 RESHAPE or READ_VARIABLE derives are views of the same value. A *storage* is a byte range of the
-arena; a value has exactly one, and the values that a variable takes share the variable's. A storage
-holds its value whole, or the last rows of it as a ring.
+arena; a value has exactly one. Values that a variable takes share the variable's; values of which
+only a few rows exist at once (rings) share slots for rows of one size.
 
 A *stage* is a run of kernels whose rows flow: each computes a row as soon as the rows that it needs
 exist. A stage of one kernel runs that layer whole. Kernels that follow each other in `kernels`
@@ -36,9 +36,6 @@ class Storage:
     """`nbytes` at `offset` of the arena, in use from step `first` to step `last` inclusive.
 
     Model inputs and variables are in use from -1, outputs and variables to `len(steps)`.
-    `ring` is how many rows it holds, 0 where the value is whole. `passing` is 0 or 1 where rows of
-    that parity are gone before the next of them comes, as under a window of stride 2: they go
-    through the last slot, which is free in between, and the others take turns in the rest; else -1.
     """
 
     name: str
@@ -46,19 +43,15 @@ class Storage:
     first: int
     last: int
     offset: int
-    ring: int = 0
-    passing: int = -1
 
-    def slot(self, y: int) -> int:
-        """Where row y of a ring lies, in rows from `offset`; `tn_row` in C."""
-        if self.passing < 0:
-            return y % self.ring
-        return self.ring - 1 if y % 2 == self.passing else y // 2 % (self.ring - 1)
 
-    @property
-    def c_ring(self) -> int:
-        """The member `ring` of tn_rows."""
-        return self.ring if self.passing < 0 else -(2 * self.ring + self.passing)
+@dataclass(frozen=True)
+class Ring:
+    """A value that is held a few rows at a time: row y lies `slots[y]` rows from the start of its
+    storage, which rows of other values may share. `rows` are the most of its own at once."""
+
+    rows: int
+    slots: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -86,8 +79,8 @@ class Schedule:
 
     `value_of` maps every activation tensor to its value (the tensor that owns it), `storage_of`
     every value to its storage's name; scratch of kernel i is the storage `scratch_name(i)`.
-    `initial_value` and `final_value` give, for each variable, the value its storage holds before
-    and after a run.
+    `rings` are the values that are not held whole. `initial_value` and `final_value` give, for each
+    variable, the value its storage holds before and after a run.
     """
 
     graph: Graph
@@ -97,6 +90,7 @@ class Schedule:
     storages: Mapping[str, Storage]
     value_of: Mapping[str, str]
     storage_of: Mapping[str, str]
+    rings: Mapping[str, Ring]
     initial_value: Mapping[str, str]
     final_value: Mapping[str, str]
     arena_bytes: int
@@ -111,16 +105,18 @@ class Schedule:
         """The storage of an activation tensor."""
         return self.storages[self.storage_of[self.value_of[tensor]]]
 
+    def ring(self, tensor: str) -> Ring | None:
+        """The ring of an activation tensor, None where it is held whole."""
+        return self.rings.get(self.value_of[tensor])
+
+    def row_offset(self, tensor: str, y: int) -> int:
+        """Where row y of an activation tensor starts in the arena."""
+        ring = self.ring(tensor)
+        slot = ring.slots[y] if ring is not None else y
+        return self.storage(tensor).offset + slot * self.graph.tensors[tensor].row_bytes
+
     def scratch(self, kernel: int) -> Storage | None:
         return self.storages.get(scratch_name(kernel))
-
-
-@dataclass(frozen=True)
-class Ring:
-    """How a ring is laid out: see `Storage`."""
-
-    rows: int
-    passing: int = -1
 
 
 def counter_bytes(steps: int, rows: int) -> int:

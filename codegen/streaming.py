@@ -1,4 +1,4 @@
-"""Row flow inside stages: which row of which kernel runs when, and how many rows each ring holds.
+"""Row flow inside stages: which row of which kernel runs when.
 
 Inside a stage the deepest kernel that can run does: a row is consumed as soon as it can be, so few
 rows wait. Nothing is computed twice.
@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 
 from thumbnet.codegen.graph import Graph, Tensor
 from thumbnet.codegen.kernel import FEED, Kernel, Read
-from thumbnet.codegen.schedule import Ring, Stage, Step
+from thumbnet.codegen.schedule import Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,66 +162,3 @@ def _needs(
             offset = window.size - window.before - window.stride
             needs.append(_Need(maker, window.stride, offset, tensor.rows))
     return needs
-
-
-def make_rings(flow: Flow, stages: Sequence[Stage], steps: Sequence[Step]) -> dict[str, Ring]:
-    """The ring of each value that is read in the stage that makes it only: it holds the rows that
-    wait at most at once. Values that reach all their rows are left out: they are whole.
-    """
-    rings: dict[str, Ring] = {}
-    for stage in stages:
-        if stage.end_kernel - stage.first_kernel == 1:
-            continue
-        candidates = [
-            flow.value_of[flow.kernels[i].output]
-            for i in range(stage.first_kernel, stage.end_kernel)
-        ]
-        local = [
-            v
-            for v in candidates
-            if v not in flow.whole
-            and flow.readers.get(v)
-            and all(stage.first_kernel <= i < stage.end_kernel for i, _ in flow.readers[v])
-        ]
-        waits = _waiting_rows(flow, local, steps[stage.first_step : stage.end_step])
-        rings.update({v: w for v, w in waits.items() if w.rows < flow.tensor(v).rows})
-    return rings
-
-
-def _waiting_rows(flow: Flow, values: Sequence[str], steps: Sequence[Step]) -> dict[str, Ring]:
-    """The most rows of each value between the oldest still needed and the newest made."""
-    most = dict.fromkeys(values, (0, 0, 0))  # in all, of even and of odd rows
-    made_by = {flow.maker[v]: v for v in values}
-    done: dict[int, int] = {}
-    for step in steps:
-        value = made_by.get(step.kernel)
-        if value is not None:
-            oldest = min(
-                _next_needed(flow, value, read, done.get(reader, 0), reader)
-                for reader, read in flow.readers[value]
-            )
-            first, end = min(oldest, step.y_begin), step.y_end
-            even = (end + 1) // 2 - (first + 1) // 2
-            rows, evens, odds = most[value]
-            most[value] = (
-                max(rows, end - first),
-                max(evens, even),
-                max(odds, end - first - even),
-            )
-        done[step.kernel] = step.y_end
-    return {v: _ring(*counts) for v, counts in most.items()}
-
-
-def _ring(rows: int, even: int, odd: int) -> Ring:
-    """A ring of `rows`, of which at most `even` and `odd` have that parity at any time."""
-    if rows > 2 and even + odd == rows and min(even, odd) == 1:
-        return Ring(rows, passing=1 if odd == 1 else 0)
-    return Ring(rows)
-
-
-def _next_needed(flow: Flow, value: str, read: Read, done: int, reader: int) -> int:
-    """The oldest row of the value that the reader's rows from `done` on still need."""
-    tensor = flow.tensor(value)
-    if done >= rows_of(flow.graph, flow.kernels[reader]):
-        return tensor.rows
-    return min(window_rows(read, tensor, done)[0], tensor.rows)

@@ -6,7 +6,7 @@
  * a tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
  *
  * Columns: the K = kernel_h * kernel_w * in_c inputs of an output pixel are gathered in scratch,
- * four pixels at a time, before any of their outputs is written. So a pointwise output pixel may
+ * four or two pixels at a time, before any of their outputs is written. So a pointwise output pixel may
  * lie over input pixels up to its own; in general output row y may lie over input rows that no
  * output row >= y reads.
  */
@@ -22,18 +22,17 @@ typedef struct {
     int32_t pad_top, pad_left;
     int32_t in_zero_point;
     int32_t out_zero_point, out_min, out_max;
-    int32_t clamp;           /* 0: out_min, out_max are -128, 127 */
     int32_t pointwise;       /* 1: kernel 1x1, stride 1, no padding */
     int32_t word_taps;       /* 1: in_c is a multiple of four */
+    int32_t columns;         /* output pixels at a time: 4, or 2 in half the scratch */
     int32_t fast_requantize; /* see tn_requantize_s8 */
     const int8_t *blocks;    /* as in tn_dot.h, k = (ky * kernel_w + kx) * in_c + i */
 } tn_conv_2d;
 
-#define TN_CONV_2D_COLUMNS 4
-/* Bytes of scratch: four widened columns, and one of bytes unless columns are gathered in words
+/* Bytes of scratch: widened columns, and one of bytes unless columns are gathered in words
  * (pointwise, or word_taps). */
-#define TN_CONV_2D_SCRATCH(k, words) \
-    (TN_CONV_2D_COLUMNS * 2 * TN_PAD4(k) + ((words) != 0 ? 0 : TN_PAD4(k)))
+#define TN_CONV_2D_SCRATCH(k, words, columns) \
+    ((columns) * 2 * TN_PAD4(k) + ((words) != 0 ? 0 : TN_PAD4(k)))
 
 /* ---- gathering a column ---------------------------------------------------------------------- */
 
@@ -41,6 +40,7 @@ typedef struct {
 typedef struct {
     int8_t *bytes;
     uint32_t *words;
+    int32_t columns; /* of words: how many are interleaved */
 } tn_conv_2d_sink;
 
 /* n more bytes of a column: from src, or the value `pad` where src is NULL. n is a multiple of four
@@ -49,12 +49,13 @@ TN_INLINE void tn_conv_2d_put(tn_conv_2d_sink *sink, const int8_t *src, int32_t 
                               int32_t to_words) {
     if (to_words != 0) {
         uint32_t *x = sink->words;
-        uint32_t *const end = x + 2 * n;
+        const int32_t columns = sink->columns;
+        uint32_t *const end = x + n / 2 * columns;
         if (src != NULL) {
-            for (; x != end; x += 8, src += 4) tn_widen(x, tn_load32(src));
+            for (; x != end; x += 2 * columns, src += 4) tn_widen(x, columns, tn_load32(src));
         } else {
             const uint32_t pair = tn_pkhbt((uint32_t)pad, (uint32_t)pad);
-            for (; x != end; x += 8) x[0] = x[4] = pair;
+            for (; x != end; x += 2 * columns) x[0] = x[columns] = pair;
         }
         sink->words = end;
     } else {
@@ -103,62 +104,68 @@ TN_INLINE void tn_conv_2d_gather(const tn_conv_2d *g, tn_rows in, int32_t y, int
 
 TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
     const tn_tile t = {g->blocks,  g->out_c,   TN_PAD4(k) / 4,     g->out_zero_point,
-                       g->out_min, g->out_max, g->fast_requantize, g->clamp};
+                       g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
     return t;
 }
 
-/* ---- DSP: four widened columns --------------------------------------------------------------- */
+/* Kernels below: output rows [y_begin, y_end). scratch: TN_CONV_2D_SCRATCH bytes, 4-byte aligned. */
+
+/* ---- DSP: widened columns -------------------------------------------------------------------- */
 
 #if TN_DSP
 
-/* The inputs of output pixel (y, x) become column `column` of four. */
+/* The inputs of output pixel (y, x) become one of n columns. */
 TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
-                                 uint32_t *columns, int32_t column, int8_t *bytes) {
+                                 uint32_t *column, int32_t n, int8_t *bytes) {
     tn_conv_2d_sink sink;
     sink.bytes = bytes;
-    sink.words = columns + column;
+    sink.words = column;
+    sink.columns = n;
     if (g->word_taps != 0) {
         tn_conv_2d_gather(g, in, y, x, sink, 1);
     } else {
         tn_conv_2d_gather(g, in, y, x, sink, 0);
-        tn_widen_run(columns + column, bytes, k);
+        tn_widen_run(column, n, bytes, k);
     }
 }
 
-/* `pixels` output pixels from (y, 0) on, contiguous at `out`; `width` of them are a row. Pointwise,
- * the input pixels are contiguous too. */
-TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch,
-                              int32_t y, int32_t pixels, int32_t width) {
+/* Output rows [y_begin, y_end), as one run of pixels: a tile may reach over the end of a row. */
+TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
+                             int32_t y_begin, int32_t y_end) {
     uint32_t *const columns = (uint32_t *)scratch;
-    if (g->pointwise != 0) {
-        const tn_tile tile = tn_conv_2d_tile(g, g->in_c);
-        const int8_t *src = tn_row(in, y);
-        for (; pixels >= 4; pixels -= 4, src += 4 * g->in_c, out += 4 * g->out_c) {
-            tn_widen_4(columns, src, g->in_c);
-            tn_tile_4(&tile, columns, out);
-        }
-        for (; pixels > 0; pixels--, src += g->in_c, out += g->out_c) {
-            tn_widen_run(columns, src, g->in_c);
-            tn_tile_1(&tile, columns, out);
-        }
-    } else {
-        const int32_t k = g->kernel_h * g->kernel_w * g->in_c;
-        const tn_tile tile = tn_conv_2d_tile(g, k);
-        int8_t *const bytes = (int8_t *)scratch + TN_CONV_2D_COLUMNS * 8 * tile.groups;
-        int32_t x = 0;
-        while (pixels > 0) {
-            const int32_t n = pixels >= 4 ? 4 : 1;
-            for (int32_t i = 0; i < n; i++) {
-                tn_conv_2d_column(g, in, y, x, k, columns, i, bytes);
-                if (++x == width) x = 0, y++;
+    const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
+    const tn_tile tile = tn_conv_2d_tile(g, k);
+    int8_t *const bytes = (int8_t *)(columns + 2 * g->columns * tile.groups);
+    /* pointwise between whole tensors, rows need not be told apart */
+    const int32_t flat = g->pointwise != 0 && in.ring == NULL && out.ring == NULL;
+    int32_t pixels = (y_end - y_begin) * g->out_w;
+    const int32_t width = flat ? pixels : g->out_w;
+    int32_t y = y_begin, x = 0;
+    const int8_t *source = g->pointwise != 0 ? tn_row(in, y) : NULL;
+    int8_t *target = tn_row(out, y);
+    while (pixels > 0) {
+        int8_t *targets[4];
+        int32_t n = tn_min(pixels, g->columns);
+        if (n == 4 && pixels == 5) n = 3; /* three and two: one alone is slow */
+        const int32_t at_once = g->pointwise != 0 && n == 4 && x + 4 <= width;
+        if (at_once) tn_widen_4(columns, source, k);
+        for (int32_t i = 0; i < n; i++) {
+            targets[i] = target;
+            target += g->out_c;
+            if (g->pointwise == 0) {
+                tn_conv_2d_column(g, in, y, x, k, columns + i, n, bytes);
+            } else {
+                if (!at_once) tn_widen_run(columns + i, n, source, k);
+                source += k;
             }
-            if (n == 4)
-                tn_tile_4(&tile, columns, out);
-            else
-                tn_tile_1(&tile, columns, out);
-            out += n * g->out_c;
-            pixels -= n;
+            if (++x == width && ++y < y_end) {
+                x = 0;
+                target = tn_row(out, y);
+                if (g->pointwise != 0) source = tn_row(in, y);
+            }
         }
+        tn_tile_n(&tile, columns, targets, n);
+        pixels -= n;
     }
 }
 
@@ -166,34 +173,28 @@ TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void
 
 #else
 
-TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, tn_rows in, int8_t *out, void *scratch,
-                              int32_t y, int32_t pixels, int32_t width) {
+/* Output rows [y_begin, y_end). */
+TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
+                             int32_t y_begin, int32_t y_end) {
     const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
     const tn_tile tile = tn_conv_2d_tile(g, k);
     tn_conv_2d_sink sink;
     sink.bytes = (int8_t *)scratch;
     sink.words = NULL;
+    sink.columns = 0;
     for (int32_t i = k; i < 4 * tile.groups; i++) sink.bytes[i] = 0;
-    for (int32_t x = 0; pixels > 0; pixels--, out += g->out_c) {
-        if (g->pointwise != 0)
-            memcpy(sink.bytes, tn_row(in, y) + x * k, (size_t)k);
-        else
-            tn_conv_2d_gather(g, in, y, x, sink, 0);
-        tn_tile_bytes(&tile, sink.bytes, out);
-        if (++x == width) x = 0, y++;
+    for (int32_t y = y_begin; y < y_end; y++) {
+        int8_t *target = tn_row(out, y);
+        for (int32_t x = 0; x < g->out_w; x++, target += g->out_c) {
+            if (g->pointwise != 0)
+                memcpy(sink.bytes, tn_row(in, y) + x * k, (size_t)k);
+            else
+                tn_conv_2d_gather(g, in, y, x, sink, 0);
+            tn_tile_bytes(&tile, sink.bytes, target);
+        }
     }
 }
 
 #endif
-
-/* Output rows [y_begin, y_end). scratch: TN_CONV_2D_SCRATCH bytes, 4-byte aligned. */
-TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
-                             int32_t y_begin, int32_t y_end) {
-    /* a pointwise flat run needs both tensors without a ring, any other the output */
-    const int32_t whole = out.ring == 0 && (g->pointwise == 0 || in.ring == 0);
-    const int32_t step = whole ? y_end - y_begin : 1;
-    for (int32_t y = y_begin; y < y_end; y += step)
-        tn_conv_2d_run(g, in, tn_row(out, y), scratch, y, step * g->out_w, g->out_w);
-}
 
 #endif

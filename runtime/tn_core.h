@@ -10,6 +10,7 @@
 #ifndef TN_CORE_H
 #define TN_CORE_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -46,19 +47,20 @@
 #define TN_WEIGHTS
 #endif
 
-/* Rows of a tensor in the arena. ring 0: the tensor is whole, row y starts at data + y * pitch and
- * rows follow each other without a gap. ring R > 0: the last R rows, row y starts at
- * data + (y mod R) * pitch. ring -(2 R + p), p 0 or 1: R rows, of which those of parity p go through
- * the last place, and the others take turns in the rest. */
+/* Rows of a tensor in the arena. Without a ring the tensor is whole: row y starts at data + y * pitch
+ * and rows follow each other without a gap. With a ring only some rows exist at a time, each in a slot
+ * of `pitch` bytes, and other tensors may use the slots in between: ring[0] is after how many rows
+ * the slots repeat (0: never), ring[1 + y] the slot of row y. */
 typedef struct {
     int8_t *data;
-    int32_t pitch; /* bytes from a row to the next: the bytes of a row */
-    int32_t ring;
+    int32_t pitch;       /* bytes from a row, or slot, to the next: the bytes of a row */
+    const uint8_t *ring; /* NULL: none */
 } tn_rows;
 
 /* Where the rows of a tensor lie: `offset` bytes into the arena; the rest as in tn_rows. */
 typedef struct {
-    int32_t offset, pitch, ring;
+    int32_t offset, pitch;
+    const uint8_t *ring;
 } tn_place;
 
 TN_INLINE tn_rows tn_rows_at(uint8_t *arena, const tn_place *place) {
@@ -70,11 +72,10 @@ TN_INLINE tn_rows tn_rows_at(uint8_t *arena, const tn_place *place) {
 }
 
 TN_INLINE int8_t *tn_row(tn_rows rows, int32_t y) {
-    if (rows.ring > 0) {
-        y %= rows.ring;
-    } else if (rows.ring < 0) {
-        const int32_t last = (-rows.ring >> 1) - 1;
-        y = ((y + rows.ring) & 1) == 0 ? last : (y >> 1) % last;
+    if (rows.ring != NULL) {
+        const int32_t period = rows.ring[0];
+        if (period != 0) y %= period;
+        y = rows.ring[1 + y];
     }
     return rows.data + y * rows.pitch;
 }

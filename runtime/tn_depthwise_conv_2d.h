@@ -34,7 +34,6 @@ typedef struct {
     int32_t depth_multiplier; /* out_c = in_c * depth_multiplier */
     int32_t in_zero_point;
     int32_t out_zero_point, out_min, out_max;
-    int32_t clamp;           /* 0: out_min, out_max are -128, 127 */
     int32_t window; /* dilation_w 1, depth_multiplier 1, out_c a multiple of 4: 1 chunks, 2 kernel_w
                      * 3 with stride_w 2; else 0: a pixel at a time */
     int32_t fast_requantize; /* see tn_requantize_s8 */
@@ -379,7 +378,7 @@ TN_INLINE void tn_depthwise_conv_2d_s8(const tn_depthwise_conv_2d *g, tn_rows in
                           g->out_min,
                           g->out_max,
                           g->fast_requantize,
-                          g->clamp};
+                          tn_clamps(g->out_min, g->out_max)};
     memset(run, g->in_zero_point, (size_t)g->in_c);
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *const d = tn_row(out, y);

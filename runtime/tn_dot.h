@@ -43,6 +43,17 @@ static TN_NOINLINE TN_UNUSED void tn_tile_store_2(const tn_tile *t, const int8_t
         out[o + 1] = tn_tile_output(t, b, (int32_t)tn_load32(block + 12), block[17]);
 }
 
+/* Outputs below this channel have a second one after them, and the four-instruction form with no
+ * other clamp than that of an int8 does for both. */
+TN_INLINE int32_t tn_tile_narrow(const tn_tile *t) {
+    return t->fast != 0 && t->clamp == 0 ? t->out_c - 1 : 0;
+}
+
+TN_INLINE void tn_put_2(int8_t *out, int32_t a, int32_t b) {
+    out[0] = (int8_t)a;
+    out[1] = (int8_t)b;
+}
+
 /* Bytes p[0..n) as a little-endian word, n in 1..3, the rest 0. */
 TN_INLINE uint32_t tn_load_tail(const int8_t *p, int32_t n) {
     uint32_t word = (uint8_t)p[0];
@@ -72,18 +83,19 @@ TN_INLINE void tn_dot_bytes(const int8_t *w, const int8_t *x, int32_t groups, in
     *b = (int32_t)sb;
 }
 
-/* ---- widened columns: four interleaved, word x[4 * pair + column] ---------------------------- */
+/* ---- widened columns: n interleaved, 1 to 4, word x[n * pair + column] ------------------------- */
 
-/* Four bytes become the two pairs of one column. */
-TN_INLINE void tn_widen(uint32_t *x, uint32_t word) {
+/* Four bytes become the two pairs of one of n columns. */
+TN_INLINE void tn_widen(uint32_t *x, int32_t n, uint32_t word) {
     x[0] = tn_sxtb16(word);
-    x[4] = tn_sxtb16_ror8(word);
+    x[n] = tn_sxtb16_ror8(word);
 }
 
-/* n bytes at src become one column, padded with zeros to a multiple of four. */
-static TN_NOINLINE TN_UNUSED void tn_widen_run(uint32_t *x, const int8_t *src, int32_t n) {
-    for (; n >= 4; n -= 4, src += 4, x += 8) tn_widen(x, tn_load32(src));
-    if (n > 0) tn_widen(x, tn_load_tail(src, n));
+/* k bytes at src become one of n columns, padded with zeros to a multiple of four. */
+static TN_NOINLINE TN_UNUSED void tn_widen_run(uint32_t *x, int32_t n, const int8_t *src,
+                                               int32_t k) {
+    for (; k >= 4; k -= 4, src += 4, x += 2 * n) tn_widen(x, n, tn_load32(src));
+    if (k > 0) tn_widen(x, n, tn_load_tail(src, k));
 }
 
 /* Four runs of n bytes, n apart from src on, become the four columns. */
@@ -97,7 +109,7 @@ static TN_NOINLINE TN_UNUSED void tn_widen_4(uint32_t *x, const int8_t *src, int
         x[6] = tn_sxtb16_ror8(r), x[7] = tn_sxtb16_ror8(s);
     }
     if ((n & 3) != 0)
-        for (int32_t i = 0; i < 4; i++) tn_widen(x + i, tn_load_tail(src + i * n, n & 3));
+        for (int32_t i = 0; i < 4; i++) tn_widen(x + i, 4, tn_load_tail(src + i * n, n & 3));
 }
 
 #define TN_TILE_4_STEP(i)                                \
@@ -117,17 +129,15 @@ static TN_NOINLINE TN_UNUSED void tn_widen_4(uint32_t *x, const int8_t *src, int
         b3 = tn_smlad(q, v, b3);                         \
     } while (0)
 
-/* All channels of four pixels, out_c bytes apart from `out`. Not inlined: its registers are spoken
- * for, and one copy serves every layer. */
+/* All channels of four pixels, of which pixel i begins at out[i]. Not inlined: its registers are
+ * spoken for, and one copy serves every layer. */
 static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *columns,
-                                            int8_t *out) {
-    const int32_t out_c = t->out_c, odd_group = t->groups & 1;
+                                            int8_t *const *out) {
+    const int32_t odd_group = t->groups & 1;
     const uint32_t *const end = columns + 8 * t->groups;
-    int8_t *const first = out, *const last = out + out_c;
-    /* before `narrow`: both channels exist and the four-instruction form does for them */
-    int8_t *const narrow = t->fast != 0 && t->clamp == 0 ? last - 1 : first;
+    const int32_t narrow = tn_tile_narrow(t);
     const int8_t *w = t->blocks;
-    while (out < last) {
+    for (int32_t o = 0; o < t->out_c; o += 2) {
         const int8_t *const block = w;
         const uint32_t *x = columns;
         int32_t a0 = (int32_t)tn_load32(w), b0 = (int32_t)tn_load32(w + 4);
@@ -147,7 +157,7 @@ static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *co
             w += 16;
             x += 16;
         }
-        if (out < narrow) {
+        if (o < narrow) {
             const int32_t zero_point = t->zero_point, m = (int32_t)tn_load32(block + 8);
             const int32_t s = block[16];
             a0 = tn_ssat8(tn_requantize_fast(a0, m, s, zero_point));
@@ -159,45 +169,89 @@ static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *co
             b1 = tn_ssat8(tn_requantize_fast(b1, n, r, zero_point));
             b2 = tn_ssat8(tn_requantize_fast(b2, n, r, zero_point));
             b3 = tn_ssat8(tn_requantize_fast(b3, n, r, zero_point));
-            int8_t *const second = out + out_c;
-            out[0] = (int8_t)a0;
-            out[1] = (int8_t)b0;
-            out[2 * out_c] = (int8_t)a2;
-            second[0] = (int8_t)a1;
-            second[1] = (int8_t)b1;
-            second[2 * out_c] = (int8_t)a3;
-            out += 2 * out_c + 1;
-            out[0] = (int8_t)b2;
-            out[out_c] = (int8_t)b3;
-            out -= 2 * out_c - 1;
+            tn_put_2(out[0] + o, a0, b0);
+            tn_put_2(out[1] + o, a1, b1);
+            tn_put_2(out[2] + o, a2, b2);
+            tn_put_2(out[3] + o, a3, b3);
         } else {
             const int32_t a[4] = {a0, a1, a2, a3}, b[4] = {b0, b1, b2, b3};
-            const int32_t o = (int32_t)(out - first);
-            for (int32_t i = 0; i < 4; i++)
-                tn_tile_store_2(t, block, o, a[i], b[i], first + i * out_c);
-            out += 2;
+            for (int32_t i = 0; i < 4; i++) tn_tile_store_2(t, block, o, a[i], b[i], out[i]);
         }
     }
 }
 
-/* All channels of the pixel in the first of the four columns. */
-static TN_NOINLINE TN_UNUSED void tn_tile_1(const tn_tile *t, const uint32_t *columns,
-                                            int8_t *out) {
-    const int8_t *w = t->blocks;
-    const uint32_t *const end = columns + 8 * t->groups;
+/* A pair of weights and of n columns. */
+#define TN_TILE_FEW_PAIR(i, v)                                            \
+    do {                                                                  \
+        const uint32_t u = tn_sxtb16(v), r = tn_sxtb16_ror8(v);           \
+        uint32_t p = x[n * (i)], q = 0;                                   \
+        if (n > 1) tn_load_two(x + n * (i), &p, &q);                      \
+        a0 = tn_smlad(p, u, a0);                                          \
+        b0 = tn_smlad(p, r, b0);                                          \
+        if (n > 1) a1 = tn_smlad(q, u, a1), b1 = tn_smlad(q, r, b1);      \
+        if (n > 2) p = x[n * (i) + 2];                                    \
+        if (n > 2) a2 = tn_smlad(p, u, a2), b2 = tn_smlad(p, r, b2);      \
+    } while (0)
+
+/* All channels of n pixels, 1 <= n <= 3, in n columns; pixel i begins at out[i]. */
+TN_INLINE void tn_tile_few(const tn_tile *t, const uint32_t *columns, int8_t *const *out,
+                           int32_t n) {
+    const uint32_t *const end = columns + 2 * n * t->groups;
+    const int32_t narrow = tn_tile_narrow(t);
+    const uint32_t *w = (const uint32_t *)(const void *)t->blocks;
     for (int32_t o = 0; o < t->out_c; o += 2) {
-        const int8_t *const block = w;
-        int32_t a = (int32_t)tn_load32(w), b = (int32_t)tn_load32(w + 4);
-        w += TN_BLOCK_HEADER;
-        for (const uint32_t *x = columns; x != end; x += 8, w += 8) {
-            const uint32_t p = tn_load32(w), q = tn_load32(w + 4), u = x[0], v = x[4];
-            a = tn_smlad(u, tn_sxtb16(p), a);
-            b = tn_smlad(u, tn_sxtb16_ror8(p), b);
-            a = tn_smlad(v, tn_sxtb16(q), a);
-            b = tn_smlad(v, tn_sxtb16_ror8(q), b);
+        const int8_t *const block = (const int8_t *)w;
+        uint32_t v, z;
+        tn_load_two(w, &v, &z);
+        int32_t a0 = (int32_t)v, b0 = (int32_t)z, a1 = a0, a2 = a0, b1 = b0, b2 = b0;
+        w += TN_BLOCK_HEADER / 4;
+        for (const uint32_t *x = columns; x != end; w += 2, x += 2 * n) {
+            tn_load_two(w, &v, &z);
+            TN_TILE_FEW_PAIR(0, v);
+            TN_TILE_FEW_PAIR(1, z);
         }
-        tn_tile_store_2(t, block, o, a, b, out);
+        if (n > 1 && o < narrow) {
+            const int32_t zero_point = t->zero_point;
+            const int32_t m = (int32_t)tn_load32(block + 8), s = block[16];
+            const int32_t k = (int32_t)tn_load32(block + 12), r = block[17];
+            tn_put_2(out[0] + o, tn_ssat8(tn_requantize_fast(a0, m, s, zero_point)),
+                     tn_ssat8(tn_requantize_fast(b0, k, r, zero_point)));
+            tn_put_2(out[1] + o, tn_ssat8(tn_requantize_fast(a1, m, s, zero_point)),
+                     tn_ssat8(tn_requantize_fast(b1, k, r, zero_point)));
+            if (n > 2)
+                tn_put_2(out[2] + o, tn_ssat8(tn_requantize_fast(a2, m, s, zero_point)),
+                         tn_ssat8(tn_requantize_fast(b2, k, r, zero_point)));
+        } else {
+            tn_tile_store_2(t, block, o, a0, b0, out[0]);
+            if (n > 1) tn_tile_store_2(t, block, o, a1, b1, out[1]);
+            if (n > 2) tn_tile_store_2(t, block, o, a2, b2, out[2]);
+        }
     }
+}
+static TN_NOINLINE TN_UNUSED void tn_tile_1(const tn_tile *t, const uint32_t *columns,
+                                            int8_t *const *out) {
+    tn_tile_few(t, columns, out, 1);
+}
+static TN_NOINLINE TN_UNUSED void tn_tile_2(const tn_tile *t, const uint32_t *columns,
+                                            int8_t *const *out) {
+    tn_tile_few(t, columns, out, 2);
+}
+static TN_NOINLINE TN_UNUSED void tn_tile_3(const tn_tile *t, const uint32_t *columns,
+                                            int8_t *const *out) {
+    tn_tile_few(t, columns, out, 3);
+}
+
+/* All channels of the n pixels of n columns, 1 <= n <= 4; pixel i begins at out[i]. */
+static TN_NOINLINE TN_UNUSED void tn_tile_n(const tn_tile *t, const uint32_t *columns,
+                                            int8_t *const *out, int32_t n) {
+    if (n == 4)
+        tn_tile_4(t, columns, out);
+    else if (n == 3)
+        tn_tile_3(t, columns, out);
+    else if (n == 2)
+        tn_tile_2(t, columns, out);
+    else
+        tn_tile_1(t, columns, out);
 }
 
 /* All channels of one pixel from a column of bytes, readable to 4 * groups; plain C. */

@@ -118,7 +118,7 @@ TN_INLINE void tn_elementwise_nest(const tn_elementwise *g, const int8_t *a, con
 /* out = operation(a, b) */
 TN_INLINE void tn_elementwise_s8(const tn_elementwise *layer, tn_rows a, tn_rows b, tn_rows out,
                                  int32_t y_begin, int32_t y_end) {
-    const int flat = a.ring == 0 && b.ring == 0 && out.ring == 0;
+    const int flat = a.ring == NULL && b.ring == NULL && out.ring == NULL;
     const int32_t n = flat ? out.pitch * (y_end - y_begin) : out.pitch;
     for (int32_t y = y_begin; y < y_end; y = flat ? y_end : y + 1) {
         tn_elementwise_dense(layer, tn_row(a, y), tn_row(b, y), tn_row(out, y), n);

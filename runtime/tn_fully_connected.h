@@ -13,7 +13,6 @@
 typedef struct {
     int32_t batches, in_c, out_c;
     int32_t out_zero_point, out_min, out_max;
-    int32_t clamp;           /* 0: out_min, out_max are -128, 127 */
     int32_t fast_requantize; /* see tn_requantize_s8 */
     const int8_t *blocks;    /* as in tn_dot.h */
 } tn_fully_connected;
@@ -107,7 +106,7 @@ TN_INLINE void tn_fully_connected_row(const tn_tile *t, int32_t k, const int8_t 
 TN_INLINE void tn_fully_connected_s8(const tn_fully_connected *g, tn_rows in, tn_rows out,
                                      int32_t y_begin, int32_t y_end) {
     const tn_tile t = {g->blocks,  g->out_c,   TN_PAD4(g->in_c) / 4, g->out_zero_point,
-                       g->out_min, g->out_max, g->fast_requantize,   g->clamp};
+                       g->out_min, g->out_max, g->fast_requantize,   tn_clamps(g->out_min, g->out_max)};
     (void)y_begin;
     (void)y_end;
     for (int32_t n = 0; n < g->batches; n++)
@@ -120,7 +119,6 @@ TN_INLINE void tn_fully_connected_s8(const tn_fully_connected *g, tn_rows in, tn
 typedef struct {
     int32_t rows, row_bytes, out_c;
     int32_t out_zero_point, out_min, out_max;
-    int32_t clamp;           /* 0: out_min, out_max are -128, 127 */
     int32_t fast_requantize; /* see tn_requantize_s8 */
     const int8_t *headers;   /* of the blocks of tn_dot.h, without the weights */
     const int8_t *weights;   /* for each row: of each block, the weights of the row's bytes */
@@ -176,7 +174,7 @@ TN_INLINE void tn_fully_connected_rows_s8(const tn_fully_connected_rows *g, tn_r
         w = tn_fully_connected_add(w, g->row_bytes, g->out_c, tn_row(in, y), acc);
     if (y_end != g->rows) return;
     const tn_tile t = {g->headers, g->out_c,   1,                  g->out_zero_point,
-                       g->out_min, g->out_max, g->fast_requantize, g->clamp};
+                       g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
     for (int32_t o = 0; o < g->out_c; o += 2)
         tn_tile_store_2(&t, headers + o / 2 * TN_BLOCK_HEADER, o, acc[o], acc[o + 1],
                         tn_row(out, 0));

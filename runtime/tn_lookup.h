@@ -17,7 +17,7 @@ typedef struct {
 TN_INLINE void tn_lookup_8(const tn_lookup *layer, tn_rows in, tn_rows out, int32_t y_begin,
                            int32_t y_end) {
     const uint8_t *const table = layer->table;
-    const int flat = in.ring == 0 && out.ring == 0;
+    const int flat = in.ring == NULL && out.ring == NULL;
     const int32_t bytes = flat ? out.pitch * (y_end - y_begin) : out.pitch;
     for (int32_t y = y_begin; y < y_end; y = flat ? y_end : y + 1) {
         const int8_t *source = tn_row(in, y);

@@ -27,40 +27,33 @@ typedef struct {
     int32_t maximum;
 } tn_pool;
 
-/* The taps of one output pixel: `rows` rows from y on of `columns` pixels, the first at `first`. */
+/* The taps of one output pixel: in rows [y_begin, y_end), `columns` pixels from byte `start` on. */
 typedef struct {
-    const int8_t *first;
-    int32_t y;
-    int32_t rows;
+    int32_t y_begin, y_end;
+    int32_t start;
     int32_t columns;
 } tn_pool_window;
 
-TN_INLINE tn_pool_window tn_pool_taps(const tn_pool *g, tn_rows in, int32_t y, int32_t x) {
+TN_INLINE tn_pool_window tn_pool_taps(const tn_pool *g, int32_t y, int32_t x) {
     const int32_t top = y * g->stride_h - g->pad_top;
     const int32_t left = x * g->stride_w - g->pad_left;
-    const int32_t y0 = tn_max(top, 0);
     const int32_t x0 = tn_max(left, 0);
     tn_pool_window taps;
-    taps.first = tn_row(in, y0) + x0 * g->channels;
-    taps.y = y0;
-    taps.rows = tn_min(top + g->filter_h, g->in_h) - y0;
+    taps.y_begin = tn_max(top, 0);
+    taps.y_end = tn_min(top + g->filter_h, g->in_h);
+    taps.start = x0 * g->channels;
     taps.columns = tn_min(left + g->filter_w, g->in_w) - x0;
     return taps;
 }
 
-/* p lies in row y: the same pixel of row y + 1. */
-TN_INLINE const int8_t *tn_pool_next_row(tn_rows in, const int8_t *p, int32_t y) {
-    return p + (in.ring == 0 ? in.pitch : (int32_t)(tn_row(in, y + 1) - tn_row(in, y)));
-}
-
 /* ---- average ------------------------------------------------------------------------------ */
 
-/* Sums over the taps of one channel (width 1) or four neighbours (width 4), `row` the first. */
-TN_INLINE void tn_pool_sums(const tn_pool *g, tn_rows in, tn_pool_window taps, const int8_t *row,
+/* Sums over the taps of channel c (width 1), or of it and the next three (width 4). */
+TN_INLINE void tn_pool_sums(const tn_pool *g, tn_rows in, tn_pool_window taps, int32_t c,
                             int32_t width, int32_t *sums) {
     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (int32_t j = taps.rows; j > 0; j--) {
-        const int8_t *p = row;
+    for (int32_t y = taps.y_begin; y < taps.y_end; y++) {
+        const int8_t *p = tn_row(in, y) + taps.start + c;
         for (int32_t i = taps.columns; i > 0; i--) {
             if (width == 4) {
                 const uint32_t word = tn_load32(p);
@@ -73,7 +66,6 @@ TN_INLINE void tn_pool_sums(const tn_pool *g, tn_rows in, tn_pool_window taps, c
             }
             p += g->channels;
         }
-        row = tn_pool_next_row(in, row, taps.y + taps.rows - j);
     }
     sums[0] = s0;
     if (width == 4) {
@@ -94,24 +86,22 @@ TN_INLINE void tn_average_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out,
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *target = tn_row(out, y);
         for (int32_t x = 0; x < layer->out_w; x++) {
-            const tn_pool_window taps = tn_pool_taps(layer, in, y, x);
-            const int32_t count = taps.rows * taps.columns;
+            const tn_pool_window taps = tn_pool_taps(layer, y, x);
+            const int32_t count = (taps.y_end - taps.y_begin) * taps.columns;
             const int32_t half = count / 2;
-            const int8_t *row = taps.first;
-            for (int32_t left = layer->channels; left > 0;) {
+            for (int32_t c = 0; c < layer->channels;) {
                 int32_t sums[4];
-                const int32_t width = left >= 4 ? 4 : 1;
+                const int32_t width = layer->channels - c >= 4 ? 4 : 1;
                 if (width == 4) {
-                    tn_pool_sums(layer, in, taps, row, 4, sums);
+                    tn_pool_sums(layer, in, taps, c, 4, sums);
                 } else {
-                    tn_pool_sums(layer, in, taps, row, 1, sums);
+                    tn_pool_sums(layer, in, taps, c, 1, sums);
                 }
                 for (int32_t i = 0; i < width; i++) {
                     *target++ =
                         tn_pool_mean(sums[i], count, half, layer->minimum, layer->maximum);
                 }
-                row += width;
-                left -= width;
+                c += width;
             }
         }
     }
@@ -177,32 +167,28 @@ TN_INLINE void tn_max_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out, int
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *target = tn_row(out, y);
         for (int32_t x = 0; x < layer->out_w; x++) {
-            const tn_pool_window taps = tn_pool_taps(layer, in, y, x);
+            const tn_pool_window taps = tn_pool_taps(layer, y, x);
             int32_t c = 0;
             for (; c + 4 <= channels; c += 4) {
-                const int8_t *row = taps.first + c;
                 uint32_t best = low4;
-                for (int32_t j = taps.rows; j > 0; j--) {
-                    const int8_t *p = row;
+                for (int32_t iy = taps.y_begin; iy < taps.y_end; iy++) {
+                    const int8_t *p = tn_row(in, iy) + taps.start + c;
                     for (int32_t i = taps.columns; i > 0; i--) {
                         best = tn_pool_max4(best, tn_load32(p));
                         p += channels;
                     }
-                    row = tn_pool_next_row(in, row, taps.y + taps.rows - j);
                 }
                 tn_store32(target, tn_pool_min4(best, high4));
                 target += 4;
             }
             for (; c < channels; c++) {
-                const int8_t *row = taps.first + c;
                 int32_t best = layer->minimum;
-                for (int32_t j = taps.rows; j > 0; j--) {
-                    const int8_t *p = row;
+                for (int32_t iy = taps.y_begin; iy < taps.y_end; iy++) {
+                    const int8_t *p = tn_row(in, iy) + taps.start + c;
                     for (int32_t i = taps.columns; i > 0; i--) {
                         best = tn_max(best, *p);
                         p += channels;
                     }
-                    row = tn_pool_next_row(in, row, taps.y + taps.rows - j);
                 }
                 *target++ = (int8_t)tn_min(best, layer->maximum);
             }

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Shapes: the input is whole (ring 0). `loops` (tn_nest.h, operand A the input) runs over the kept
+ * Shapes: the input is whole (no ring). `loops` (tn_nest.h, operand A the input) runs over the kept
  * axes in output order; each output sums size[0] * size[1] * size[2] inputs, `step` bytes apart in
  * each of the three loops. All output rows in one band. Aliasing: none.
  * out = output_zero_point + (sum + bias) requantised, where a mean's count is in the multiplier.

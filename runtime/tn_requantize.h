@@ -50,6 +50,9 @@ static TN_NOINLINE TN_UNUSED int32_t tn_requantize_exact(int32_t x, int32_t mult
     return tn_multiply_by_quantized_multiplier(x, multiplier, shift);
 }
 
+/* Whether an int8 can lie outside of low..high. */
+TN_INLINE int32_t tn_clamps(int32_t low, int32_t high) { return low != -128 || high != 127; }
+
 /* An accumulator becomes an int8 output. fast 1: multiplier and shift are `doubled` and `right` of
  * tn_requantize_fast; 0: as tn_multiply_by_quantized_multiplier has them. clamp 0: low and high
  * are -128 and 127. */

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Where each output row and column comes from is a table made at compile time. The input is whole
- * (ring 0) or holds the rows that the band needs. Aliasing: none.
+ * (no ring) or holds the rows that the band needs. Aliasing: none.
  */
 #ifndef TN_RESIZE_H
 #define TN_RESIZE_H

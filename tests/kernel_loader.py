@@ -92,7 +92,7 @@ def _library(
         source, f"{function}_{int(dsp)}.so", ["-O1", "-shared", "-fPIC", f"-DTN_DSP={int(dsp)}"]
     )
     ffi = cffi.FFI()
-    ffi.cdef("typedef struct { int8_t *data; int32_t pitch; int32_t ring; } tn_rows;")
+    ffi.cdef("typedef struct { int8_t *data; int32_t pitch; const uint8_t *ring; } tn_rows;")
     ffi.cdef(struct_text(header, layer_type))
     ffi.cdef(signature + ";")
     return ffi, ffi.dlopen(str(library))
@@ -186,10 +186,10 @@ def run_kernel(
                 else:
                     setattr(layer, name, value)
             rows = [
-                {"data": base + starts[i], "pitch": tensors[i].row_bytes, "ring": 0}
+                {"data": base + starts[i], "pitch": tensors[i].row_bytes, "ring": ffi.NULL}
                 for i in call.inputs
             ]
-            rows.append({"data": base + out_start, "pitch": out.row_bytes, "ring": 0})
+            rows.append({"data": base + out_start, "pitch": out.row_bytes, "ring": ffi.NULL})
             arguments = [ffi.new("tn_rows *", row)[0] for row in rows]
             if call.scratch:
                 arguments.append(ffi.cast("void *", base + scratch_start))
@@ -280,8 +280,8 @@ def program_parts(
         arguments = [f"&layer_{position}"]
         for i in call.inputs:
             pitch = graph.tensors[kernel.reads[i].tensor].row_bytes
-            arguments.append(f"(tn_rows){{{{ (int8_t *)input_{i}, {pitch}, 0 }}}}")
-        arguments.append(f"(tn_rows){{{{ (int8_t *)output, {out.row_bytes}, 0 }}}}")
+            arguments.append(f"(tn_rows){{{{ (int8_t *)input_{i}, {pitch}, NULL }}}}")
+        arguments.append(f"(tn_rows){{{{ (int8_t *)output, {out.row_bytes}, NULL }}}}")
         if call.scratch:
             arguments.append("scratch_memory")
         calls.append(f"    kernel_{position}({', '.join(arguments)}, {{y_begin}}, {{y_end}});")

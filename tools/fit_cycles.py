@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.compile import Options, compile_graph, load_graph
-from thumbnet.codegen.cost import MODEL, code_counts, cost
+from thumbnet.codegen.cost import code_counts, cost
+from thumbnet.codegen.cycles import MODEL, cycle_model
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.loop_counts import Counts, layer_counts
 from thumbnet.codegen.targets import board
@@ -196,6 +197,7 @@ def _measure_all(graphs: Sequence[Graph], *, fitting: bool) -> list[Measured]:
 def _write(costs: dict[str, float], stated: dict[str, float]) -> None:
     text = json.dumps({"board": BOARD, "error": stated, "costs": costs}, indent=1, sort_keys=True)
     MODEL.write_text(text + "\n", encoding="utf-8")
+    cycle_model.cache_clear()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

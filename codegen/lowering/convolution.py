@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,9 +24,9 @@ from thumbnet.codegen.lowering.packing import (
 )
 
 
-def conv_2d_scratch(k: int, words: bool) -> int:
-    """TN_CONV_2D_SCRATCH: four widened columns, and one of bytes unless gathered in `words`."""
-    return 4 * 2 * pad4(k) + (0 if words else pad4(k))
+def conv_2d_scratch(k: int, words: bool, columns: int) -> int:
+    """TN_CONV_2D_SCRATCH: widened columns, and one of bytes unless they are gathered in `words`."""
+    return columns * 2 * pad4(k) + (0 if words else pad4(k))
 
 
 def lower_conv_2d(graph: Graph, op: Operator) -> Kernel:
@@ -73,13 +75,24 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         **output_fields(out, attributes.activation),
         "pointwise": int(pointwise),
         "word_taps": int(in_c % 4 == 0),
+        "columns": 4,
         "fast_requantize": numbers.fast,
         "blocks": pack_blocks(matrix, numbers),
     }
     literals = ["pointwise", "word_taps"]
     if not pointwise and attributes.dilation_w == 1:
         literals.append("dilation_w")
-    return Kernel(
+    call = Call(
+        function="tn_conv_2d_s8",
+        header="tn_conv_2d.h",
+        layer_type="tn_conv_2d",
+        fields=fields,
+        inputs=(0,),
+        literals=tuple(literals),
+        scratch=True,
+    )
+    k, words = matrix.shape[1], pointwise or in_c % 4 == 0
+    kernel = Kernel(
         name=op.name,
         kind=op.kind,
         reads=(
@@ -90,20 +103,16 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
             ),
         ),
         output=op.outputs[0],
-        calls=(
-            Call(
-                function="tn_conv_2d_s8",
-                header="tn_conv_2d.h",
-                layer_type="tn_conv_2d",
-                fields=fields,
-                inputs=(0,),
-                literals=tuple(literals),
-                scratch=True,
-            ),
-        ),
-        scratch_bytes=conv_2d_scratch(matrix.shape[1], pointwise or in_c % 4 == 0),
-        macs=out.elements * matrix.shape[1],
+        calls=(call,),
+        scratch_bytes=conv_2d_scratch(k, words, columns=4),
+        macs=out.elements * k,
     )
+    small = replace(
+        kernel,
+        calls=(replace(call, fields={**fields, "columns": 2}),),
+        scratch_bytes=conv_2d_scratch(k, words, columns=2),
+    )
+    return replace(kernel, with_less_scratch=small)
 
 
 def depthwise_chunks(kernel_w: int, stride_w: int) -> tuple[list[list[int]], list[list[int]]]:

@@ -177,11 +177,10 @@ def requantization(
 
 
 def output_fields(out: Tensor, activation: str) -> dict[str, int]:
-    """out_zero_point, out_min, out_max and clamp of an int8 output."""
+    """out_zero_point, out_min and out_max of an int8 output."""
     low, high = activation_range(activation, out.scale, out.zero_point, "int8")
     return {
         "out_zero_point": out.zero_point,
         "out_min": low,
         "out_max": high,
-        "clamp": int((low, high) != (-128, 127)),
     }

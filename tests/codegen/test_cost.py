@@ -12,7 +12,8 @@ from random_networks import random_network
 from sample_models import SAMPLES
 
 from thumbnet.codegen.compile import Options, compile_graph, compile_model, load_graph
-from thumbnet.codegen.cost import MODEL, Cost, cost, layer_cycles
+from thumbnet.codegen.cost import Cost, cost
+from thumbnet.codegen.cycles import MODEL, layer_cycles
 from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.loop_counts import layer_counts

@@ -131,9 +131,8 @@ def test_page_says_what_the_schedule_is(name: str, compiled: Compile) -> None:
     assert len(page.of_class("area")) == len(areas(schedule))
     assert len(page.of_class("stage")) == len(schedule.stages)
     words = "\n".join(page.text["title"])
-    for storage in schedule.storages.values():
-        if storage.name in schedule.graph.tensors:
-            assert f"{storage.name}\n" in words
+    for name in {*schedule.storages, *schedule.rings} & set(schedule.graph.tensors):
+        assert f"{name}\n" in words
     facts = page.text["dd"]
     assert f"{schedule.arena_bytes:,}" in facts
     assert f"{schedule.lower_bound:,}" in facts

@@ -4,7 +4,7 @@ comes out against the reference."""
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +22,9 @@ from thumbnet.codegen.arena import Block, place
 from thumbnet.codegen.checker import check_schedule
 from thumbnet.codegen.compile import Options, compile_model, load_graph, plan_model
 from thumbnet.codegen.errors import BudgetError, ScheduleError
-from thumbnet.codegen.kernel import FEED
+from thumbnet.codegen.graph import Graph, Operator
+from thumbnet.codegen.kernel import FEED, Kernel
+from thumbnet.codegen.lowering.registry import lower_all
 from thumbnet.codegen.order import best_order
 from thumbnet.codegen.partition import Choice
 from thumbnet.codegen.schedule import ALIGNMENT, Schedule, Storage
@@ -377,14 +379,22 @@ def _cut(seed: int) -> Callable[[Flow], list[Choice]]:
     return choose
 
 
+def _with_less_scratch(graph: Graph, operators: Sequence[Operator]) -> list[Kernel]:
+    return [kernel.with_less_scratch or kernel for kernel in lower_all(graph, operators)]
+
+
 @pytest.mark.parametrize("seed", range(40, 60))
-@pytest.mark.parametrize("mode", ["one row", "three rows", "random", "rows", "stepper"])
+@pytest.mark.parametrize(
+    "mode", ["one row", "three rows", "random", "less scratch", "rows", "stepper"]
+)
 def test_every_way_to_run_gives_the_reference(
     seed: int, mode: str, tmp_path: Path, work_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choosers = {"one row": _whole_network(1), "three rows": _whole_network(3), "random": _cut(seed)}
     if mode in choosers:
         monkeypatch.setattr("thumbnet.codegen.planner.candidates", choosers[mode])
+    if mode == "less scratch":
+        monkeypatch.setattr("thumbnet.codegen.planner.lower_all", _with_less_scratch)
     path = tmp_path / "net.tflite"
     path.write_bytes(random_network(seed))
     options = Options(
@@ -407,10 +417,10 @@ def test_in_place_equals_out_of_place(
     tight = compile_model(path, tmp_path / "tight", Options(target="host"))
 
     def place_apart(
-        blocks: list[Block], distances: dict[tuple[str, str], int], bound: int
+        blocks: list[Block], distances: dict[tuple[str, str], int], bound: int, tries: int
     ) -> tuple[dict[str, int], int]:
         size = {b.name: b.nbytes for b in blocks}
-        return place(blocks, {pair: size[pair[0]] for pair in distances}, bound)
+        return place(blocks, {pair: size[pair[0]] for pair in distances}, bound, tries)
 
     monkeypatch.setattr("thumbnet.codegen.planner.place", place_apart)
     apart = compile_model(path, tmp_path / "apart", Options(target="host"))

@@ -82,7 +82,7 @@ def run_in_rings(kernel: Kernel, graph: Graph, inputs: dict[str, Array]) -> Arra
             ring = np.full((length, tensor.row_bytes), 0x5A, np.int8)
             first = y * read.window.stride - read.window.before
             for row in range(max(first, 0), min(first + read.window.size, tensor.rows)):
-                ring[row % length] = data[row]
+                ring[length - 1 - row % length] = data[row]
             rings.append(ring)
         target = np.full((1, output.row_bytes), 0x5A, np.int8)
         for call in kernel.calls:
@@ -92,7 +92,8 @@ def run_in_rings(kernel: Kernel, graph: Graph, inputs: dict[str, Array]) -> Arra
 
 
 def call_kernel(call: Call, buffers: list[Array], y: int, scratch_bytes: int) -> None:
-    """One call for output row y; each buffer is a ring of rows, the output's the last."""
+    """One call for output row y; each buffer is a ring whose slots are taken from the last to the
+    first, the output's the last."""
     ffi, library = _library(
         call.function, call.header, call.layer_type, len(call.inputs), call.scratch, True
     )
@@ -104,10 +105,12 @@ def call_kernel(call: Call, buffers: list[Array], y: int, scratch_bytes: int) ->
             setattr(layer, name, keep[-1])
         elif not (value == 0 and f"*{name};" in pointers):
             setattr(layer, name, value)
-    rows = [
-        ffi.new("tn_rows *", (ffi.cast("int8_t *", ffi.from_buffer(b)), b.shape[1], len(b)))[0]
-        for b in buffers
-    ]
+    rows = []
+    for buffer in buffers:
+        count, pitch = buffer.shape
+        keep.append(ffi.new("uint8_t[]", [count, *reversed(range(count))]))
+        data = ffi.cast("int8_t *", ffi.from_buffer(buffer))
+        rows.append(ffi.new("tn_rows *", (data, pitch, keep[-1]))[0])
     if call.scratch:
         rows.append(ffi.new("int32_t[]", scratch_bytes // 4 + 1))
     library.run_kernel(layer, *rows, y, y + 1)  # type: ignore[attr-defined]

@@ -368,7 +368,7 @@ def test_scratch_matches_the_header() -> None:
 #include "tn_conv_2d.h"
 #include "tn_depthwise_conv_2d.h"
 int main(void) {
-    printf("%d %d ", TN_CONV_2D_SCRATCH(27, 0), TN_CONV_2D_SCRATCH(64, 1));
+    printf("%d %d ", TN_CONV_2D_SCRATCH(27, 0, 4), TN_CONV_2D_SCRATCH(64, 1, 2));
     printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
     printf("%d\\n", TN_DEPTHWISE_CONV_2D_SCRATCH(8, 3, 2));
     return 0;
@@ -378,8 +378,8 @@ int main(void) {
         program = compile_c(source, "scratch", [f"-DTN_DSP={dsp}"])
         done = subprocess.run([str(program)], capture_output=True, text=True, check=True)
         assert [int(v) for v in done.stdout.split()] == [
-            conv_2d_scratch(27, words=False),
-            conv_2d_scratch(64, words=True),
+            conv_2d_scratch(27, words=False, columns=4),
+            conv_2d_scratch(64, words=True, columns=2),
             depthwise_conv_2d_scratch(9, 5, depthwise_columns(3, 2, 2)),
             depthwise_conv_2d_scratch(8, 3, depthwise_columns(2, 1, 0)),
         ]

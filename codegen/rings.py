@@ -1,0 +1,128 @@
+"""Which slot each waiting row takes: rings, and slots that tensors with rows of one size share.
+
+Inside a stage a row lives from the tick that makes it to the last that reads it. Rows of equal size
+share a run of slots: the next row goes to any slot that is free, so a window of three rows keeps no
+idle third slot while it waits, and as many slots are enough as rows ever live at once (colouring an
+interval graph, which taking rows by birth does optimally). A ring is the case of one tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from thumbnet.codegen.lifetimes import is_elementwise, unit_distance
+from thumbnet.codegen.schedule import Ring, Stage
+from thumbnet.codegen.streaming import Flow
+from thumbnet.codegen.ticks import Clock, Ints, row_lives
+
+MOST_SLOTS = 256  # a row's slot is a byte in the generated tables
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """`count` slots of `row_bytes`, and the ring of each value whose rows lie in them."""
+
+    name: str
+    row_bytes: int
+    count: int
+    rings: Mapping[str, Ring]
+
+
+def local_values(flow: Flow, first: int, end: int) -> list[str]:
+    """Values that the stage of kernels [first, end) makes and nothing outside of it reads."""
+    if end - first == 1:
+        return []
+    made = (flow.value_of[flow.kernels[i].output] for i in range(first, end))
+    return [
+        value
+        for value in made
+        if value not in flow.whole
+        and flow.readers.get(value)
+        and all(first <= i < end for i, _ in flow.readers[value])
+    ]
+
+
+def waiting_rows(born: Ints, dead: Ints) -> int:
+    """The most rows that live at one tick; rows are born and die in order."""
+    alive = np.arange(len(born)) + 1 - np.searchsorted(dead, born, side="left")
+    return int(alive.max(initial=0))
+
+
+def make_slots(clock: Clock, stages: Sequence[Stage], *, shared: bool = True) -> list[Slots]:
+    """The slots of each stage, one set for every size of row, or where they are not `shared` for
+    every value; values all of whose rows wait at once are left out: they are whole."""
+    flow = clock.flow
+    found = []
+    for number, stage in enumerate(stages):
+        groups: dict[tuple[int, str], dict[str, tuple[Ints, Ints]]] = {}
+        for value in local_values(flow, stage.first_kernel, stage.end_kernel):
+            lives = row_lives(clock, value)
+            if waiting_rows(*lives) < flow.tensor(value).rows:
+                group = flow.tensor(value).row_bytes, "" if shared else value
+                groups.setdefault(group, {})[value] = lives
+        for (row_bytes, _), lives_of in groups.items():
+            name = next(iter(lives_of))
+            if len(lives_of) > 1:
+                name = f"rows of {row_bytes} bytes, stage {number + 1}"
+            slots = _assign(clock, name, row_bytes, lives_of)
+            if slots.count <= MOST_SLOTS:
+                found.append(slots)
+    return found
+
+
+def _assign(
+    clock: Clock, name: str, row_bytes: int, lives_of: Mapping[str, tuple[Ints, Ints]]
+) -> Slots:
+    """Rows in order of birth; there is one more slot only when none is free. Rows that live longer
+    than the mean take the lowest free slot and the others the highest, so that the last slots are
+    used late, or only for a while: neighbours in the arena may lie there too."""
+    rows = sorted(
+        (int(born), value, y)
+        for value, (births, _) in lives_of.items()
+        for y, born in enumerate(births.tolist())
+    )
+    deaths = {value: dead.tolist() for value, (_, dead) in lives_of.items()}
+    total = sum(len(d) for d in deaths.values())
+    mean = sum(int((dead - born).sum()) for born, dead in lives_of.values()) / total
+    slots: dict[str, list[int]] = {value: [] for value in lives_of}
+    over = {value: _overwritten(clock, value, lives_of) for value in lives_of}
+    last_use: list[int] = []  # by slot: the last tick at which it is taken
+    for born, value, y in rows:
+        last = deaths[value][y]
+        slot = -1
+        for source in over[value]:
+            if deaths[source][y] == born and last_use[slots[source][y]] == born:
+                slot = slots[source][y]
+        if slot < 0:
+            free = [s for s, taken in enumerate(last_use) if taken < born]
+            if not free:
+                free = [len(last_use)]
+                last_use.append(-1)
+            slot = free[0 if last - born >= mean else -1]
+        last_use[slot] = last
+        slots[value].append(slot)
+    rings = {
+        value: Ring(waiting_rows(*lives_of[value]), tuple(places))
+        for value, places in slots.items()
+    }
+    return Slots(name, row_bytes, len(last_use), rings)
+
+
+def _overwritten(clock: Clock, value: str, among: Mapping[str, object]) -> list[str]:
+    """Values of the same slots whose row y the value's row y may be written over."""
+    flow = clock.flow
+    kernel = flow.kernels[flow.maker[value]]
+    if kernel.unit_rows:
+        return []
+    output, reads = flow.tensor(kernel.output), [flow.value_of[r.tensor] for r in kernel.reads]
+    return [
+        source
+        for source, read in zip(reads, kernel.reads, strict=True)
+        if source in among
+        and reads.count(source) == 1
+        and is_elementwise(read, output)
+        and unit_distance(read, flow.tensor(read.tensor)) == 0
+    ]
