@@ -59,7 +59,7 @@ def stream(graph: Graph, rows: int | None = None) -> Graph:
     _check_edges(graph)
     height = graph.tensors[graph.inputs[0]].shape[TIME]
     if rows is None:
-        rows = next((n for n in range(1, height) if _stride_error(graph, n) is None), 1)
+        rows = next((n for n in range(1, height) if _fits_strides(graph, n)), 1)
     if not 1 <= rows < height:
         raise UnsupportedError(
             f"{graph.source}: cannot stream {rows} rows a call: the window has {height} rows; "
@@ -82,16 +82,16 @@ def _check_edges(graph: Graph) -> None:
         raise refuse(f"an input [1, rows, ...] of several rows, and this one is {list(shape)}")
 
 
-def _stride_error(graph: Graph, rows: int) -> _StrideError | None:
-    try:
-        _flows(graph, rows)
-    except _StrideError as error:
-        return error
-    return None
-
-
 class _StrideError(UnsupportedError):
     """`rows` is not a multiple of a stride; another choice of rows may do."""
+
+
+def _fits_strides(graph: Graph, rows: int) -> bool:
+    try:
+        _flows(graph, rows)
+    except _StrideError:
+        return False
+    return True
 
 
 # ---- how rows of outputs depend on rows of inputs --------------------------------------------
@@ -111,8 +111,7 @@ _SAME_ROW = _RowMap()
 
 @dataclass(frozen=True)
 class _Flow:
-    """What an operator reads of its moving inputs: window rows [first, end) of each, which is all
-    of them when it is not `moving`; then its output is the whole-window network's."""
+    """What an operator reads of its moving inputs: rows [first, end) of the window of each."""
 
     first: int
     end: int
@@ -128,20 +127,18 @@ def _flows(graph: Graph, rows: int) -> tuple[dict[str, _Flow], dict[str, int]]:
             continue
         source, output = graph.tensors[moving[0]], graph.tensors[op.outputs[0]]
         row_map = _row_map(graph, op, source, output)
+        _check_inputs(graph, op, fresh, moving)
         if row_map is None:
             flows[op.name] = _Flow(0, source.shape[TIME])
-            _check_inputs(graph, op, fresh, moving)
             continue
-        _check_inputs(graph, op, fresh, moving)
-        height, whole_steps = output.shape[TIME], fresh[moving[0]] % row_map.stride == 0
-        made = fresh[moving[0]] // row_map.stride if whole_steps else height
-        if not whole_steps and height > 1:
+        height, new = output.shape[TIME], fresh[moving[0]]
+        if new % row_map.stride and height > 1:
             raise _StrideError(
                 f"{_subject(graph, op)} has a stride of {row_map.stride} along time, and each call "
-                f"brings {fresh[moving[0]]} new rows to it; stream a multiple of "
-                f"{rows * row_map.stride} rows a call"
+                f"brings {new} new rows to it; stream a multiple of "
+                f"{rows // new * row_map.stride} rows a call"
             )
-        made = min(made, height)
+        made = min(max(new // row_map.stride, 1), height)
         first = row_map.begin + (height - made) * row_map.stride
         flows[op.name] = _Flow(first, first + (made - 1) * row_map.stride + row_map.size)
         if made < height:

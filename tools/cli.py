@@ -281,6 +281,9 @@ def check(
     places = [place_named(name) for text in on or ["host"] for name in text.split(",")]
     comparisons, details = [], []
     for model in models:
+        with _progress(f"comparing {model.name} with PyTorch"):
+            detail = quantization_result(reference or model, float_model, data)
+        details += [detail] * len(places)
         for place in places:
             limits = (max_sram, max_flash)
             options = Options(
@@ -293,9 +296,6 @@ def check(
                 count += calls_to_fill(manifest)
                 against = reference_of(session, reference)
                 comparisons.append(check_model(session, against, calls or count))
-        with _progress(f"comparing {model.name} with PyTorch"):
-            detail = quantization_result(against, float_model, data)
-        details += [detail] * len(places)
     if as_json:
         results = zip(comparisons, details, strict=True)
         _print_json({"results": [{**vars(c), **detail} for c, detail in results]})

@@ -31,7 +31,7 @@ class Ranges:
     clean_snr: tuple[float, float] = (30.0, 50.0)  # dB, for the others
     noisy: float = 0.7
     reverberant: float = 0.25  # share of renderings
-    gain: tuple[float, float] = (-28.0, 6.0)  # dB
+    gain: tuple[float, float] = (-24.0, 6.0)  # dB
     silence_level: tuple[float, float] = (0.3, 3.6)  # log10 of the RMS of silence
 
 
@@ -98,23 +98,43 @@ def render_silence(
 def noise(
     noises: Sequence[Sound], talkers: NDArray[np.int16] | None, rng: np.random.Generator
 ) -> Sound:
-    """One second [CLIP_SAMPLES] of a kind of noise at random, RMS 1: recorded, coloured, clatter,
-    hum, or (where there are talkers) several of them at once."""
+    """One second [CLIP_SAMPLES] of noise at random, RMS 1: recorded, coloured, clatter, hum, or
+    (where there are talkers) several of them at once; bent, swelling, two together."""
+    sound = _one_noise(noises, talkers, rng)
+    if rng.random() < 0.3:
+        sound = sound + _one_noise(noises, talkers, rng) * 10 ** rng.uniform(-1, 0)
+    return _float32(_normal(sound))
+
+
+def _one_noise(
+    noises: Sequence[Sound], talkers: NDArray[np.int16] | None, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """RMS 1."""
     kinds = ["recorded", "recorded", "recorded", "coloured", "coloured", "clatter", "hum"]
     kind = rng.choice(kinds if talkers is None else kinds + ["babble"])
-    sound: NDArray[np.floating]
+    if kind == "babble" and talkers is not None:
+        who = talkers[rng.integers(len(talkers), size=rng.integers(3, 7))]
+        voices = [np.roll(talker, rng.integers(CLIP_SAMPLES)) for talker in who]
+        return _normal(np.sum(voices, axis=0))
     if kind == "recorded":
-        sound = _crop(noises[int(rng.integers(len(noises)))], rng)
+        sound = _recorded(noises[int(rng.integers(len(noises)))], rng)
     elif kind == "coloured":
         sound = _coloured(CLIP_SAMPLES, rng)
     elif kind == "clatter":
         sound = _clatter(rng)
-    elif kind == "hum" or talkers is None:
-        sound = _hum(rng)
     else:
-        who = talkers[rng.integers(len(talkers), size=rng.integers(3, 7))]
-        sound = np.sum([np.roll(talker, rng.integers(CLIP_SAMPLES)) for talker in who], axis=0)
-    return _float32(sound / max(1e-9, np.sqrt(np.square(sound, dtype=np.float64).mean())))
+        sound = _hum(rng)
+    if rng.random() < 0.5:
+        sound = _bent(sound, rng)
+    if rng.random() < 0.4:
+        sound = sound * _swelling(sound.size, rng)
+    return _normal(sound)
+
+
+def _normal(sound: NDArray[np.floating]) -> NDArray[np.float64]:
+    """With RMS 1."""
+    exact = sound.astype(np.float64)
+    return exact / max(1e-9, float(np.sqrt(np.square(exact).mean())))
 
 
 def _moved(fine: Sound, speed: float, shift: float) -> Sound:
@@ -186,9 +206,32 @@ def _hum(rng: np.random.Generator) -> NDArray[np.float64]:
     return sound + under / np.sqrt(np.square(under).mean()) * 10 ** rng.uniform(-2, 0.5)
 
 
-def _crop(sound: Sound, rng: np.random.Generator) -> Sound:
-    start = rng.integers(sound.size - CLIP_SAMPLES)
-    return sound[start : start + CLIP_SAMPLES]
+def _recorded(recording: Sound, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A second from anywhere in a recording, at half to twice its speed."""
+    fastest = min(2.0, (recording.size - 1) / CLIP_SAMPLES)
+    speed = np.exp(rng.uniform(np.log(0.5), np.log(fastest)))
+    start = rng.uniform(0, recording.size - 1 - CLIP_SAMPLES * speed)
+    first = int(start)
+    part = recording[first : first + int(CLIP_SAMPLES * speed) + 2]
+    at = start - first + np.arange(CLIP_SAMPLES) * speed
+    return np.interp(at, np.arange(part.size), part)
+
+
+def _bent(sound: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Through a filter whose gain, in dB, wanders over the frequencies."""
+    spectrum = np.fft.rfft(sound)
+    decibels = np.interp(np.linspace(0, 7, spectrum.size), np.arange(8), rng.normal(0, 8, 8))
+    return np.fft.irfft(spectrum * 10 ** (decibels / 20), sound.size)
+
+
+def _swelling(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Gains [size] that come and go a few to twenty times, by up to 30 dB."""
+    points = int(rng.integers(3, 21))
+    decibels = np.interp(
+        np.linspace(0, points - 1, size), np.arange(points), rng.uniform(-30, 0, points)
+    )
+    gains: NDArray[np.float64] = 10 ** (decibels / 20)
+    return gains
 
 
 def _float32(sound: NDArray[np.floating]) -> Sound:

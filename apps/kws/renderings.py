@@ -30,8 +30,8 @@ from thumbnet.codegen.errors import DataError
 Columns = NDArray[np.int8]
 Progress = Callable[[str], None]
 
-_VERSION = 1  # of what `augment` does and of the file
-_SILENCES = 0.06  # seconds of silence a rendering and clip
+_VERSION = 2  # of what `augment` does and of the file
+_SILENCES = 0.12  # seconds of silence a rendering and clip
 _FRAGMENTS = 0.06
 
 

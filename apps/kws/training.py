@@ -45,7 +45,7 @@ class Recipe:
     words_weight: float = 0.5  # of the loss of the second head, which tells all words apart
     average: float = 0.995  # of the moving average of the weights, a step
     unknown: float = 0.85
-    silence: float = 0.16
+    silence: float = 0.24
     fragments: float = 0.08
 
 

@@ -7,7 +7,9 @@ graph says, several operators say it:
 - Padding that is neither SAME nor VALID becomes PAD before a VALID window: with the zero point,
   which is what a padded tap of a convolution is, or with -128 where a maximum is taken.
 - float32 edges that the passes took off (`Graph.float_inputs`) are int8 in the file.
-- States become resource variables, with a subgraph behind CALL_ONCE that gives them their start.
+- States become resource variables, with a subgraph behind CALL_ONCE that gives them their start. A
+  streamed graph's `NAME_init` runs it on top of that until its window is full (`window_rows`); the
+  file does not, so its outputs are the same from then on.
 - SLICE with strides, or into fewer axes, is STRIDED_SLICE.
 """
 

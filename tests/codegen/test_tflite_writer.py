@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from random_networks import random_network
 from sample_models import SAMPLES
+from streaming_networks import keyword_network
 from tflite_builder import reference_calls
 
 from thumbnet.codegen.compile import Options, compile_graph
@@ -30,6 +31,7 @@ from thumbnet.codegen.graph import (
     Variable,
 )
 from thumbnet.codegen.passes import optimize
+from thumbnet.codegen.stream import stream
 from thumbnet.codegen.toolchain import host_library
 from thumbnet.tools.arrays import Array
 from thumbnet.tools.host import HostModel
@@ -323,6 +325,18 @@ def test_states_of_any_name(tmp_path: Path) -> None:
     )
     again = _agrees(graph, tmp_path)
     assert [state.initial.tobytes() for state in again.states] == [start.tobytes()]
+
+
+def test_a_streamed_network(tmp_path: Path) -> None:
+    """Equal from the call on that fills the window: the file lacks what `NAME_init` feeds it."""
+    model = _saved(tmp_path, keyword_network())
+    graph = stream(optimize(load_tflite(model)))
+    rows = graph.tensors[graph.inputs[0]].shape[1]
+    full = -(-graph.window_rows // rows)
+    given = _calls(graph, full + 6)
+    expected = _outputs(write_tflite(graph), given, graph)
+    ours = _compiled_outputs(graph, tmp_path / "ours", given)
+    _equal(ours[full - 1 :], expected[full - 1 :])
 
 
 def test_a_state_and_a_tensor_may_clash(tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ pytest.importorskip("torchao", reason="needs torch and torchao")
 import torch
 import torch.nn.functional as F  # noqa: N812
 from command_line import ROOT, thumbnet
+from sample_models import SAMPLES
 from torch import nn
 
 from thumbnet.codegen.compile import Options
-from thumbnet.codegen.errors import DataError
+from thumbnet.codegen.errors import DataError, ToolError
 from thumbnet.codegen.frontends.pytorch.quantize import quantize, save
 from thumbnet.tools.pytorch_model import (
     Program,
@@ -49,7 +50,9 @@ from thumbnet.tools.session import (
     open_session,
     output_of,
     place_named,
+    quantization_result,
     run_calls,
+    written_reference,
 )
 
 
@@ -361,6 +364,29 @@ def test_cost(files: Path) -> None:
 # ---- the command ---------------------------------------------------------------------------------
 
 
+def test_without_torch(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thumbnet.codegen.compile.find_spec", lambda name: None)
+    for ask in (_open, written_reference, quantization_result):
+        with pytest.raises(ToolError, match=r"model.pt2: .*pip install 'thumbnet\[torch\]'"):
+            ask(files / "model.pt2")
+
+
+def test_other_models_do_not_load_torch(tmp_path: Path) -> None:
+    (tmp_path / "small.tflite").write_bytes(SAMPLES["small_cnn"]().build())
+    script = (
+        "import sys; from pathlib import Path; from thumbnet.tools.session import *\n"
+        "place, model = place_named('host'), Path('small.tflite')\n"
+        "assert check_model(open_session(model, place, Options()), model, 2).equal\n"
+        "assert quantization_result(model) == {}\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_report_without_files(files: Path) -> None:
     found = report(load_program(files / "model.pt2"), samples=3).to_json()
     assert (found["noise"], found["accuracy"]) == (None, None)
@@ -417,5 +443,7 @@ def test_what_needs_more_files_says_so(files: Path) -> None:
     program = load_program(files / "model.pt2")
     with pytest.raises(DataError, match=r"float.pt2 needs typical inputs: .*--data"):
         report(program, float_model=files / "float.pt2")
+    with pytest.raises(DataError, match=r"net.tflite: --float and --data are for .pt2 models"):
+        quantization_result(Path("net.tflite"), data=files / "data.npz")
     with pytest.raises(DataError, match=r"model.pt2 is quantised, too"):
         float_module(files / "model.pt2", program)

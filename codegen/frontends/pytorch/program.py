@@ -141,8 +141,8 @@ def lower_program(program: ExportedProgram, source: str, name: str = "model") ->
             "example_inputs, calibration=batches, ...) or codegen.frontends.pytorch.quantize"
         )
     canonicalize(module)
-    spell_out_batch_norms(module)
     check_supported(module.graph.nodes, source)
+    spell_out_batch_norms(module)
     try:
         return _Lowering(module, source).lowered(c_identifier(name))
     except UnsupportedError as error:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Node
 
-from thumbnet.codegen.errors import DataError
-from thumbnet.codegen.frontends.pytorch.aten import arguments_of, operator_of
+from thumbnet.codegen.errors import DataError, UnsupportedError
+from thumbnet.codegen.frontends.pytorch.aten import arguments_of, describe, operator_of
 from thumbnet.codegen.frontends.pytorch.canonical import spell_out_batch_norms
 from thumbnet.codegen.frontends.pytorch.capture import (
     capture,
@@ -65,6 +65,7 @@ def prepare_qat(
                 f"{name}: its forward fixes the batch at 1, so it cannot be trained; write "
                 "x.flatten(1) or x.view(x.size(0), -1) where a shape is computed"
             )
+        _check_own_weights(graph, name)
         numbers = _batch_norm_numbers(graph)
         prepared = prepare_qat_pt2e(graph, ThumbnetQuantizer(qat=True, inputs=input_quantization))
     _restore_batch_norm_numbers(prepared, numbers)
@@ -89,6 +90,18 @@ def convert(prepared: GraphModule) -> ExportedProgram:
         with torch.no_grad():
             _fold_batch_norms(prepared)
         return converted(prepared, examples, name)
+
+
+def _check_own_weights(graph: GraphModule, model: str) -> None:
+    """Raises UnsupportedError for a layer that is used twice, each time before a batch norm."""
+    for node in graph.graph.nodes:
+        layer = node.args[0] if operator_of(node) == "batch_norm" else None
+        if isinstance(layer, Node) and operator_of(layer) in CONVOLUTIONS:
+            if len(layer.users) == 1 and not is_folded(node):
+                raise UnsupportedError(
+                    f"{model}: {describe(layer)}: torchao cannot train a layer with quantisation "
+                    "that is used more than once before batch norms; give every use its own"
+                )
 
 
 def _check_trained(prepared: GraphModule, model: str) -> None:
