@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import add
 
 from thumbnet.codegen.schedule import align
 
@@ -131,7 +132,7 @@ def _lowest(neighbours: Sequence[tuple[int, int, int]], offsets: Sequence[int]) 
 
 
 def _total(offsets: Sequence[int], sizes: Sequence[int]) -> int:
-    return max((o + s for o, s in zip(offsets, sizes, strict=True)), default=0)
+    return max(map(add, offsets, sizes), default=0)
 
 
 def _improve(
@@ -142,14 +143,15 @@ def _improve(
     tries: int,
 ) -> _Packing:
     """Local search over orders: blocks, mostly of the critical chain, move beside others."""
+    if best.total <= target:
+        return best
     chance = random.Random(len(sizes))
-    chain: list[int] = []
-    chain_of: _Packing | None = None
+    chain, chain_total = _critical(best, gap, sizes), best.total
     for _ in range(tries):
         if best.total <= target:
             break
-        if chain_of is not best:
-            chain, chain_of = _critical(best, gap, sizes), best
+        if best.total < chain_total:
+            chain, chain_total = _critical(best, gap, sizes), best.total
         order, same, moves = list(best.order), len(sizes), []
         for _ in range(chance.randint(1, 3)):
             moved = chance.choice(chain if chance.random() < 0.6 else order)
@@ -168,7 +170,8 @@ def _critical(packing: _Packing, gap: Gaps, sizes: Sequence[int]) -> list[int]:
     """The blocks that make the arena as large as it is: one at its top, the one that it stands on,
     and so on down."""
     offsets = packing.offsets
-    block = max(packing.order, key=lambda i: offsets[i] + sizes[i])
+    ends = list(map(add, offsets, sizes))
+    block = ends.index(max(ends))
     chain = [block]
     while offsets[block] > 0:
         block = next(j for j, above, _ in gap[block] if offsets[j] + above == offsets[block])
