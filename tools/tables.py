@@ -125,9 +125,7 @@ def show_quantization(model: str, result: dict[str, Any]) -> None:
     )
     for layer in far:
         print(f"    {layer['layer']} ({layer['operators']}): {layer['max_difference']}")
-    total = sum(program["outputs"].values())
-    shares = (f"{d}: {100 * n / total:.2f} %" for d, n in program["outputs"].items())
-    print(f"  outputs of the whole network: {', '.join(shares)}")
+    print(f"  outputs of the whole network: {_distribution(program['outputs'])}")
     if result["accuracy"]:
         found = result["accuracy"]
         against = found["accuracy_float"]
@@ -140,12 +138,22 @@ def show_quantization(model: str, result: dict[str, Any]) -> None:
         _show_noise(model, result["noise"])
 
 
+def _distribution(counts: dict[str, int]) -> str:
+    """Shares of values that are 0, 1, 2 and more steps apart."""
+    total, largest = sum(counts.values()), max(map(int, counts))
+    few = [counts.get(str(steps), 0) for steps in range(3)]
+    shares = [f"{steps}: {100 * n / total:.2f} %" for steps, n in enumerate(few)][: largest + 1]
+    if largest > 2:
+        shares.append(f"more: {100 * (total - sum(few)) / total:.2f} %, largest {largest}")
+    return ", ".join(shares)
+
+
 def _show_noise(model: str, layers: Sequence[dict[str, Any]]) -> None:
     print(f"{model}, signal to quantisation noise against float in dB, worst layers first:")
     table = _table(None, ["layer", "operator", "alone", "in the network"], 2)
     for layer in layers[:_WORST]:
         ratios = (layer["alone_db"], layer["sqnr_db"])
-        texts = ("exact" if db is None else f"{db:.1f}" for db in ratios)
+        texts = ("-" if db is None else f"{db:.1f}" for db in ratios)
         table.add_row(layer["layer"], layer["operators"], *texts)
     _print(table)
     if len(layers) > _WORST:

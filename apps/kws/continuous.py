@@ -18,7 +18,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ LATE_SECONDS = 1.0  # how long behind its end a word may be told
 REFRACTORY_SECONDS = 1.0
 SMOOTHINGS = (4, 6, 8, 10, 12, 14, 16, 18, 20, 25)
 THRESHOLDS = tuple(round(0.20 + 0.02 * i, 2) for i in range(40))
-FALSE_ACCEPTS = 1.0  # an hour, that --choose allows
+FALSE_ACCEPTS = 5.0  # an hour, that --choose allows
+TOLD_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # whose figures are told besides
 
 _SCENE_WORDS = 120  # a scene is a stream from a fresh start
 _UNKNOWN_PAUSE = (2.0, 6.0)
@@ -318,6 +319,12 @@ def run(parsed: argparse.Namespace, tell: Tell) -> dict[str, Any]:
     commands, others = scapes("testing", 0)
     ours = count(commands.scenes, heard_with(listener, commands, settings), facts.words)
     theirs = count(others.scenes, heard_with(listener, others, settings), facts.words)
+    trade_off = []
+    for threshold in TOLD_THRESHOLDS:
+        other = replace(settings, threshold=threshold)
+        hits = count(commands.scenes, heard_with(listener, commands, other), facts.words)
+        misses = count(others.scenes, heard_with(listener, others, other), facts.words)
+        trade_off.append((threshold, hits.recall, misses.false_accepts_per_hour))
     board = None
     if parsed.on != "host":
         tell(f"{parsed.minutes:g} minutes on {parsed.on}")
@@ -334,6 +341,10 @@ def run(parsed: argparse.Namespace, tell: Tell) -> dict[str, Any]:
         "hours": theirs.hours,
         "noise_files": [path.name for path in noise_files(corpus, facts, "testing")],
         "settings": vars(settings),
+        "trade_off": [
+            {"threshold": t, "recall": recall, "false_accepts_per_hour": rate}
+            for t, recall, rate in trade_off
+        ],
         "board": board,
     }
 
@@ -358,6 +369,14 @@ def show(result: dict[str, Any]) -> None:
     for label, value in rows.items():
         table.add_row(label, value)
     console.print(table)
+    others = Table(
+        "threshold", "recall", "false accepts an hour", title="With other thresholds",
+        title_justify="left",
+    )  # fmt: skip
+    for row in result["trade_off"]:
+        rate = f"{row['false_accepts_per_hour']:.1f}"
+        others.add_row(f"{row['threshold']:g}", f"{row['recall']:.1%}", rate)
+    console.print(others)
     console.print(f"noise: {', '.join(result['noise_files'])}")
     board = result["board"]
     if board is not None:

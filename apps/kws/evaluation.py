@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from thumbnet.apps.kws.dataset import (
     Clip,
     Corpus,
-    check_commands,
     class_of,
     load_clips,
     load_noises,
@@ -103,10 +102,8 @@ def evaluate(corpus: Corpus, model: Path) -> Evaluation:
     Raises DataError where there are no clips or no such files.
     """
     facts = read_facts(model)
-    check_commands(corpus, facts.words)
     clips = corpus.clips["testing"]
-    if not clips:
-        raise DataError(f"{corpus.folder / 'testing_list.txt'}: names no clips to test on")
+    _check_words(corpus, facts)
     heard = {*facts.training_noises, *facts.validation_noises}
     noises = tuple(path for path in corpus.noises if path.name not in heard)
     if not noises:
@@ -125,6 +122,21 @@ def evaluate(corpus: Corpus, model: Path) -> Evaluation:
         silence_files=noises,
         macs=network.macs,
     )
+
+
+def _check_words(corpus: Corpus, facts: Facts) -> None:
+    """DataError where the testing clips cannot tell a good network from a bad one."""
+    listed = corpus.folder / "testing_list.txt"
+    said = {clip.word for clip in corpus.clips["testing"]}
+    if not said:
+        raise DataError(f"{listed}: names no clips to test on")
+    if not said.intersection(facts.words):
+        raise DataError(
+            f"{listed}: none of its clips is of a word that the network knows: "
+            f"{', '.join(facts.words)}"
+        )
+    if len({class_of(word, facts.words) for word in said}) == 1:
+        raise DataError(f"{listed}: one class only, '{said.pop()}'; a score needs at least two")
 
 
 def _float_score(model: Path, tested: Examples, facts: Facts) -> Score:

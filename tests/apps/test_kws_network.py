@@ -67,8 +67,16 @@ def test_int8_is_scored_without_torch(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_what_cannot_be_scored_is_refused(tmp_path: Path) -> None:
     facts = read_facts(COMMITTED)
-    folder = make_folder(tmp_path / "few", facts.words[:-1], takes=1)
-    with pytest.raises(DataError, match=f"no folder '{facts.words[-1]}'"):
+    refused = {
+        (facts.words[0],): f"one class only, '{facts.words[0]}'",
+        ("maybe", "never"): f"a word that the network knows: {facts.words[0]}, ",
+    }
+    for i, (words, message) in enumerate(refused.items()):
+        folder = make_folder(tmp_path / str(i), words, takes=1)
+        with pytest.raises(DataError, match=message):
+            evaluate(read_corpus(folder), COMMITTED)
+    (folder / "testing_list.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"testing_list.txt: names no clips"):
         evaluate(read_corpus(folder), COMMITTED)
     folder = make_folder(tmp_path / "heard", (*facts.words, "other"), takes=1)
     for path, name in zip(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keyword_standin import WORDS, settings_text, sound, write_standin
 from numpy.typing import NDArray
+from sanitized import SANITIZE
 from tflite_builder import reference_calls
 
 from thumbnet.apps.kws.detector import DetectorSettings, read_settings, write_settings
 from thumbnet.apps.kws.emulated import emulate_listener
 from thumbnet.apps.kws.features import COLUMNS, PARAMETERS, ZERO_POINT, front_end
-from thumbnet.apps.kws.listener import HostListener, Listened
+from thumbnet.apps.kws.listener import HostListener, Listened, application_folder
 from thumbnet.apps.kws.model_files import COMMITTED
 from thumbnet.codegen.errors import DataError, ModelFormatError
+from thumbnet.codegen.toolchain import host_compiler
 
 CHOSEN = DetectorSettings(4, 25, 0.3, "here")
 
@@ -172,3 +175,43 @@ def test_networks_that_do_not_fit(tmp_path: Path) -> None:
     (narrow / "kws.tflite").unlink()
     with pytest.raises(ModelFormatError, match="kws.tflite: there is no network"):
         HostListener(narrow, CHOSEN)
+
+
+_PROGRAM = """
+#include "host.c"
+#include "kws.c"
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(void) {
+    enum { HOPS = 150 };
+    static int16_t pcm[HOPS * TN_LOG_MEL_HOP];
+    static const tn_detector_settings settings = TN_LISTENER_SETTINGS;
+    if (fread(pcm, sizeof pcm, 1, stdin) != 1) return 1;
+    tn_listener *listener = aligned_alloc(16, (sizeof *listener + 15) / 16 * 16);
+    int64_t *hop_of = malloc(HOPS * sizeof *hop_of);
+    int8_t *posteriors = malloc(HOPS * KWS_OUTPUT_SIZE);
+    int32_t *words = malloc(HOPS * sizeof *words), *scores = malloc(HOPS * sizeof *scores);
+    memset(listener, 0xA5, sizeof *listener);
+    const int64_t runs =
+        listener_recording(listener, &settings, pcm, HOPS, hop_of, posteriors, words, scores);
+    fwrite(posteriors, KWS_OUTPUT_SIZE, (size_t)runs, stdout);
+    free(listener), free(hop_of), free(posteriors), free(words), free(scores);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("dsp", [0, 1])
+def test_under_sanitizers(model: Path, listener: HostListener, tmp_path: Path, dsp: int) -> None:
+    folder = application_folder(model, CHOSEN, "host")
+    source = tmp_path / "listen.c"
+    source.write_text(_PROGRAM)
+    flags = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-DTN_DSP={dsp}")
+    command = [host_compiler(), *flags, *SANITIZE, "-I", str(folder), str(source), "-o", "listen"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    pcm = sound(3)
+    done = subprocess.run([tmp_path / "listen"], input=pcm.tobytes(), capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    posteriors = np.frombuffer(done.stdout, np.int8).reshape(-1, len(WORDS) + 2)
+    np.testing.assert_array_equal(posteriors, listener.listen(pcm).posteriors)

@@ -90,6 +90,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], tuple[tuple[int, ...], ...], str]] =
     "matmul": (lambda: Call(torch.matmul), ((1, 4, 4), (1, 4, 4)), "use nn.Linear"),
     "log_softmax": (lambda: nn.LogSoftmax(1), ((1, 4),), "use nn.Softmax, or scores"),
     "lstm": (lambda: Call(lambda m, x: m(x)[0], nn.LSTM(4, 4)), ((1, 4, 4),), "nn.Conv1d"),
+    "random": (lambda: Call(lambda x: x + torch.randn(1, 4, 8, 8)), (SHAPE,), "aten.randn"),
+    "batch_norm_3d": (lambda: nn.BatchNorm3d(4), ((1, 4, 2, 8, 8),), "use nn.BatchNorm2d"),
     "exp": (lambda: Call(torch.exp), (SHAPE,), "docs/pytorch.md lists"),
     "division": (lambda: Call(torch.div), (SHAPE, SHAPE), "only division by a number"),
     "circular": (
@@ -109,6 +111,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], tuple[tuple[int, ...], ...], str]] =
     ),
     "norm_of_order_1": (lambda: Call(lambda x: F.normalize(x, p=1)), (SHAPE,), "F.normalize over"),
     "input_as_output": (lambda: Call(lambda x: (x, x + 1)), (SHAPE,), "is also its input"),
+    "output_twice": (lambda: Call(lambda x: [F.relu(x)] * 2), (SHAPE,), "or another output"),
     "unused_input": (lambda: Call(lambda a, b: a + 1), (SHAPE, SHAPE), "'inputs_1' is never used"),
     "constant_cat": (
         lambda: Call(lambda x: torch.cat([x, torch.ones(1, 1, 8, 8)], 1)), (SHAPE,),
@@ -160,6 +163,15 @@ def _nan() -> Any:
     data = torch.randn(3, 4, 8, 8)
     data[1, 0, 0, 0] = float("nan")
     return data
+
+
+def test_activations_that_overflow() -> None:
+    module = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
+    with torch.no_grad():
+        module[0].weight.fill_(1e30)
+        module[1].weight.fill_(1e30)
+    with pytest.raises(DataError, match="module '1': aten.conv2d: no range was found"):
+        _quantized(module)
 
 
 CALIBRATIONS: dict[str, tuple[Any, str]] = {
@@ -276,7 +288,7 @@ def test_training_refusals() -> None:
     with pytest.raises(DataError, match=r"fixes the batch at 1.*x.flatten\(1\)"):
         prepare_qat(Fixed(), torch.randn(SHAPE))
     module = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
-    with pytest.raises(DataError, match="never ran on data"):
+    with pytest.raises(DataError, match="no range was found for its values: .* never ran on data"):
         convert(prepare_qat(module, torch.randn(SHAPE)))
     with pytest.raises(DataError, match="convert takes what prepare_qat returned"):
         convert(torch.fx.symbolic_trace(module))

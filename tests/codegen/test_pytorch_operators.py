@@ -178,6 +178,10 @@ CASES: dict[str, Case] = {
     "view_across": _call(lambda x: F.relu(x.reshape(1, 9, 6, 8))),
     "permute": _call(lambda x: x.permute(0, 2, 3, 1) * 2 + 1),
     "transpose": _call(lambda x: x.transpose(1, 2) + 1),
+    "two_transpositions": _call(
+        lambda x: x.view(-1, 8, 9).transpose(1, 2).flatten(1)
+        + x.view(-1, 9, 8).transpose(1, 2).flatten(1), (1, 72),
+    ),
     "channel_shuffle": _call(lambda x: F.relu(F.channel_shuffle(x, 3))),
     "channel_shuffle_by_hand": _with(
         lambda c, x: c(x.view(1, 2, 3, 9, 8).transpose(1, 2).reshape(1, 6, 9, 8)), _conv(6, 3, 1)

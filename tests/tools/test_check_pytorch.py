@@ -54,6 +54,7 @@ from thumbnet.tools.session import (
     run_calls,
     written_reference,
 )
+from thumbnet.tools.tables import show_quantization
 
 
 class Everything(nn.Module):
@@ -393,6 +394,25 @@ def test_report_without_files(files: Path) -> None:
     assert json.loads(json.dumps(found))["program"]["max_layer_difference"] <= 1
 
 
+def test_what_people_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """A layer that is too far is named; a wide distribution is told in short."""
+    layer = {"layer": "head", "operators": "SOFTMAX", "max_difference": 2, "different": 0.1}
+    program = {"samples": 3, "layers": [layer], "max_layer_difference": 2}
+    noise = [{"layer": "head", "operators": "SOFTMAX", "sqnr_db": 31.25, "alone_db": None}]
+    result = {
+        "program": program | {"outputs": {"0": 5, "1": 3, "5": 2}},
+        "noise": noise,
+        "accuracy": {"samples": 8, "accuracy_float": None, "accuracy_int8": 0.75},
+    }
+    show_quantization("net", result)
+    said = capsys.readouterr().out
+    for text in ("at most 2", "head (SOFTMAX): 2", "int8 75.00 %\n", "31.2"):
+        assert text in said
+    assert "0: 50.00 %, 1: 30.00 %, 2: 0.00 %, more: 20.00 %, largest 5" in said
+    show_quantization("net", {})
+    assert capsys.readouterr().out == ""
+
+
 def test_check_json(files: Path) -> None:
     done = thumbnet(
         files, "check", "model.pt2", "--float", "float.pt2", "--data", "data.npz", "--json"
@@ -406,21 +426,11 @@ def test_check_json(files: Path) -> None:
     assert result["accuracy"]["samples"] == 40
     assert result["accuracy"]["accuracy_float"] == 1.0
     assert result["noise"][0].keys() == {"layer", "operators", "sqnr_db", "alone_db"}
-
-
-def test_check_and_run_for_people(files: Path) -> None:
-    done = thumbnet(files, "check", "model.pt2", "--float", "float.pt2", "--data", "inputs.npy")
-    assert done.returncode == 0, done.stderr
-    for text in ("equal", "at most 1", "worst layers first", "RESIZE_BILINEAR"):
-        assert text in done.stdout
-    assert "accuracy" not in done.stdout
-    done = thumbnet(files, "run", "model.pt2", "--input", "inputs.npy", "--output", "scores.npy")
-    assert done.returncode == 0, done.stderr
-    assert np.load(files / "scores.npy").shape == (40, 10)
+    assert min(layer["alone_db"] for layer in result["noise"]) > 20
 
 
 def test_the_page_of_the_documentation_runs(tmp_path: Path) -> None:
-    """docs/pytorch.md: its Python, from top to bottom, and then its first command."""
+    """docs/pytorch.md: its Python, from top to bottom, and what `check` and `run` then say."""
     page = (ROOT / "docs" / "pytorch.md").read_text(encoding="utf-8")
     script = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     (tmp_path / "page.py").write_text(script)
@@ -429,14 +439,16 @@ def test_the_page_of_the_documentation_runs(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    command = re.search(r"thumbnet (check .*)", page)
-    assert command is not None
-    words = command[1].replace(",mps2-an386", "").split()
-    done = thumbnet(tmp_path, *words, "--json")
-    assert done.returncode == 0, done.stderr
-    (result,) = json.loads(done.stdout)["results"]
-    assert result["accuracy"]["accuracy_int8"] > 0.9
-    assert min(layer["alone_db"] for layer in result["noise"]) > 30
+    commands = re.findall(r"^thumbnet (check|run) ([^#\n]*)", page, re.MULTILINE)
+    assert [name for name, _ in commands] == ["check", "run"]
+    said = ""
+    for name, words in commands:
+        done = thumbnet(tmp_path, name, *words.replace(",mps2-an386", "").split())
+        assert done.returncode == 0, done.stderr
+        said += done.stdout
+    for text in ("equal", "at most", "accuracy on 64 samples", "worst layers first", "MEAN"):
+        assert text in said
+    assert np.load(tmp_path / "scores.npy").shape == (64, 4)
 
 
 def test_what_needs_more_files_says_so(files: Path) -> None:

@@ -226,7 +226,7 @@ class Builder:
         if has_form(layout, form):
             return self.as_shape(step, value, shape)
         wanted = atoms_of(layout, form)
-        key = (value.tensor, value.scale, value.zero_point, layout.memory, wanted)
+        key = (value.tensor, value.scale, value.zero_point, layout.sizes, layout.memory, wanted)
         if key not in self._seen:
             runs, permutation = _transposition(layout.memory, wanted)
             sizes = [prod(layout.sizes[a] for a in run) for run in runs]

@@ -134,9 +134,7 @@ def _fold_constants(model: GraphModule) -> None:
             value = operator.attrgetter(str(node.target))(model)
             if isinstance(value, torch.Tensor) and not (value.requires_grad and model.training):
                 values[node] = value
-        elif node.op == "call_function" and all(n in values for n in node.all_input_nodes):
-            if operator_of(node).startswith(("quantized_decomposed.", "torchao.")):
-                continue
+        elif _is_pure(node) and all(n in values for n in node.all_input_nodes):
             with torch.no_grad():
                 arguments = map_arg((node.args, node.kwargs), lambda n: values[n])
                 value = node.target(*arguments[0], **arguments[1])
@@ -150,6 +148,14 @@ def _fold_constants(model: GraphModule) -> None:
             values[made] = value
             node.replace_all_uses_with(made)
             model.graph.erase_node(node)
+
+
+def _is_pure(node: Node) -> bool:
+    """Whether the node is an operator of aten that gives the same each time."""
+    if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    chance = torch.Tag.nondeterministic_seeded in node.target.tags
+    return node.target.namespace == "aten" and not chance
 
 
 # ---- batch norms ---------------------------------------------------------------------------

@@ -289,6 +289,8 @@ def _refusal(node: Node, training: bool) -> str | None:
         return "negative padding is not supported; use a slice"
     if name.startswith("max_pool") and set(_numbers(arguments["dilation"])) != {1}:
         return "dilation is not supported; use a pool without it"
+    if name == "batch_norm" and len(shape_of_node(node)) > 4:
+        return "only images and vectors are supported; use nn.BatchNorm2d"
     if name == "batch_norm" and arguments["running_mean"] is None:
         return "a batch norm without running statistics; use track_running_stats=True"
     if not training and (arguments.get("training") or arguments.get("train")):

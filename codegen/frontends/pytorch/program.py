@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_leaves
 
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.frontends.pytorch import lower_arithmetic as arithmetic
@@ -171,8 +172,8 @@ class _Lowering:
                 self._lower(node)
                 self._remember(node)
             elif node.op == "output":
-                results = list(node.all_input_nodes)
-                self._check_results(node)
+                results = [n for n in tree_leaves(node.args) if isinstance(n, Node)]
+                self._check_results(results)
         outputs, layouts = self._outputs(results)
         for node in self.module.graph.nodes:
             if node.op == "placeholder" and not any(node is n for n, _ in self.inputs):
@@ -369,8 +370,8 @@ class _Lowering:
                     "with batch 1 and fixed shapes"
                 )
 
-    def _check_results(self, node: Node) -> None:
-        for result in node.all_input_nodes:
+    def _check_results(self, results: Iterable[Node]) -> None:
+        for result in results:
             if not isinstance(self.known.get(result), Value):
                 raise self._not_quantized(result)
 

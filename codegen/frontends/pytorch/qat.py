@@ -27,7 +27,12 @@ from thumbnet.codegen.frontends.pytorch.capture import (
     on_cpu,
 )
 from thumbnet.codegen.frontends.pytorch.operators import CONVOLUTIONS, is_folded
-from thumbnet.codegen.frontends.pytorch.quantize import check_input_names, converted, quiet
+from thumbnet.codegen.frontends.pytorch.quantize import (
+    check_input_names,
+    check_ranges,
+    converted,
+    quiet,
+)
 
 with quiet():
     from torch.export import ExportedProgram
@@ -52,7 +57,7 @@ def prepare_qat(
     It takes batches, `train()` and `eval()` switch it, and it may be moved to an accelerator.
     Training it trains the module, whose parameters and statistics it shares (a module that lies on
     an accelerator is copied). `prepared.apply(torchao.quantization.pt2e.disable_observer)` freezes
-    the ranges. Raises ThumbnetError.
+    the ranges, in training mode. Raises ThumbnetError.
     """
     name = type(module).__name__
     examples = example_tensors(example_inputs, name)
@@ -96,12 +101,13 @@ def _check_own_weights(graph: GraphModule, model: str) -> None:
     """Raises UnsupportedError for a layer that is used twice, each time before a batch norm."""
     for node in graph.graph.nodes:
         layer = node.args[0] if operator_of(node) == "batch_norm" else None
-        if isinstance(layer, Node) and operator_of(layer) in CONVOLUTIONS:
-            if len(layer.users) == 1 and not is_folded(node):
-                raise UnsupportedError(
-                    f"{model}: {describe(layer)}: torchao cannot train a layer with quantisation "
-                    "that is used more than once before batch norms; give every use its own"
-                )
+        if not isinstance(layer, Node) or operator_of(layer) not in CONVOLUTIONS:
+            continue
+        if len(layer.users) == 1 and not is_folded(node):
+            raise UnsupportedError(
+                f"{model}: {describe(layer)}: torchao cannot train a layer with quantisation that "
+                "is used more than once before batch norms; give every use its own"
+            )
 
 
 def _check_trained(prepared: GraphModule, model: str) -> None:
@@ -109,12 +115,7 @@ def _check_trained(prepared: GraphModule, model: str) -> None:
     for name, parameter in prepared.named_parameters():
         if not torch.isfinite(parameter).all():
             raise DataError(f"{model}: training left NaN or infinity in '{name}'")
-    for name, value in prepared.named_buffers():
-        if name.endswith(("min_val", "max_val")) and not torch.isfinite(value).all():
-            raise DataError(
-                f"{model}: the prepared module never ran on data, or on data that overflowed; "
-                "train it before convert"
-            )
+    check_ranges(prepared, model)
 
 
 def _train(self: GraphModule, mode: bool = True) -> GraphModule:

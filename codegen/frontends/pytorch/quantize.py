@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError
+from thumbnet.codegen.frontends.pytorch.aten import describe
 from thumbnet.codegen.frontends.pytorch.canonical import spell_out_batch_norms
 from thumbnet.codegen.frontends.pytorch.capture import (
     Tensors,
@@ -74,20 +75,44 @@ def quantize(
     with quiet():
         graph = capture(on_cpu(module), examples, name, training=False)
         check_input_names(graph, input_quantization, name)
-        quantizer = ThumbnetQuantizer(inputs=input_quantization, observer=observer)
         spell_out_batch_norms(graph, even_folded=False)  # torchao folds the others
+        quantizer = ThumbnetQuantizer(inputs=input_quantization, observer=observer)
         prepared = prepare_pt2e(graph, quantizer)
-        count = 0
-        with torch.no_grad():
-            for batch in calibration_batches(calibration, examples, name):
-                for call in [batch] if has_free_batch(prepared) else _one_by_one(batch):
-                    prepared(*call)
-                count += 1
-        if not count:
-            raise DataError(
-                f"{name}: no calibration data; give some batches of typical inputs as calibration="
-            )
+    count = 0
+    for batch in calibration_batches(calibration, examples, name):
+        _observe(prepared, batch, f"{name}: calibration batch {count}")
+        count += 1
+    if not count:
+        raise DataError(
+            f"{name}: no calibration data; give some batches of typical inputs as calibration="
+        )
+    check_ranges(prepared, name)
+    with quiet():
         return converted(prepared, examples, name)
+
+
+def check_ranges(prepared: GraphModule, model: str) -> None:
+    """Raises DataError naming a value of which no observer has seen a finite range."""
+    for node in prepared.graph.nodes:
+        if node.op != "call_module":
+            continue
+        for name, limit in prepared.get_submodule(str(node.target)).named_buffers():
+            if name.endswith(("min_val", "max_val")) and not torch.isfinite(limit).all():
+                raise DataError(
+                    f"{model}: {describe(node.args[0])}: no range was found for its values: they "
+                    "overflow, or the module never ran on data"
+                )
+
+
+def _observe(prepared: GraphModule, batch: Tensors, label: str) -> None:
+    """Runs a batch, whole or one by one. Raises DataError where the module cannot."""
+    try:
+        with torch.no_grad(), quiet():
+            for call in [batch] if has_free_batch(prepared) else _one_by_one(batch):
+                prepared(*call)
+    except RuntimeError as error:
+        said = str(error).strip().splitlines()[0]
+        raise DataError(f"{label} does not run: {said[:200]}") from error
 
 
 def save(program: ExportedProgram, path: Path) -> None:
