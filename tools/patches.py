@@ -26,160 +26,28 @@ import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
 from math import inf
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from thumbnet.codegen.binding import bind
 from thumbnet.codegen.compile import load_graph, plan_model
-from thumbnet.codegen.errors import ThumbnetError, ToolError
-from thumbnet.codegen.graph import Convolution, Graph, Operator, Pad, Pool
-from thumbnet.codegen.kernel import Kernel, Read, RowWindow
+from thumbnet.codegen.errors import ThumbnetError
+from thumbnet.codegen.graph import Graph
+from thumbnet.codegen.kernel import Kernel
 from thumbnet.codegen.lifetimes import is_elementwise
-from thumbnet.codegen.lowering.registry import lower_all
-from thumbnet.codegen.order import operator_order
 from thumbnet.codegen.planner import NEARLY_FASTEST, Mode
 from thumbnet.codegen.schedule import Schedule
-from thumbnet.codegen.streaming import Flow, make_flow, stage_steps
+from thumbnet.codegen.streaming import Flow, stage_steps
 from thumbnet.codegen.ticks import Clock, made_bytes, needed_from
 from thumbnet.tools.family import RESOLUTIONS, WIDTHS, mobilenet_v2
+from thumbnet.tools.tiles import COLUMNS, ROWS, Ints, Network, extra_macs, network, spans
 
 MOST_TILES = 8  # along each axis
 FEW_EXTRA = round(NEARLY_FASTEST - 1, 9)  # what the planner, too, may spend of time on memory
-MUCH = 1e9  # extra MACs without a limit
-ROWS, COLUMNS = 0, 1
-
-Ints = NDArray[np.int64]
-Spans = Mapping[str, tuple[Ints, Ints]]  # by value: first and end of what each tile needs
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """A lowered graph of one input and one output, in running order, with what tiles need of it.
-
-    `columns[i]` are the windows along columns of kernel i's reads, None where it cannot be cut.
-    """
-
-    flow: Flow
-    columns: tuple[tuple[RowWindow | None, ...], ...]
-    image: str  # the value
-    output: str
-
-    @cached_property
-    def cuts(self) -> dict[int, str]:
-        """By position before a kernel (or the end): the only value that is live there."""
-        flow, found = self.flow, {}
-        end = len(flow.kernels)
-        last = {v: max(i for i, _ in readers) for v, readers in flow.readers.items()}
-        last[self.output] = end
-        for at in range(end + 1):
-            live = [v for v, i in last.items() if flow.maker.get(v, -1) < at <= i]
-            if len(live) == 1:
-                found[at] = live[0]
-        return found
-
-    def can_tile(self, kernel: int) -> bool:
-        reads = self.flow.kernels[kernel].reads
-        return bool(reads) and all(
-            read.window is not None and column is not None
-            for read, column in zip(reads, self.columns[kernel], strict=True)
-        )
-
-    def pixels(self, value: str, axis: int) -> int:
-        shape = self.flow.tensor(value).shape
-        return shape[1 + axis] if len(shape) == 4 else 1
-
-    def channels(self, value: str) -> int:
-        """Bytes of a pixel."""
-        of = self.flow.tensor(value)
-        return of.nbytes // (self.pixels(value, ROWS) * self.pixels(value, COLUMNS))
-
-
-def network(graph: Graph) -> Network:
-    """Of an optimised graph. Raises ThumbnetError where it has no single input and output, keeps
-    state, or holds an operator that is not supported."""
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1 or graph.states:
-        raise ToolError(
-            f"{graph.source}: patches are compared for models with one input, one output and no "
-            "variables; leave this one out"
-        )
-    binding = bind(graph)
-    lowered = lower_all(binding.graph, binding.operators)
-    order = operator_order(binding, lowered)
-    kernels = [lowered[i] for i in order]
-    value_of = binding.value_of
-    image, output = value_of[graph.inputs[0]], value_of[graph.outputs[0]]
-    flow = make_flow(binding.graph, kernels, value_of, frozenset({image, output}))
-    columns = (
-        tuple(_columns(flow, binding.operators[i], kernel, read) for read in kernel.reads)
-        for i, kernel in zip(order, kernels, strict=True)
-    )
-    return Network(flow, tuple(columns), image, output)
-
-
-def _columns(flow: Flow, op: Operator, kernel: Kernel, read: Read) -> RowWindow | None:
-    x, out = flow.tensor(read.tensor), flow.tensor(kernel.output)
-    if len(x.shape) != 4 or len(out.shape) != 4 or flow.value_of[x.name] != x.name:
-        return None  # not an image, or one that a RESHAPE sees otherwise
-    a = op.attributes
-    if isinstance(a, Convolution):
-        width = flow.tensor(op.inputs[1]).shape[2]
-        return RowWindow(a.stride_w, a.padding.left, (width - 1) * a.dilation_w + 1)
-    if isinstance(a, Pool):
-        return RowWindow(a.stride_w, a.padding.left, a.filter_w)
-    if isinstance(a, Pad):
-        return RowWindow(1, a.before[2], 1)
-    same = read.window == RowWindow(1, 0, 1) and x.shape[1:3] == out.shape[1:3]
-    return RowWindow(1, 0, 1) if same and op.kind != "SLICE" else None
-
-
-@lru_cache(maxsize=1 << 15)
-def spans(net: Network, first: int, end: int, tiles: int, axis: int) -> Spans:
-    """What each of `tiles` nearly equal parts of the output of kernels [first, end) needs of every
-    value along one axis: the receptive field, clipped to what exists."""
-    flow = net.flow
-    out = net.cuts[end]
-    edges = np.arange(tiles + 1, dtype=np.int64) * net.pixels(out, axis) // tiles
-    found = {out: (edges[:-1], edges[1:])}
-    for i in reversed(range(first, end)):
-        begin, stop = found[flow.value_of[flow.kernels[i].output]]
-        for read, column in zip(flow.kernels[i].reads, net.columns[i], strict=True):
-            window = column if axis == COLUMNS else read.window
-            assert window is not None
-            value = flow.value_of[read.tensor]
-            low = np.maximum(begin * window.stride - window.before, 0)
-            high = (stop - 1) * window.stride - window.before + window.size
-            high = np.minimum(high, net.pixels(value, axis))
-            if value in found:
-                low, high = np.minimum(low, found[value][0]), np.maximum(high, found[value][1])
-            found[value] = low, high
-    return found
-
-
-@lru_cache(maxsize=1 << 15)
-def _computed(net: Network, first: int, end: int, tiles: int, axis: int) -> NDArray[np.float64]:
-    """By kernel in [first, end): the lengths that all tiles compute, as a share of its output's."""
-    found = spans(net, first, end, tiles, axis)
-    outputs = [net.flow.value_of[kernel.output] for kernel in net.flow.kernels[first:end]]
-    lengths = [int((found[v][1] - found[v][0]).sum()) / net.pixels(v, axis) for v in outputs]
-    return np.array(lengths)
-
-
-def extra_macs(net: Network, first: int, end: int, rows: int, columns: int) -> float:
-    """MACs that a grid of tiles computes again, as a share of those of the whole network."""
-    macs = np.array([kernel.macs for kernel in net.flow.kernels])
-    if rows == columns == 1 or not macs.any():
-        return 0.0
-    tiled, whole = (
-        _computed(net, first, end, down, ROWS) * _computed(net, first, end, across, COLUMNS)
-        for down, across in ((rows, columns), (1, 1))
-    )
-    return float((tiled - whole) @ macs[first:end]) / int(macs.sum())
+MUCH = 1e9  # extra MACs: no limit
 
 
 @dataclass(frozen=True, order=True)
@@ -225,7 +93,8 @@ def _walk(net: Network, end: int, areas: Mapping[str, Ints]) -> list[Ints]:
 
 
 def patches(net: Network, *, outside: bool) -> list[Plan]:
-    """Every patch-based schedule, layer by layer among them as the first."""
+    """Patch-based schedules, layer by layer as the first; cuts after which some layer alone needs
+    more than the best so far are left out."""
     whole = layer_peaks(net, outside=outside)
     found = [Plan(max(whole), 0.0, "layer by layer")]
     for end, out in net.cuts.items():
@@ -233,6 +102,8 @@ def patches(net: Network, *, outside: bool) -> list[Plan]:
             continue
         if not all(net.can_tile(i) for i in range(end)):
             break
+        if max(whole[end:], default=0) > min(found).nbytes:
+            continue
         high, wide = (min(MOST_TILES, net.pixels(out, axis)) for axis in (ROWS, COLUMNS))
         for rows in range(1, high + 1):
             for columns in range(1, wide + 1):
@@ -286,15 +157,18 @@ class Piece:
 
 
 def pieces(net: Network, limit: int, *, outside: bool) -> list[Piece]:
-    """All stages between cuts of at most `limit` bytes (others cannot help), by rising first."""
+    """Stages between cuts of at most `limit` bytes, by rising first; others cannot help. Nor can
+    strips, or rows that flow, where layer by layer needs less than the image that lies there."""
     layers = layer_peaks(net, outside=outside)
+    floor = 0 if outside else net.flow.tensor(net.image).nbytes
     cuts = [i for i, v in net.cuts.items() if i == 0 or net.flow.tensor(v).nbytes <= limit]
     found = []
     for at, first in enumerate(cuts):
         for end in cuts[at + 1 :]:
             peak = max(layers[first:end])
             found.append(Piece(first, end, 1, peak, peak, 0.0))
-            found += _flowing(net, first, end, outside)
+            if peak > floor:
+                found += _flowing(net, first, end, outside)
     return found
 
 
@@ -379,7 +253,7 @@ def _live_rows(clock: Clock, value: str, out: str) -> Ints:
     row_bytes = clock.flow.tensor(value).row_bytes
     made = made_bytes(clock, value, (value,))
     live = made - needed_from(clock, value, frozenset({value} & {out}))
-    rows = -(-np.maximum(live, 0) // row_bytes)
+    rows: Ints = -(-np.maximum(live, 0) // row_bytes)
     maker = clock.flow.maker.get(value)
     if maker is not None:  # a row is written even if nothing reads it
         own = clock.ticks_of(maker)

@@ -7,27 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sample_models import SAMPLES
 
-from tests.sample_models import small_cnn
 from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.planner import Mode, plan
 from thumbnet.tools.patches import (
-    COLUMNS,
     FEW_EXTRA,
-    ROWS,
     Comparison,
     compare,
-    extra_macs,
     layer_peaks,
     main,
-    network,
     partitions,
     patches,
     pieces,
-    spans,
 )
 from thumbnet.tools.random_graphs import Net
+from thumbnet.tools.tiles import COLUMNS, ROWS, extra_macs, network, spans
 
 
 def chain() -> Graph:
@@ -38,7 +34,7 @@ def chain() -> Graph:
 
 
 def twins() -> Graph:
-    """8 x 8 x 1, 8 x 8 x 4, 8 x 8 x 1; both convolutions are 3 x 3 of stride 1 and cost the same."""
+    """8 x 8 x 1, 8 x 8 x 4, 8 x 8 x 1; both convolutions cost the same."""
     net = Net(0)
     x = net.conv(net.input(1, 8, 8, 1), 4, (3, 3))
     return net.graph("twins", net.conv(x, 1, (3, 3)))
@@ -73,7 +69,7 @@ def test_tiles_need_their_receptive_field(axis: int) -> None:
 
 
 def test_the_halo_is_what_is_computed_again() -> None:
-    """The first layer computes 9 columns for 8: 1/8 of 64 * 9 * 4 MACs, of those and 16 * 36 * 2."""
+    """The first layer computes 9 columns for 8: 1/8 of its 2304 MACs."""
     net = network(chain())
     assert extra_macs(net, 0, 2, 1, 2) == pytest.approx(288 / (2304 + 1152))
     assert extra_macs(net, 0, 2, 2, 2) == pytest.approx(2304 * (81 / 64 - 1) / (2304 + 1152))
@@ -164,7 +160,7 @@ def test_every_figure_is_a_bound_of_the_planner(compared: list[Comparison]) -> N
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "small.tflite"
-    file.write_bytes(small_cnn().build())
+    file.write_bytes(SAMPLES["small_cnn"]().build())
     assert main([str(file), "--json"]) == 0
     results = json.loads(capsys.readouterr().out)["results"]
     assert [r["network"] for r in results] == ["small"] * 3
