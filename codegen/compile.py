@@ -10,7 +10,7 @@ from pathlib import Path
 from thumbnet import __version__
 from thumbnet.codegen.budget import check_budget, peak_layer
 from thumbnet.codegen.checker import Verdict, check_schedule
-from thumbnet.codegen.cost import OPTIMIZE, longest_step, step_rows, steps_over
+from thumbnet.codegen.cost import OPTIMIZE
 from thumbnet.codegen.emit_c import Source, emit_source
 from thumbnet.codegen.emit_header import Edge, edges_of, emit_header
 from thumbnet.codegen.errors import BudgetError, ModelFormatError, ToolError, UnsupportedError
@@ -20,11 +20,11 @@ from thumbnet.codegen.manifest import FILE_NAME, EdgeEntry, LayerEntry, Manifest
 from thumbnet.codegen.output_folder import publish, staging_folder
 from thumbnet.codegen.packaging import RUNTIME, cmake_lists, runtime_files
 from thumbnet.codegen.passes import optimize
-from thumbnet.codegen.planner import WHOLE, Mode, plan
+from thumbnet.codegen.planner import WHOLE, Mode
 from thumbnet.codegen.report import report_html
 from thumbnet.codegen.schedule import Schedule
+from thumbnet.codegen.steps import longest_step, plan_steps
 from thumbnet.codegen.stream import stream
-from thumbnet.codegen.streaming import rows_of
 from thumbnet.codegen.targets import Target, c_flags, reference_board, sizing_board
 from thumbnet.codegen.targets import target as target_named
 from thumbnet.codegen.toolchain import arm_compiler, build_image, stack_bound
@@ -106,18 +106,7 @@ def plan_model(
 ) -> tuple[Schedule, Verdict]:
     """The checked schedule of an optimised graph, its bands cut so that no step is estimated to
     take more than `max_step_cycles`. Raises ThumbnetError."""
-    schedule = plan(graph, mode)
-    if max_step_cycles is not None:
-        rows = [rows_of(schedule.graph, kernel) for kernel in schedule.kernels]
-        # Lower bands cost more a row, so what they cost is told again until it holds.
-        while longest_step(schedule, mode.optimize) > max_step_cycles:
-            fitting = step_rows(schedule, max_step_cycles, mode.optimize)
-            halved = [max(1, n // 2) if n <= f else f for n, f in zip(rows, fitting, strict=True)]
-            over = steps_over(schedule, max_step_cycles, mode.optimize)
-            rows = [
-                h if i in over else n for i, (n, h) in enumerate(zip(rows, halved, strict=True))
-            ]
-            schedule = plan(graph, replace(mode, step_rows=tuple(rows)))
+    schedule = plan_steps(graph, mode, max_step_cycles)
     return schedule, check_schedule(schedule)
 
 

@@ -351,12 +351,17 @@ def cost_command(
         str, typer.Option("--target", help="cortex-m0, m0plus, m3, m4, m7, m33, or host.")
     ] = "cortex-m4",
     optimize: Optimize = "balanced",
+    max_sram: MaxSram = None,
+    max_flash: MaxFlash = None,
     input_mode: Input = "whole",
     stepper: Stepper = False,
+    max_step_cycles: MaxStep = None,
     as_json: Json = False,
 ) -> None:
     """Tell what a model costs without compiling C: arena and weights exact, the rest estimated."""
-    result = cost_result(model, Options(target, optimize, input=input_mode, stepper=stepper))
+    limits = (max_sram, max_flash)
+    options = Options(target, optimize, *limits, None, input_mode, stepper, max_step_cycles)
+    result = cost_result(model, options)
     if as_json:
         _print_json(result)
     else:

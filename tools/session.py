@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thumbnet.codegen.budget import check_budget
+from thumbnet.codegen.budget import check_budget, check_cost
 from thumbnet.codegen.build_cache import cached, default_work_dir
 from thumbnet.codegen.compile import (
     Options,
@@ -213,14 +213,17 @@ def compiled_result(manifest: Manifest) -> dict[str, Any]:
 
 
 def cost_result(model: Path, options: Options) -> dict[str, Any]:
-    """The fields of `cost --json` for a model file; no C is compiled. Raises ThumbnetError."""
+    """The fields of `cost --json` for a model file; no C is compiled. Raises ThumbnetError, a
+    BudgetError among them when the arena, or weights and estimated code, are over the limits."""
     if model.suffix not in (".tflite", ".pt2"):
         raise UnsupportedError(
             f"{model}: 'thumbnet cost' reads .tflite and .pt2 files only; architectures (.json) "
             "and compiled folders have no cost report"
         )
-    found = cost(options.applied(load_graph(model)), options.target, options.optimize, options.mode)
+    graph, limit = options.applied(load_graph(model)), options.max_step_cycles
+    found = cost(graph, options.target, options.optimize, options.mode, limit)
     code = found.code_bytes
+    check_cost(model.name, found, options.max_sram, options.max_flash)
     return {
         "model": model.stem,
         "target": options.target,

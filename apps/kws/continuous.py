@@ -69,6 +69,7 @@ class Counts:
     false_accepts: int
     hours: float
     by_word: dict[str, tuple[int, int]]  # told, said
+    delay: float | None  # median, seconds from a word's end until it is told; None with no word
 
     @property
     def recall(self) -> float:
@@ -149,7 +150,7 @@ def count(
     scenes: Sequence[Scene], heard: Sequence[Sequence[Heard]], words: Sequence[str]
 ) -> Counts:
     """What was told in each scene against what was said; `words` are the commands."""
-    told, false_accepts = 0, 0
+    delays, false_accepts = [], 0
     by_word = dict.fromkeys(words, (0, 0))
     for scene, events in zip(scenes, heard, strict=True):
         left = list(events)
@@ -161,11 +162,12 @@ def count(
             by_word[placed.word] = hits + (found is not None), said + 1
             if found is not None:
                 left.remove(found)
-                told += 1
+                delays.append(found.seconds - placed.end)
         false_accepts += len(left)
     said = sum(n for _, n in by_word.values())
     hours = sum(scene.hours for scene in scenes)
-    return Counts(said, told, false_accepts, hours, by_word)
+    delay = float(np.median(delays)) if delays else None
+    return Counts(said, len(delays), false_accepts, hours, by_word, delay)
 
 
 def _tells(event: Heard, placed: Placed) -> bool:
@@ -335,6 +337,7 @@ def run(parsed: argparse.Namespace, tell: Tell) -> dict[str, Any]:
         "recall_by_word": {
             word: told / said for word, (told, said) in ours.by_word.items() if said
         },
+        "delay_seconds": ours.delay,
         "wrong_words_per_hour": ours.false_accepts_per_hour,
         "false_accepts_per_hour": theirs.false_accepts_per_hour,
         "false_accepts": theirs.false_accepts,
@@ -358,9 +361,13 @@ def show(result: dict[str, Any]) -> None:
         f"{settings['refractory']} runs of rest; chosen: {settings['chosen']}\n"
     )
     table = Table("", "", title="Continuous test, testing speakers", title_justify="left")
+    delay = result["delay_seconds"]
     rows = {
         f"recall of {result['words']} words at {SNR_DB:g} dB": f"{result['recall']:.1%}",
         **{f"  {word}": f"{value:.1%}" for word, value in result["recall_by_word"].items()},
+        "seconds from a word's end until it is told, median": (
+            "-" if delay is None else f"{delay:.2f}"
+        ),
         "wrong words an hour, among them": f"{result['wrong_words_per_hour']:.2f}",
         f"false accepts an hour, in {result['hours']:.2f} hours of noise and unknown words": (
             f"{result['false_accepts_per_hour']:.2f}"
