@@ -16,7 +16,7 @@ from torch.nn.functional import grid_sample, interpolate
 @dataclass(frozen=True)
 class ColumnRanges:
     stretch: float = 0.12  # of time: exp(+-0.12) around the middle
-    shift: float = 10.0  # columns each way, mirrored at the ends: a stream sees a word everywhere
+    shift: float = 8.0  # columns each way, mirrored at the ends: a stream sees a word everywhere
     warp: float = 0.1  # of frequency, from the lowest band: 1 +- 0.1, as a longer or shorter throat
     colour: float = 1.0  # standard deviation in octaves of energy (3 dB), at `points` of the bands
     points: int = 5

@@ -31,17 +31,17 @@ class Architecture:
     """`spectral` see time and frequency; one convolution over all of the frequency that is left
     then gives `width` channels, which `temporal` see along time only."""
 
-    stem: int = 8  # channels of the first convolution: 3x5, stride 2 along frequency
+    stem: int = 12  # channels of the first convolution: 3x5, stride 2 along frequency
     spectral: tuple[Separable, ...] = (
         Separable(16, (3, 3), stride=(2, 2)),
         Separable(24, (3, 3), stride=(1, 2)),
         Separable(24, (3, 3)),
     )
-    width: int = 48
+    width: int = 56
     temporal: tuple[Separable, ...] = (
-        Separable(48, (5, 1)),
-        Separable(48, (5, 1)),
-        Separable(48, (5, 1)),
+        Separable(56, (5, 1)),
+        Separable(56, (5, 1)),
+        Separable(56, (5, 1)),
     )
 
 

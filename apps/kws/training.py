@@ -35,8 +35,8 @@ _NO_WORD = -100  # cross_entropy leaves these out
 class Recipe:
     """How to train. Shares are of the number of command clips in an epoch."""
 
-    epochs: int = 100
-    patience: int = 30  # epochs without a lower validation loss before it stops
+    epochs: int = 160
+    patience: int = 50  # epochs without a lower validation loss before it stops
     batch: int = 128
     learning_rate: float = 4e-3
     weight_decay: float = 0.02

@@ -63,6 +63,7 @@ def test_counting() -> None:
     ]
     counts = count([scene], [heard], ("down", "up"))
     assert (counts.said, counts.told, counts.false_accepts) == (3, 2, 4)
+    assert counts.from_noise == 1
     assert counts.by_word == {"down": (1, 1), "up": (1, 2)}
     assert counts.recall == pytest.approx(2 / 3)
     assert counts.delay == pytest.approx(0.25)  # of 0.5 s before the end, and 1 s behind it

@@ -18,7 +18,7 @@ from thumbnet.tools.speech import SAMPLE_RATE, Utterance, record, resample
 def test_speech_is_the_same_each_time() -> None:
     program = (
         "import zlib; from thumbnet.tools import demo, speech; "
-        "said = [speech.Utterance(w.text, w.voice) for w in demo.WORDS]; "
+        "said = [speech.Utterance(w.text, w.voice, w.speed) for w in demo.WORDS]; "
         "print(zlib.crc32(speech.record(said).samples.tobytes()))"
     )
     command = [sys.executable, "-c", program]
@@ -50,7 +50,7 @@ def test_words_are_heard(qemu: None, capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().out
     lines = [line for line in said.splitlines() if line.startswith("  ") and " s  " in line]
     heard = [Heard(float(t), w, float(p)) for t, _, w, p in (line.split() for line in lines)]
-    starts = record([Utterance(w.text, w.voice, 140) for w in demo.WORDS]).starts
+    starts = record([Utterance(w.text, w.voice, w.speed) for w in demo.WORDS]).starts
     told = [[h.word for h in demo.heard_of(heard, starts, i)] for i in range(len(starts))]
     right = [w.meaning in t for t, w in zip(told, demo.WORDS, strict=True) if w.known]
     assert sum(right) > len(right) // 2
