@@ -23,6 +23,7 @@ from thumbnet.codegen.streaming import rows_of, window_rows
 Spans = list[tuple[int, int]]  # arena bytes [low, high), in row order
 
 _GARBAGE = -1
+_MOST_SLOTS = 1 << 16  # tn_rows.ring is uint16_t
 _VALUE_SHIFT = 40  # a tag is value number << 40 | byte
 
 
@@ -56,10 +57,16 @@ class _Execution:
                 raise ScheduleError(f"'{storage.name}' is not aligned to {ALIGNMENT}")
         for value, name in self.schedule.storage_of.items():
             tensor, storage = self.tensors[value], self.schedule.storages[name]
-            ring = self.schedule.rings.get(value)
-            held = (1 + max(ring.slots)) * tensor.row_bytes if ring is not None else tensor.nbytes
-            if ring is not None and len(ring.slots) != tensor.rows:
-                raise ScheduleError(f"'{value}' has {len(ring.slots)} slots for its rows")
+            ring, held = self.schedule.rings.get(value), tensor.nbytes
+            if ring is not None:
+                period, *slots = ring.table
+                if (
+                    not 0 < period == len(slots) <= _MOST_SLOTS
+                    or tuple(slots[y % period] for y in range(tensor.rows)) != ring.slots
+                    or not 0 <= min(slots) <= max(slots) < _MOST_SLOTS
+                ):
+                    raise ScheduleError(f"'{value}' has slots that no table of the C can hold")
+                held = (1 + max(slots)) * tensor.row_bytes
             if storage.nbytes < held:
                 raise ScheduleError(f"'{name}' is too small for '{value}'")
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from thumbnet.codegen.budget import peak_layer
 from thumbnet.codegen.cycles import cycle_model, layer_cycles
 from thumbnet.codegen.emit_c import constant_key, state_constant
-from thumbnet.codegen.emit_steps import ring_table
 from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Call, Constant
@@ -122,7 +121,7 @@ def code_counts(schedule: Schedule) -> Counts:
                 more = f"{call.function}.more"
                 counts[more] = counts.get(more, 0) + 1
             seen.add(key)
-    counts["bytes"] += sum(align(len(t)) for t in set(map(ring_table, schedule.rings.values())))
+    counts["bytes"] += sum(align(2 * len(t)) for t in {r.table for r in schedule.rings.values()})
     for stage in schedule.stages:
         steps = stage.end_step - stage.first_step
         kernels = stage.end_kernel - stage.first_kernel

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from thumbnet.codegen.emit_steps import (
     counter_type,
     emit_program,
-    ring_table,
     step_cases,
     step_order,
     wrapped,
@@ -176,12 +175,12 @@ class _Emitter:
 
     def _ring(self, ring: Ring) -> str:
         """The table of a ring's slots; equal tables are stored once."""
-        table = ring_table(ring)
+        table = ring.table
         if table not in self.rings:
             self.rings[table] = f"{self.name}_ring_{len(self.rings)}"
             values = "\n".join(wrapped([str(slot) for slot in table], 100))
             self.descriptors.append(
-                f"static const uint8_t {self.rings[table]}[{len(table)}] = {{\n{values}\n}};"
+                f"static const uint16_t {self.rings[table]}[{len(table)}] = {{\n{values}\n}};"
             )
         return self.rings[table]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from thumbnet.codegen.kernel import FEED
-from thumbnet.codegen.schedule import CONTROL, Ring, Schedule, Step, counter_bytes
+from thumbnet.codegen.schedule import CONTROL, Schedule, Step, counter_bytes
 from thumbnet.codegen.streaming import rows_of
 
 
@@ -22,24 +22,6 @@ def wrapped(texts: Sequence[str], width: int) -> Iterator[str]:
             line = "   "
         line += f" {text},"
     yield line
-
-
-def ring_table(ring: Ring) -> tuple[int, ...]:
-    """The table that `tn_rows.ring` points to: after how many rows the slots repeat (0: never),
-    then the slot of each row up to there."""
-    period = _period(ring.slots)
-    return (period, *ring.slots[:period]) if period < 256 else (0, *ring.slots)
-
-
-def _period(slots: Sequence[int]) -> int:
-    """The least p with slots[i] = slots[i - p] for all i >= p (Knuth, Morris, Pratt 1977)."""
-    border = [0] * len(slots)
-    for i in range(1, len(slots)):
-        k = border[i - 1]
-        while k and slots[i] != slots[k]:
-            k = border[k - 1]
-        border[i] = k + (slots[i] == slots[k])
-    return len(slots) - border[-1]
 
 
 def step_order(symbol: str, layers: Sequence[int]) -> str:

@@ -80,7 +80,7 @@ class Held:
     name: str
     nbytes: int
     rings: Mapping[str, Ring] = field(default_factory=dict)
-    always: bool = False  # a variable
+    always: bool = False  # a variable, counters, an input that nothing reads
     kernel: int = -1  # scratch of this kernel
 
 
@@ -117,12 +117,12 @@ def lifetimes(
 def _slot_bounds(clock: Clock, item: Held, low: Ints, high: Ints) -> None:
     """From the lowest slot in use to the end of the highest."""
     count = 1 + max(max(ring.slots) for ring in item.rings.values())
-    change = np.zeros((count, clock.ticks + 1), dtype=np.int64)
+    change = np.zeros((count, clock.ticks + 1), dtype=np.int8)
     for value, ring in item.rings.items():
         slots, (born, dead) = np.array(ring.slots), row_lives(clock, value)
         np.add.at(change, (slots, born), 1)
         np.add.at(change, (slots, dead + 1), -1)
-    taken = np.cumsum(change, axis=1)[:, :-1] > 0
+    taken = np.cumsum(change, axis=1, dtype=np.int8)[:, :-1] > 0
     live = taken.any(axis=0)
     low[live] = (taken.argmax(axis=0) * (item.nbytes // count))[live]
     high[live] = ((count - taken[::-1].argmax(axis=0)) * (item.nbytes // count))[live]

@@ -30,8 +30,9 @@ class Choice:
     overhead: int
 
 
-def candidates(flow: Flow) -> list[Choice]:
-    """Partitions to lay out: layer by layer, and the best by estimate for several limits."""
+def candidates(flow: Flow, *, wide: bool = False) -> list[Choice]:
+    """Partitions to lay out: layer by layer, and the best by estimate for several limits; `wide`:
+    for limits up to what layer by layer needs."""
     count = len(flow.kernels)
     singles = tuple((i, i + 1) for i in range(count))
     plain = Choice(singles, (1,) * count, frozenset(), 0)
@@ -41,7 +42,7 @@ def candidates(flow: Flow) -> list[Choice]:
     for variant in _variants(flow):
         for bands in (1, 2, 4):
             estimate = _Estimate(variant, (bands,) * count)
-            for stages in estimate.partitions():
+            for stages in estimate.partitions(wide=wide):
                 overhead = sum(estimate.steps(a, b) for a, b in stages)
                 streamed = (i for a, b in stages if b - a > 1 for i in range(a, b))
                 reducers = frozenset(i for i in streamed if variant.kernels[i].unit_rows)
@@ -119,15 +120,20 @@ class _Estimate:
         ).tolist()
         return table
 
-    def partitions(self) -> list[tuple[tuple[int, int], ...]]:
-        """The partition of least memory, and those of fewest steps within 5, 15 and 40 % more."""
+    def partitions(self, *, wide: bool) -> list[tuple[tuple[int, int], ...]]:
+        """The partition of least memory, and those of fewest steps within 5, 15 and 40 % more;
+        `wide`: and so on by 20 %, up to layer by layer."""
         table = self.memory()
         least = [0] + [1 << 60] * self.count
         for j in range(1, self.count + 1):
             least[j] = min(max(least[i], table[i][j]) for i in range(j))
+        limits = [slack * least[-1] for slack in (1.0, 1.05, 1.15, 1.4)]
+        most = max(table[i][i + 1] for i in range(self.count))
+        while wide and limits[-1] < most:
+            limits.append(1.2 * limits[-1])
         found = []
-        for slack in (1.0, 1.05, 1.15, 1.4):
-            stages = self._fewest_steps(table, int(least[-1] * slack))
+        for limit in limits:
+            stages = self._fewest_steps(table, int(limit))
             if stages not in found:
                 found.append(stages)
         return found

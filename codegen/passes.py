@@ -108,6 +108,7 @@ def reduce_before_transposing(graph: Graph) -> Graph:
             and isinstance(op.attributes, Reduce)
             and len(graph.consumers(op.inputs[0])) == 1
             and op.inputs[0] not in graph.outputs
+            and _same_numbers(tensors[transpose.inputs[0]], tensors[op.inputs[0]])
         ):
             source, output = tensors[transpose.inputs[0]], tensors[op.outputs[0]]
             permutation = transpose.attributes.permutation

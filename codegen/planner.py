@@ -63,9 +63,9 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     The candidates are partitions into stages, with full scratch and with less of it where that
     lowers the bound. "balanced": of those estimated within NEARLY_FASTEST of layer by layer, the
     few of lowest bound get addresses; of these within NEARLY_LEAST of the least arena, the one of
-    fewest cycles is taken. Where it needs more than `max_sram`, slower ones may be taken too.
-    "latency": the one of fewest cycles whose arena is at most `max_sram`, or failing that the
-    balanced one. "size": the one of fewest steps, which has the smallest tables.
+    fewest cycles is taken. "latency": the one of fewest cycles. Where a choice needs more than
+    `max_sram`, the one of fewest cycles that does not is taken, or failing that the one of least
+    arena. "size": the one of fewest steps, which has the smallest tables.
     """
     binding = bind(graph)
     kernels = lower_all(binding.graph, binding.operators)
@@ -73,26 +73,40 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     ordered = [kernels[i] for i in order]
     if mode.row_fed:
         ordered = [_feed(binding.graph), *ordered]
-    plans = _plans(binding, ordered, mode)
+    plans = _plans(binding, ordered, candidates(_flow(binding, ordered, mode)), mode)
     if mode.optimize == "size":
         return _placed(min(plans, key=lambda p: (p.choice.overhead, p.lower_bound)))
+    steps = min(p.choice.overhead for p in plans)
+    limit = NEARLY_FASTEST * min(p.cycles for p in plans if p.choice.overhead == steps)
+    if all(p.cycles > limit for p in plans if p.choice.overhead > steps):
+        wide = candidates(_flow(binding, ordered, mode), wide=True)
+        plans = _plans(binding, ordered, wide, mode)
     if mode.optimize == "latency":
-        for quick in sorted(plans, key=lambda p: (p.cycles, p.lower_bound)):
-            if mode.max_sram is None:
-                return _placed(quick)
-            if quick.lower_bound <= mode.max_sram:
-                schedule = _placed(quick)
-                if schedule.arena_bytes <= mode.max_sram:
-                    return schedule
-    least = min(p.choice.overhead for p in plans)
-    by_layers = min(p.cycles for p in plans if p.choice.overhead == least)
-    schedule = _balanced(plans, by_layers * NEARLY_FASTEST)
-    if mode.max_sram is not None and schedule.arena_bytes > mode.max_sram:
-        return min(schedule, _balanced(plans, inf), key=lambda s: s.arena_bytes)
-    return schedule
+        schedule = _placed(min(plans, key=lambda p: (p.cycles, p.lower_bound)))
+    else:
+        schedule = _balanced(plans, limit)
+    if mode.max_sram is None or schedule.arena_bytes <= mode.max_sram:
+        return schedule
+    return _fitting(plans, mode.max_sram) or min(schedule, _balanced(plans), key=_arena)
 
 
-def _plans(binding: Binding, kernels: Sequence[Kernel], mode: Mode) -> list[_Plan]:
+def _arena(schedule: Schedule) -> int:
+    return schedule.arena_bytes
+
+
+def _fitting(plans: Sequence[_Plan], max_sram: int) -> Schedule | None:
+    """The first, by cycles, whose arena is at most `max_sram`."""
+    possible = [p for p in plans if p.lower_bound <= max_sram]
+    for each in sorted(possible, key=lambda p: (p.cycles, p.lower_bound)):
+        schedule = _placed(each)
+        if schedule.arena_bytes <= max_sram:
+            return schedule
+    return None
+
+
+def _plans(
+    binding: Binding, kernels: Sequence[Kernel], choices: Sequence[Choice], mode: Mode
+) -> list[_Plan]:
     """All candidates, by rising bound. The first few come with a ring of its own for each value,
     too: shared slots are fewer, but neighbours fit less closely around them."""
 
@@ -103,10 +117,9 @@ def _plans(binding: Binding, kernels: Sequence[Kernel], mode: Mode) -> list[_Pla
             return [full]
         return [full, _layout(binding, spared, choice, mode, shared=shared)]
 
-    def by_bound(plan: _Plan) -> tuple[int, int]:
-        return plan.lower_bound, plan.choice.overhead
+    def by_bound(each: _Plan) -> tuple[int, int]:
+        return each.lower_bound, each.choice.overhead
 
-    choices = candidates(_flow(binding, kernels, mode))
     plans = [p for choice in choices for p in both(kernels, choice, shared=True)]
     plans.sort(key=by_bound)
     first = dict.fromkeys(p.choice for p in plans[:MOST_PLACED] if p.shares)
@@ -114,7 +127,7 @@ def _plans(binding: Binding, kernels: Sequence[Kernel], mode: Mode) -> list[_Pla
     return sorted(plans, key=by_bound)
 
 
-def _balanced(plans: Sequence[_Plan], most_cycles: float) -> Schedule:
+def _balanced(plans: Sequence[_Plan], most_cycles: float = inf) -> Schedule:
     """Of plans by rising bound, those of at most so many cycles; see `plan`."""
     near: list[_Plan] = []
     for each in plans:

@@ -322,7 +322,7 @@ def describe(schedule: Schedule, area: Area) -> str:
     if area.name in tensors:
         tensor = tensors[area.name]
         what += f" · {shape_words(tensor)} {tensor.dtype}"
-    last = max(len(schedule.steps) - 1, 0)
+    first, end = area.pieces[0].time[0], max(piece.time[-1] for piece in area.pieces)
     place = f"{storage.nbytes:,} bytes at offset {storage.offset:,}"
     if area.name != storage.name:
         place = f"shares {place} with rows of other tensors"
@@ -330,7 +330,7 @@ def describe(schedule: Schedule, area: Area) -> str:
         area.name,
         what,
         place,
-        f"steps {max(storage.first, 0)} to {min(storage.last, last)}",
+        f"steps {int(first)} to {max(int(np.ceil(end)) - 1, 0)}",
     ]
     if area.layer >= 0:
         kernel = schedule.kernels[area.layer]

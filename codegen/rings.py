@@ -8,8 +8,10 @@ interval graph, which taking rows by birth does optimally). A ring is the case o
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -17,8 +19,6 @@ from thumbnet.codegen.lifetimes import is_elementwise, unit_distance
 from thumbnet.codegen.schedule import Ring, Stage
 from thumbnet.codegen.streaming import Flow
 from thumbnet.codegen.ticks import Clock, Ints, row_lives
-
-MOST_SLOTS = 256  # a row's slot is a byte in the generated tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,24 +53,38 @@ def waiting_rows(born: Ints, dead: Ints) -> int:
 
 def make_slots(clock: Clock, stages: Sequence[Stage], *, shared: bool = True) -> list[Slots]:
     """The slots of each stage, one set for every size of row, or where they are not `shared` for
-    every value; values all of whose rows wait at once are left out: they are whole."""
+    every value; values all of whose rows wait at once are left out: they are whole.
+
+    Slots are not shared either where the tables that tell who is where would take more flash than
+    sharing can spare: the row that comes, for all values but one.
+    """
     flow = clock.flow
     found = []
     for number, stage in enumerate(stages):
-        groups: dict[tuple[int, str], dict[str, tuple[Ints, Ints]]] = {}
+        groups: dict[int, dict[str, tuple[Ints, Ints]]] = {}
         for value in local_values(flow, stage.first_kernel, stage.end_kernel):
             lives = row_lives(clock, value)
             if waiting_rows(*lives) < flow.tensor(value).rows:
-                group = flow.tensor(value).row_bytes, "" if shared else value
-                groups.setdefault(group, {})[value] = lives
-        for (row_bytes, _), lives_of in groups.items():
-            name = next(iter(lives_of))
-            if len(lives_of) > 1:
-                name = f"rows of {row_bytes} bytes, stage {number + 1}"
-            slots = _assign(clock, name, row_bytes, lives_of)
-            if slots.count <= MOST_SLOTS:
-                found.append(slots)
+                groups.setdefault(flow.tensor(value).row_bytes, {})[value] = lives
+        for row_bytes, lives_of in groups.items():
+            name = f"rows of {row_bytes} bytes, stage {number + 1}"
+            if shared and len(lives_of) > 1:
+                slots = _assign(clock, name, row_bytes, lives_of)
+                tables = {ring.table for ring in slots.rings.values()}
+                if sum(2 * len(table) for table in tables) <= (len(lives_of) - 1) * row_bytes:
+                    found.append(slots)
+                    continue
+            found += [_ring_of_its_own(clock, v, row_bytes, lives_of[v]) for v in lives_of]
     return found
+
+
+def _ring_of_its_own(clock: Clock, value: str, row_bytes: int, lives: tuple[Ints, Ints]) -> Slots:
+    """Rows in turn, unless slots that repeat soon leave the last one free for a while."""
+    slots = _assign(clock, value, row_bytes, {value: lives})
+    if slots.rings[value].table[0] <= 2 * slots.count:
+        return slots
+    turns = tuple(y % slots.count for y in range(len(lives[0])))
+    return Slots(value, row_bytes, slots.count, {value: Ring(slots.count, turns)})
 
 
 def _assign(
@@ -90,19 +104,26 @@ def _assign(
     slots: dict[str, list[int]] = {value: [] for value in lives_of}
     over = {value: _overwritten(clock, value, lives_of) for value in lives_of}
     last_use: list[int] = []  # by slot: the last tick at which it is taken
+    free: list[int] = []  # slots, rising
+    taken: list[tuple[int, int]] = []  # a heap: last tick, slot
     for born, value, y in rows:
         last = deaths[value][y]
+        while taken and taken[0][0] < born:
+            until, slot = heappop(taken)
+            if until == last_use[slot]:  # else another row took it over, or it is free already
+                insort(free, slot)
+                last_use[slot] = -1
         slot = -1
         for source in over[value]:
             if deaths[source][y] == born and last_use[slots[source][y]] == born:
                 slot = slots[source][y]
         if slot < 0:
-            free = [s for s, taken in enumerate(last_use) if taken < born]
             if not free:
-                free = [len(last_use)]
+                free.append(len(last_use))
                 last_use.append(-1)
-            slot = free[0 if last - born >= mean else -1]
+            slot = free.pop(0 if last - born >= mean else -1)
         last_use[slot] = last
+        heappush(taken, (last, slot))
         slots[value].append(slot)
     rings = {
         value: Ring(waiting_rows(*lives_of[value]), tuple(places))

@@ -15,8 +15,9 @@ whole network differ only in where the cuts are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Kernel
@@ -52,6 +53,24 @@ class Ring:
 
     rows: int
     slots: tuple[int, ...]
+
+    @cached_property
+    def table(self) -> tuple[int, ...]:
+        """What `tn_rows.ring` points to: after how many rows the slots repeat (all of them, where
+        they do not), then the slot of each row up to there."""
+        period = _period(self.slots)
+        return (period, *self.slots[:period])
+
+
+def _period(slots: Sequence[int]) -> int:
+    """The least p with slots[i] = slots[i - p] for all i >= p (Knuth, Morris, Pratt 1977)."""
+    border = [0] * len(slots)
+    for i in range(1, len(slots)):
+        k = border[i - 1]
+        while k and slots[i] != slots[k]:
+            k = border[k - 1]
+        border[i] = k + (slots[i] == slots[k])
+    return len(slots) - border[-1]
 
 
 @dataclass(frozen=True)

@@ -50,17 +50,17 @@
 /* Rows of a tensor in the arena. Without a ring the tensor is whole: row y starts at data + y * pitch
  * and rows follow each other without a gap. With a ring only some rows exist at a time, each in a slot
  * of `pitch` bytes, and other tensors may use the slots in between: ring[0] is after how many rows
- * the slots repeat (0: never), ring[1 + y] the slot of row y. */
+ * the slots repeat, ring[1 + y] the slot of row y below that. */
 typedef struct {
     int8_t *data;
     int32_t pitch;       /* bytes from a row, or slot, to the next: the bytes of a row */
-    const uint8_t *ring; /* NULL: none */
+    const uint16_t *ring; /* NULL: none */
 } tn_rows;
 
 /* Where the rows of a tensor lie: `offset` bytes into the arena; the rest as in tn_rows. */
 typedef struct {
     int32_t offset, pitch;
-    const uint8_t *ring;
+    const uint16_t *ring;
 } tn_place;
 
 TN_INLINE tn_rows tn_rows_at(uint8_t *arena, const tn_place *place) {
@@ -74,8 +74,7 @@ TN_INLINE tn_rows tn_rows_at(uint8_t *arena, const tn_place *place) {
 TN_INLINE int8_t *tn_row(tn_rows rows, int32_t y) {
     if (rows.ring != NULL) {
         const int32_t period = rows.ring[0];
-        if (period != 0) y %= period;
-        y = rows.ring[1 + y];
+        y = rows.ring[1 + (y < period ? y : y % period)];
     }
     return rows.data + y * rows.pitch;
 }

@@ -92,7 +92,7 @@ def _library(
         source, f"{function}_{int(dsp)}.so", ["-O1", "-shared", "-fPIC", f"-DTN_DSP={int(dsp)}"]
     )
     ffi = cffi.FFI()
-    ffi.cdef("typedef struct { int8_t *data; int32_t pitch; const uint8_t *ring; } tn_rows;")
+    ffi.cdef("typedef struct { int8_t *data; int32_t pitch; const uint16_t *ring; } tn_rows;")
     ffi.cdef(struct_text(header, layer_type))
     ffi.cdef(signature + ";")
     return ffi, ffi.dlopen(str(library))

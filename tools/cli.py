@@ -83,7 +83,10 @@ On = Annotated[str, typer.Option("--on", help="host, or an emulated board ('thum
 Optimize = Annotated[
     str,
     typer.Option(
-        "--optimize", callback=_optimize, metavar="|".join(OPTIMIZE), help="What to spare first."
+        "--optimize",
+        callback=_optimize,
+        metavar="|".join(OPTIMIZE),
+        help="balanced: least arena for at most 10 % more cycles than layer by layer.",
     ),
 ]
 MaxSram = Annotated[

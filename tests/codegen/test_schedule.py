@@ -357,20 +357,20 @@ def test_steps_are_cut_to_a_bound(seed: int, tmp_path: Path, work_dir: Path) -> 
     assert not (tmp_path / "no").exists()
 
 
-def _whole_network(band: int) -> Callable[[Flow], list[Choice]]:
+def _whole_network(band: int) -> Callable[..., list[Choice]]:
     """One stage for everything, `band` rows a step."""
 
-    def choose(flow: Flow) -> list[Choice]:
+    def choose(flow: Flow, **_: bool) -> list[Choice]:
         count = len(flow.kernels)
         return [Choice(((0, count),), (band,) * count, frozenset(), 0)]
 
     return choose
 
 
-def _cut(seed: int) -> Callable[[Flow], list[Choice]]:
+def _cut(seed: int) -> Callable[..., list[Choice]]:
     """Random stages and random bands."""
 
-    def choose(flow: Flow) -> list[Choice]:
+    def choose(flow: Flow, **_: bool) -> list[Choice]:
         random, count = np.random.default_rng(seed), len(flow.kernels)
         cuts = sorted({0, count, *(int(c) for c in random.integers(0, count + 1, 3))})
         bands = tuple(int(b) for b in random.integers(1, 5, count))

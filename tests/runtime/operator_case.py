@@ -108,7 +108,7 @@ def call_kernel(call: Call, buffers: list[Array], y: int, scratch_bytes: int) ->
     rows = []
     for buffer in buffers:
         count, pitch = buffer.shape
-        keep.append(ffi.new("uint8_t[]", [count, *reversed(range(count))]))
+        keep.append(ffi.new("uint16_t[]", [count, *reversed(range(count))]))
         data = ffi.cast("int8_t *", ffi.from_buffer(buffer))
         rows.append(ffi.new("tn_rows *", (data, pitch, keep[-1]))[0])
     if call.scratch:
