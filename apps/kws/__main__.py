@@ -104,7 +104,7 @@ def _positive(text: str) -> int:
 
 def _needs_torch(what: str) -> None:
     if not all(find_spec(package) for package in ("torch", "torchao")):
-        raise ToolError(f"{what} needs torch and torchao: pip install 'thumbnet[torch]'")
+        raise ToolError(f"{what} needs torch and torchao: pip install 'thumbnet[apps]'")
 
 
 def _train(parsed: argparse.Namespace) -> None:
@@ -140,7 +140,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     result = evaluate(read_corpus(parsed.data), parsed.model)
     if result.float_score is None:
         print(
-            "kws: the float network is left out: it needs torch (pip install 'thumbnet[torch]')",
+            "kws: the float network is left out: it needs torch (pip install 'thumbnet[apps]')",
             file=sys.stderr,
         )
     if parsed.json:

@@ -50,10 +50,11 @@ def _resampled(path: Path, samples: NDArray[np.float64], rate: int) -> NDArray[n
     if rate <= 0:
         raise DataError(f"{path}: a sample rate of {rate} Hz")
     try:
-        from scipy.signal import resample_poly  # type: ignore[import-untyped]
+        from scipy.signal import resample_poly
     except ImportError as error:
         raise ToolError(
-            f"{path}: {rate} Hz; resampling to {SAMPLE_RATE} Hz needs SciPy: pip install scipy"
+            f"{path}: {rate} Hz; resampling to {SAMPLE_RATE} Hz needs SciPy: "
+            "pip install 'thumbnet[apps]'"
         ) from error
     common = gcd(SAMPLE_RATE, rate)
     result: NDArray[np.float64] = resample_poly(samples, SAMPLE_RATE // common, rate // common)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
+from torch.utils._pytree import tree_leaves
 
 from thumbnet.codegen.errors import DataError, UnsupportedError
 from thumbnet.codegen.frontends.pytorch.canonical import canonicalize
@@ -101,9 +102,10 @@ def capture(
 
     The batch is free where the module allows it, else 1. Raises UnsupportedError.
     """
-    with _in_mode(module, training):
-        graph = _exported(module, examples, model).module(check_guards=False)
-    assert isinstance(graph, GraphModule)
+    graph = _captured_free(module, examples, training)
+    if graph is None:
+        with _in_mode(module, training):
+            graph = _graph_of(export_as_it_is(module, examples, model))
     graph.training = training
     canonicalize(graph)
     check_supported(graph.graph.nodes, model, training=training)
@@ -123,18 +125,55 @@ def _in_mode(module: torch.nn.Module, training: bool) -> Iterator[None]:
             part.training = mode
 
 
-def _exported(module: torch.nn.Module, examples: Tensors, model: str) -> ExportedProgram:
+def _captured_free(
+    module: torch.nn.Module, examples: Tensors, training: bool
+) -> GraphModule | None:
+    """The graph with a free batch; None where the module needs to know its length.
+
+    It is traced with a batch of 2, so what a module decides by the length is compared for one of 1.
+    """
     two = tuple(torch.cat([t, t]) for t in examples)
     try:
-        return torch.export.export(module, two, dynamic_shapes=_free_batch(module, two))
-    except Exception:
-        return export_as_it_is(module, examples, model)
+        with _in_mode(module, False):
+            graph = _graph_of(
+                torch.export.export(module, two, dynamic_shapes=_free_batch(module, two))
+            )
+            if not _agree(graph, module, examples):
+                return None
+        if not training:
+            return graph
+        with _in_mode(module, True):
+            return _graph_of(
+                torch.export.export(module, two, dynamic_shapes=_free_batch(module, two))
+            )
+    except Exception:  # it raises many types, of the module's own code too
+        return None
+
+
+def _graph_of(program: ExportedProgram) -> GraphModule:
+    graph = program.module(check_guards=False)
+    assert isinstance(graph, GraphModule)
+    return graph
+
+
+def _agree(graph: GraphModule, module: torch.nn.Module, examples: Tensors) -> bool:
+    """Whether both give the same for the examples."""
+    with torch.no_grad():
+        made, wanted = (
+            [t for t in tree_leaves(run(*(e.clone() for e in examples)))
+             if isinstance(t, torch.Tensor)]
+            for run in (graph, module)
+        )  # fmt: skip
+    return len(made) == len(wanted) and all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True)
+        for a, b in zip(made, wanted, strict=True)
+    )
 
 
 def _free_batch(module: torch.nn.Module, inputs: Tensors) -> dict[str, object]:
     """What torch.export calls dynamic shapes: the first axis of every argument of forward."""
     arguments = inspect.signature(module.forward).bind(*inputs).arguments
-    free = {0: Dim.AUTO}
+    free = {0: Dim.DYNAMIC}  # AUTO would silently fix it at 2
     return {
         name: tuple(free for _ in value) if isinstance(value, tuple) else free
         for name, value in arguments.items()

@@ -79,8 +79,6 @@ def reduction(kind: str) -> Callable[[Builder, Step], Value]:
         given = step.arguments.get("dim")
         dims = range(rank) if not given and given != 0 else spread(given, 1)
         axes = tuple(sorted(int(d) % rank for d in dims))
-        if step.activation != "NONE":
-            raise step.refused("a clamp cannot be fused here")
         keep = bool(step.arguments.get("keepdim"))
         return _reduced(build, step, kind, x, axes, keep)
 

@@ -65,7 +65,9 @@ _FREE = frozenset(
     ("conv1d", "conv2d", "linear", "batch_norm", "add", "sub", "rsub", "mul", "neg", "mean", "sum",
      "prelu", "leaky_relu", "hardswish", "abs")
 )  # fmt: skip
-_FUSING = frozenset(("conv1d", "conv2d", "linear", "batch_norm", "add", "sub", "mul")) | _SAME
+_FUSING = frozenset(  # whose kernels clamp; MEAN and RESIZE_BILINEAR do not
+    ("conv1d", "conv2d", "linear", "batch_norm", "add", "sub", "mul", "avg_pool1d", "avg_pool2d")
+)
 
 _ADVICE = {
     "a module without it: nn.ReLU, nn.ReLU6, nn.Hardswish and nn.SiLU are supported": (
@@ -149,7 +151,10 @@ def fuses_with(producer: Any, clamp: Node) -> bool:
     role = role_of(producer)
     if role is Role.SCALE:
         return False
-    return operator_of(producer) in _FUSING | _ADAPTIVE and role in (Role.FREE, Role.SAME)
+    name = operator_of(producer)
+    if name in _ADAPTIVE:
+        return role is Role.SAME  # an AVERAGE_POOL_2D, not a MEAN
+    return name in _FUSING and role in (Role.FREE, Role.SAME)
 
 
 def is_folded(batch_norm: Node) -> bool:

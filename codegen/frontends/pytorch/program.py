@@ -277,7 +277,13 @@ class _Lowering:
             raise self._not_quantized(computing)
         step = Step(computing, arguments_of(computing), self.known, activation,
                     shape_of_node(node), scale, zero_point)  # fmt: skip
-        return lower(self.build, step)
+        before = len(self.build.operators)
+        made = lower(self.build, step)
+        emitted = self.build.operators[before:]
+        carried = {getattr(op.attributes, "activation", "NONE") for op in emitted}
+        if activation not in carried | {"NONE"}:
+            raise step.refused(f"{activation} cannot be applied by it; quantise its own result")
+        return made
 
     def _dequantized(self, node: Node) -> Value | Constant:
         known = self.known.get(node.args[0])

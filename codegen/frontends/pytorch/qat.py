@@ -9,7 +9,6 @@ program = convert(prepared)  # then codegen.frontends.pytorch.quantize.save, or 
 from __future__ import annotations
 
 import operator
-import types
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
@@ -74,10 +73,10 @@ def prepare_qat(
         numbers = _batch_norm_numbers(graph)
         prepared = prepare_qat_pt2e(graph, ThumbnetQuantizer(qat=True, inputs=input_quantization))
     _restore_batch_norm_numbers(prepared, numbers)
-    prepared.meta[_KEPT] = (examples, name)
-    prepared.train = types.MethodType(_train, prepared)
-    prepared.eval = types.MethodType(_eval, prepared)
-    return prepared
+    trainable = Prepared(prepared, prepared.graph)
+    trainable.meta = {**prepared.meta, _KEPT: (examples, name)}
+    trainable.train()
+    return trainable
 
 
 def convert(prepared: GraphModule) -> ExportedProgram:
@@ -118,32 +117,31 @@ def _check_trained(prepared: GraphModule, model: str) -> None:
     check_ranges(prepared, model)
 
 
-def _train(self: GraphModule, mode: bool = True) -> GraphModule:
-    """In place of nn.Module.train, which does not reach the operators of an exported graph.
+class Prepared(GraphModule):  # type: ignore[misc]  # torch is not followed
+    """A graph that `train()` and `eval()` switch as they switch the module; so are its copies."""
 
-    In eval mode ranges stand still, too; observers that were switched off stay so.
-    """
-    observers = [m for m in self.modules() if isinstance(m, FakeQuantizeBase)]
-    if mode:
-        for observer in self.meta.pop(_PAUSED, []):
-            observer.enable_observer()
-    elif _PAUSED not in self.meta:
-        self.meta[_PAUSED] = [m for m in observers if bool(m.observer_enabled[0])]
-        for observer in observers:
-            observer.disable_observer()
-    for node in self.graph.nodes:
-        place = _TRAINING.get(operator_of(node))
-        if node.op == "call_function" and place is not None:
-            arguments = list(arguments_of(node).values())
-            arguments[place] = mode
-            node.args, node.kwargs = tuple(arguments), {}
-    self.training = mode
-    self.recompile()
-    return self
+    def train(self, mode: bool = True) -> Prepared:
+        """nn.Module.train does not reach the operators of an exported graph; this does.
 
-
-def _eval(self: GraphModule) -> GraphModule:
-    return _train(self, False)
+        In eval mode ranges stand still, too; observers that were switched off stay so.
+        """
+        observers = [m for m in self.modules() if isinstance(m, FakeQuantizeBase)]
+        if mode:
+            for observer in self.meta.pop(_PAUSED, []):
+                observer.enable_observer()
+        elif _PAUSED not in self.meta:
+            self.meta[_PAUSED] = [m for m in observers if bool(m.observer_enabled[0])]
+            for observer in observers:
+                observer.disable_observer()
+        for node in self.graph.nodes:
+            place = _TRAINING.get(operator_of(node))
+            if node.op == "call_function" and place is not None:
+                arguments = list(arguments_of(node).values())
+                arguments[place] = mode
+                node.args, node.kwargs = tuple(arguments), {}
+        self.training = mode
+        self.recompile()
+        return self
 
 
 # ---- batch norms ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ pools, padding with zero) keeps the integers that it is given and is not annotat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -17,6 +18,7 @@ from typing import TypeAlias
 import torch
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import (
+    FakeQuantize,
     FusedMovingAvgObsFakeQuantize,
     HistogramObserver,
     MinMaxObserver,
@@ -55,6 +57,7 @@ FixedScale = tuple[float, int]
 @dataclass(frozen=True)
 class Specs:
     activation: QuantizationSpec
+    shared: QuantizationSpec  # of several activations on one scale
     weight: QuantizationSpec
     constant: QuantizationSpec
 
@@ -63,13 +66,17 @@ def _specs(qat: bool, observer: str) -> Specs:
     if qat:
         fake = FusedMovingAvgObsFakeQuantize.with_args
         activation = fake(observer=MovingAverageMinMaxObserver)
+        # an average over several tensors is the range of none of them: the extremes are of all
+        shared = FakeQuantize.with_args(observer=MinMaxObserver)
         weight = fake(observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0)
         constant = fake(observer=MovingAverageMinMaxObserver, averaging_constant=1.0)
     else:
         activation = HistogramObserver if observer == "histogram" else MinMaxObserver
+        shared = activation
         weight, constant = PerChannelMinMaxObserver, MinMaxObserver
     return Specs(
         QuantizationSpec(torch.int8, activation, -128, 127, torch.per_tensor_affine),
+        QuantizationSpec(torch.int8, shared, -128, 127, torch.per_tensor_affine),
         QuantizationSpec(torch.int8, weight, -127, 127, torch.per_channel_symmetric, ch_axis=0),
         QuantizationSpec(torch.int8, constant, -127, 127, torch.per_tensor_symmetric),
     )
@@ -125,6 +132,7 @@ class ThumbnetQuantizer(Quantizer):  # type: ignore[misc]  # torchao is not foll
 
         specs: dict[Place, QuantizationSpecBase] = {}
         holders: dict[Place, Place] = {}
+        sizes = Counter(sharing.root(place) for place in sharing.places)
         for place in sorted(sharing.places, key=position):
             root = sharing.root(place)
             if root in holders:
@@ -132,7 +140,7 @@ class ThumbnetQuantizer(Quantizer):  # type: ignore[misc]  # torchao is not foll
                 continue
             holders[root] = place
             fixed = sharing.fixed.get(root)
-            specs[place] = self.specs.activation
+            specs[place] = self.specs.activation if sizes[root] == 1 else self.specs.shared
             if fixed is not None:
                 specs[place] = FixedQParamsQuantizationSpec(
                     torch.int8, *fixed, -128, 127, torch.per_tensor_affine
