@@ -33,8 +33,8 @@ from thumbnet.codegen.ticks import Clock
 
 NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
 NEARLY_FASTEST = 1.10  # of the cycles of layer by layer: what it may spend on memory
-MOST_PLACED = 6  # candidates, by lower bound, that get addresses
-FEW_TRIES, MANY_TRIES = 150, 1500  # at placing them, and the one that is taken
+MOST_PLACED = 5  # candidates, by lower bound, that get addresses
+FEW_TRIES, MANY_TRIES = 100, 1500  # at placing them, and the one that is taken
 
 
 @dataclass(frozen=True)
