@@ -13,10 +13,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from thumbnet.apps.kws.command import ended, natural, positive
 from thumbnet.apps.kws.dataset import most_frequent_words, read_corpus
 from thumbnet.apps.kws.evaluation import Evaluation, Score, evaluate
 from thumbnet.apps.kws.model_files import COMMITTED
-from thumbnet.codegen.errors import ThumbnetError, ToolError
+from thumbnet.codegen.errors import ToolError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,18 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return evaluate_stream(words[1:])
     parsed = _parser().parse_args(words)
-    try:
-        run = {"train": _train, "evaluate": _evaluate, "export": _export}[parsed.command]
-        run(parsed)
-    except ThumbnetError as error:
-        if getattr(parsed, "json", False):
-            print(json.dumps({"error": {"kind": error.kind, "message": str(error)}}))
-        print(f"kws: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("kws: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    run = {"train": _train, "evaluate": _evaluate, "export": _export}[parsed.command]
+    again = "; the same command goes on from here" if parsed.command == "train" else ""
+    as_json = bool(getattr(parsed, "json", False))
+    return ended(lambda: run(parsed) or 0, as_json=as_json, stopped=f"stopped{again}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,10 +54,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="A,B,…",
         help="the words to recognise (default: the ten with most clips for training)",
     )
-    train.add_argument("--seed", type=int, default=0, metavar="N")
-    train.add_argument("--epochs", type=_positive, metavar="N")
+    train.add_argument("--seed", type=natural, default=0, metavar="N")
+    train.add_argument("--epochs", type=positive, metavar="N")
     train.add_argument(
-        "--renderings", type=_positive, default=24, metavar="N", help="of each clip (default 24)"
+        "--renderings", type=positive, default=24, metavar="N", help="of each clip (default 24)"
     )
 
     scored = commands.add_parser("evaluate", help="score a network on a folder's testing clips")
@@ -95,13 +88,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
-
-
 def _needs_torch(what: str) -> None:
     if not all(find_spec(package) for package in ("torch", "torchao")):
         raise ToolError(f"{what} needs torch and torchao: pip install 'thumbnet[apps]'")
@@ -114,7 +100,7 @@ def _train(parsed: argparse.Namespace) -> None:
 
     corpus = read_corpus(parsed.data)
     words = (
-        tuple(sorted({word for word in parsed.words.split(",") if word}))
+        tuple(sorted({word for word in map(str.strip, parsed.words.split(",")) if word}))
         if parsed.words
         else most_frequent_words(corpus)
     )

@@ -1,7 +1,7 @@
 """The continuous test: how many words in noise are heard, and how often something else is.
 
 `python -m thumbnet.apps.kws evaluate-stream --data DIR`. Two kinds of sound, both of speakers and
-of noise files that neither training nor any choice has heard:
+of noise files that neither training nor the choice of network and threshold has heard:
 
 - each command clip of the testing speakers once, in noise: recall. A word counts as heard when it,
   and no other, is told between its begin and a second behind its end.
@@ -26,6 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from thumbnet.apps.kws.command import amount, ended, natural
 from thumbnet.apps.kws.dataset import (
     Corpus,
     check_commands,
@@ -41,7 +42,7 @@ from thumbnet.apps.kws.detector import (
 from thumbnet.apps.kws.listener import HOP_SECONDS, Heard, HostListener, Listened
 from thumbnet.apps.kws.model_files import COMMITTED, Facts, read_facts
 from thumbnet.apps.kws.scenes import SNR_DB, Placed, Scene, make_scene
-from thumbnet.codegen.errors import DataError, ThumbnetError
+from thumbnet.codegen.errors import DataError
 
 HOURS = 2.0
 BOARD = "mps2-an386"
@@ -257,19 +258,14 @@ def on_board(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 refused with a reason or not equal on the board, 2 wrong usage."""
     parsed = _parser().parse_args(arguments)
-    try:
+
+    def tested() -> int:
         result = run(parsed, lambda line: print(line, file=sys.stderr, flush=True))
-    except ThumbnetError as error:
-        if parsed.json:
-            print(json.dumps({"error": {"kind": error.kind, "message": str(error)}}))
-        print(f"kws: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("kws: stopped", file=sys.stderr)
-        return 130
-    print(json.dumps(result)) if parsed.json else show(result)
-    board = result["board"]
-    return 0 if board is None or (board["equal_posteriors"] and board["equal_events"]) else 1
+        print(json.dumps(result)) if parsed.json else show(result)
+        board = result["board"]
+        return 0 if board is None or (board["equal_posteriors"] and board["equal_events"]) else 1
+
+    return ended(tested, as_json=parsed.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -280,9 +276,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--model", type=Path, default=COMMITTED, metavar="DIR")
     parser.add_argument(
-        "--hours", type=float, default=HOURS, help=f"of noise and unknown words (default {HOURS:g})"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+        "--hours", type=amount, default=HOURS,
+        help=f"of noise and unknown words (default {HOURS:g})",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=natural, default=0, metavar="N")
     parser.add_argument(
         "--choose",
         action="store_true",
@@ -290,12 +287,12 @@ def _parser() -> argparse.ArgumentParser:
         "the network",
     )
     parser.add_argument(
-        "--false-accepts", type=float, default=FALSE_ACCEPTS, metavar="N",
+        "--false-accepts", type=amount, default=FALSE_ACCEPTS, metavar="N",
         help=f"an hour, that --choose allows (default {FALSE_ACCEPTS:g})",
     )  # fmt: skip
     parser.add_argument("--on", default=BOARD, help=f"emulated board, or host (default {BOARD})")
     parser.add_argument(
-        "--minutes", type=float, default=BOARD_MINUTES,
+        "--minutes", type=amount, default=BOARD_MINUTES,
         help=f"that the board listens (default {BOARD_MINUTES:g})",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from thumbnet.apps.kws.command import replacing
 from thumbnet.codegen.errors import DataError, ModelFormatError
 
 FILE_NAME = "detector.json"
@@ -64,7 +65,8 @@ def read_settings(folder: Path) -> DetectorSettings:
 
 def write_settings(folder: Path, settings: DetectorSettings) -> None:
     text = json.dumps(asdict(settings), indent=2) + "\n"
-    (folder / FILE_NAME).write_text(text, encoding="utf-8")
+    with replacing(folder / FILE_NAME) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def settings_header(words: Sequence[str], settings: DetectorSettings) -> str:

@@ -15,26 +15,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from thumbnet.apps.kws.command import ended
 from thumbnet.apps.kws.detector import read_settings
 from thumbnet.apps.kws.listener import Heard, HostListener
 from thumbnet.apps.kws.model_files import COMMITTED
 from thumbnet.apps.kws.wav import SAMPLE_RATE, read_wav
-from thumbnet.codegen.errors import ThumbnetError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 refused with a reason, 2 wrong usage."""
     parsed = _parser().parse_args(arguments)
-    try:
-        return _listen(parsed)
-    except ThumbnetError as error:
-        if parsed.json:
-            print(json.dumps({"error": {"kind": error.kind, "message": str(error)}}))
-        print(f"kws: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("kws: stopped", file=sys.stderr)
-        return 130
+    return ended(lambda: _listen(parsed), as_json=parsed.json)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -83,9 +83,13 @@ def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
     path = folder / f"{NAME}.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            weights = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ModelFormatError(f"{path}: cannot read the float weights: {error}") from error
+    for name, array in weights.items():
+        if array.dtype.kind not in "fi" or not np.isfinite(array).all():
+            raise ModelFormatError(f"{path}: '{name}' holds what is no finite number; train again")
+    return weights
 
 
 class HostNetwork:

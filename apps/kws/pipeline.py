@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from thumbnet.apps.kws.renderings import Renderings, read_renderings, renderings
 from thumbnet.apps.kws.training import Labelled, Recipe, TrainingSet, load_network, train
 from thumbnet.codegen.compile import Compiled, Options, compile_model
 from thumbnet.codegen.errors import DataError
+from thumbnet.codegen.output_folder import publish, staging_folder
 
 RENDERINGS = "renderings.npz"
 CHECKPOINT = "checkpoint.pt"
@@ -64,6 +65,7 @@ def run_training(corpus: Corpus, chosen: Training, progress: Callable[[str], Non
         absent = [names[i] for i in range(len(names)) if i not in here and i != len(names) - 2]
         if absent:
             raise DataError(f"{corpus.folder}: no {split} clips of '{absent[0]}'")
+    chosen.run.mkdir(parents=True, exist_ok=True)  # fails now rather than after the rendering
     torch.set_num_threads(1)
     noises = split_noises(corpus)
     clips = corpus.clips["training"]
@@ -115,16 +117,19 @@ def _training_set(corpus: Corpus, words: Sequence[str], rendered: Renderings) ->
 
 def run_export(run: Path, out: Path, options: Options) -> Compiled:
     """Quantises the network of a run, with renderings of its training clips for calibration, and
-    writes kws.tflite, kws.json and kws.npz into `out`, and its C into `out`/c."""
+    writes kws.tflite, kws.json and kws.npz into `out`, and its C into `out`/c: all or nothing.
+    Raises ThumbnetError."""
     facts, weights = read_facts(run), read_weights(run)
     rendered = read_renderings(run.parent / RENDERINGS)
     spoken = rendered.words[0]
     every = max(1, len(spoken) // _CALIBRATION_CLIPS)
     calibration = np.concatenate((spoken[::every], rendered.silences[: len(spoken) // every // 10]))
     network = load_network(weights, len(facts.classes), run)
-    out.mkdir(parents=True, exist_ok=True)
-    model = out / f"{NAME}.tflite"
-    model.write_bytes(int8_tflite(network, calibration))
-    write_facts(out, facts)
-    write_weights(out, weights)
-    return compile_model(model, out / "c", options)
+    with staging_folder(out) as staging:
+        model = staging / f"{NAME}.tflite"
+        model.write_bytes(int8_tflite(network, calibration))
+        write_facts(staging, facts)
+        write_weights(staging, weights)
+        compiled = compile_model(model, staging / "c", options)
+        publish(staging, out)
+    return replace(compiled, folder=out / "c")

@@ -7,7 +7,6 @@ an epoch takes one rendering of each at random.
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from thumbnet.apps.kws.augment import (
     render_fragment,
     render_silence,
 )
+from thumbnet.apps.kws.command import replacing
 from thumbnet.apps.kws.dataset import Clip, load_clips, load_noises
 from thumbnet.apps.kws.features import PARAMETERS, log_mel
 from thumbnet.codegen.errors import DataError
@@ -65,11 +65,8 @@ def renderings(
             progress(f"{count} renderings of {len(clips)} clips: found in {file}")
             return stored
     made = _render(key, sounds, background, count, seed, progress)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.part")
-    with partial.open("wb") as stream:
+    with replacing(file) as partial, partial.open("wb") as stream:
         np.savez(stream, **vars(made))
-    os.replace(partial, file)
     return made
 
 

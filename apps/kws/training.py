@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from thumbnet.apps.kws.column_augment import COLUMN_RANGES, augment_columns
+from thumbnet.apps.kws.command import replacing
 from thumbnet.apps.kws.features import SCALE, ZERO_POINT
 from thumbnet.apps.kws.network import SMALL, Architecture, KeywordNetwork, network_input
 from thumbnet.codegen.errors import DataError, ModelFormatError
@@ -198,22 +198,20 @@ class _Run:
         self.epoch, self.steps, self.best_epoch = state["counters"]
 
     def save(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{file.name}.part")
-        torch.save(
-            {
-                "identity": self.identity,
-                "network": self.network.state_dict(),
-                "words": self.words.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "best": (self.best.loss, self.best.accuracy),
-                "best_weights": self.best_weights,
-                "counters": (self.epoch, self.steps, self.best_epoch),
-            },
-            partial,
-        )
-        os.replace(partial, file)
+        with replacing(file) as partial:
+            torch.save(
+                {
+                    "identity": self.identity,
+                    "network": self.network.state_dict(),
+                    "words": self.words.state_dict(),
+                    "average": self.average.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "best": (self.best.loss, self.best.accuracy),
+                    "best_weights": self.best_weights,
+                    "counters": (self.epoch, self.steps, self.best_epoch),
+                },
+                partial,
+            )
 
     def train_epoch(self, training: TrainingSet) -> float:
         """One pass; the mean loss."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.errors import DataError, ToolError
 
 SAMPLE_RATE = 16000
+LEAST_RATE, MOST_RATE = 4000, 384000
 
 
 def read_wav(path: Path) -> NDArray[np.int16]:
@@ -23,16 +24,23 @@ def read_wav(path: Path) -> NDArray[np.int16]:
     try:
         with wave.open(str(path), "rb") as file:
             channels, width = file.getnchannels(), file.getsampwidth()
-            rate, frames = file.getframerate(), file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
+            count, rate = file.getnframes(), file.getframerate()
+            frames = file.readframes(count)
+    except EOFError as error:
+        raise DataError(f"{path}: cannot read it as a .wav file: it ends too early") from error
+    except (OSError, wave.Error) as error:
         raise DataError(f"{path}: cannot read it as a PCM .wav file: {error}") from error
+    if len(frames) < count * width * channels:
+        there = len(frames) // (width * channels)
+        raise DataError(f"{path}: truncated: {count} samples by its header, {there} are there")
+    if count < rate // 50:
+        raise DataError(f"{path}: it holds less than 20 ms of sound")
     if width != 2:
         raise DataError(
             f"{path}: {8 * width} bits a sample; convert it to 16: "
             f"sox {path.name} -b 16 -c 1 -r {SAMPLE_RATE} out.wav"
         )
-    usable = len(frames) // (2 * channels) * 2 * channels
-    samples = np.frombuffer(frames[:usable], dtype="<i2").reshape(-1, channels)
+    samples = np.frombuffer(frames, dtype="<i2").reshape(-1, channels)
     if rate == SAMPLE_RATE and channels == 1:
         return samples[:, 0].astype(np.int16)
     mono = samples.astype(np.float64).mean(axis=1)
@@ -47,8 +55,8 @@ def to_int16(samples: NDArray[np.floating]) -> NDArray[np.int16]:
 
 
 def _resampled(path: Path, samples: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
-    if rate <= 0:
-        raise DataError(f"{path}: a sample rate of {rate} Hz")
+    if not LEAST_RATE <= rate <= MOST_RATE:
+        raise DataError(f"{path}: a sample rate of {rate} Hz; {LEAST_RATE} to {MOST_RATE} will do")
     try:
         from scipy.signal import resample_poly
     except ImportError as error:

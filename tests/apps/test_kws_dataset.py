@@ -139,8 +139,19 @@ def test_stereo_is_mixed_and_other_rates_are_resampled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"not sound at all" * 9])
 def test_what_is_no_wav_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.wav").write_bytes(content)
-    with pytest.raises(DataError, match=r"bad.wav: cannot read it as a PCM .wav file"):
+    with pytest.raises(DataError, match=r"bad.wav: cannot read it as a (PCM )?.wav file: \w"):
         read_wav(tmp_path / "bad.wav")
+
+
+def test_sound_that_is_not_all_there_is_refused(tmp_path: Path) -> None:
+    write_wav(tmp_path / "whole.wav", tone(440))
+    content = (tmp_path / "whole.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(content[:2000])
+    with pytest.raises(DataError, match=r"cut.wav: truncated: 16000 samples by its header, 978 "):
+        read_wav(tmp_path / "cut.wav")
+    write_wav(tmp_path / "empty.wav", tone(440)[:0])
+    with pytest.raises(DataError, match=r"empty.wav: it holds less than 20 ms of sound"):
+        read_wav(tmp_path / "empty.wav")
 
 
 def test_eight_bits_are_refused_by_name(tmp_path: Path) -> None:
