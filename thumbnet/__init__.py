@@ -13,7 +13,12 @@ takes a PyTorch module to C (codegen/frontends/pytorch/compile.py). Only its use
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what editors and mypy see; running, __getattr__ brings it
+    from thumbnet.codegen.frontends.pytorch.compile import compile_module
+
+    compile = compile_module
 
 __version__ = "0.1.0"
 

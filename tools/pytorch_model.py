@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch.export import ExportedProgram
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_leaves
 
 from thumbnet.codegen.errors import DataError
 from thumbnet.codegen.frontends.pytorch.aten import module_path, operator_of
@@ -26,7 +26,7 @@ from thumbnet.codegen.frontends.pytorch.capture import capture, example_tensors
 from thumbnet.codegen.frontends.pytorch.operators import is_dequantize, is_quantize, origin
 from thumbnet.codegen.frontends.pytorch.program import Lowered, lower_program
 from thumbnet.codegen.frontends.pytorch.quantize import is_quantized, load
-from thumbnet.codegen.frontends.pytorch.values import program_values, to_graph
+from thumbnet.codegen.frontends.pytorch.values import Recorder, program_values, to_graph
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.passes import optimize
 from thumbnet.tools.arrays import Array
@@ -123,26 +123,11 @@ def outputs_of(module: GraphModule, sample: Sample) -> list[Array]:
     return _run(module, sample, ())[1]
 
 
-class _Recorder(Interpreter):  # type: ignore[misc]  # torch is not followed
-    """Runs a graph and keeps what some of its nodes gave."""
-
-    def __init__(self, module: GraphModule, wanted: Collection[Node]) -> None:
-        super().__init__(module)
-        self.wanted = wanted
-        self.found: dict[Node, Array] = {}
-
-    def run_node(self, n: Node) -> Any:
-        result = super().run_node(n)
-        if n in self.wanted:
-            self.found[n] = result.detach().numpy().copy()
-        return result
-
-
 def _run(
     module: GraphModule, sample: Sample, wanted: Collection[Node]
 ) -> tuple[dict[Node, Array], list[Array]]:
     """The values of the wanted nodes, and the outputs. Raises DataError where torch cannot."""
-    recorder = _Recorder(module, wanted)
+    recorder = Recorder(module, wanted)
     try:
         with torch.no_grad():
             made = recorder.run(*map(torch.from_numpy, sample))
@@ -152,8 +137,8 @@ def _run(
         raise DataError(
             f"the PyTorch model does not run on inputs of shape {shapes}: {said[:200]}"
         ) from error
-    results = made if isinstance(made, tuple | list) else [made]
-    return recorder.found, [result.numpy() for result in results]
+    tensors = [result for result in tree_leaves(made) if isinstance(result, torch.Tensor)]
+    return recorder.found, [tensor.numpy() for tensor in tensors]
 
 
 # ---- the float model beside the program ----------------------------------------------------------

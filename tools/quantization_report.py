@@ -86,6 +86,14 @@ class LayerNoise:
 
 
 @dataclass(frozen=True)
+class OutputNoise:
+    """The same ratio of an output of the whole network against the float model's."""
+
+    output: str
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """Shares of the samples whose largest score is that of their label."""
 
@@ -96,12 +104,13 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Report:
-    """What `thumbnet check` adds for a PyTorch model: `noise` needs the float model and data,
-    `accuracy` labelled data; None without."""
+    """What `thumbnet check` adds for a PyTorch model: `noise` and `output_noise` need the float
+    model and data, `accuracy` labelled data; None without."""
 
     distance: ProgramDistance
     noise: tuple[LayerNoise, ...] | None
     accuracy: Accuracy | None
+    output_noise: tuple[OutputNoise, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields that a result of `check --json` gets."""
@@ -112,7 +121,10 @@ class Report:
         }
         noise = None if self.noise is None else [asdict(layer) for layer in self.noise]
         accuracy = None if self.accuracy is None else asdict(self.accuracy)
-        return {"program": distance, "noise": noise, "accuracy": accuracy}
+        outputs = None if self.output_noise is None else [asdict(o) for o in self.output_noise]
+        return {
+            "program": distance, "noise": noise, "output_noise": outputs, "accuracy": accuracy
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +163,7 @@ def report(
         program_distance(program, chosen),
         None if module is None else layer_noise(program, module, chosen),
         accuracy(program, module, given) if given is not None and labelled else None,
+        None if module is None else output_noise(program, module, chosen),
     )
 
 
@@ -313,6 +326,30 @@ def layer_noise(
         if layer.tensor in nodes
     ]
     return tuple(sorted(found, key=lambda n: np.inf if n.alone_db is None else n.alone_db))
+
+
+def output_noise(
+    program: Program, module: GraphModule, samples: Sequence[Sample]
+) -> tuple[OutputNoise, ...]:
+    """What each output of the int8 C lacks of the float model's. Raises DataError where the two
+    have other outputs."""
+    run, names = _network(program), program.graph.outputs
+    signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for sample in samples:
+        wanted = outputs_of(module, sample)
+        shapes = [list(layout.shape) for layout in program.lowered.outputs]
+        if [list(array.shape) for array in wanted] != shapes:
+            raise DataError(
+                f"{program.label} does not come from this float model: its outputs have shapes "
+                f"{shapes} here and {[list(array.shape) for array in wanted]} there"
+            )
+        made = run(quantized(program, sample))
+        for name, layout, real in zip(names, program.lowered.outputs, wanted, strict=True):
+            found = from_graph(_real(made[name], program, name), layout)
+            signal[name] += _power(real)
+            noise[name] += _power(found - real)
+    labels = program.graph.output_names
+    return tuple(OutputNoise(labels.get(n, n), _decibel(signal[n], noise[n])) for n in names)
 
 
 def _real(q: Array, program: Program, name: str) -> Array:

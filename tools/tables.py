@@ -134,6 +134,9 @@ def show_quantization(model: str, result: dict[str, Any]) -> None:
             f"  accuracy on {found['samples']} samples: int8 {100 * found['accuracy_int8']:.2f} %"
             f"{float_share}"
         )
+    for output in result.get("output_noise") or ():
+        ratio = "-" if output["sqnr_db"] is None else f"{output['sqnr_db']:.1f}"
+        print(f"  {output['output']} against float: {ratio} dB signal to quantisation noise")
     if result["noise"]:
         _show_noise(model, result["noise"])
 

@@ -179,7 +179,7 @@ CALIBRATIONS: dict[str, tuple[Any, str]] = {
     "empty": ([torch.zeros(0, 4, 8, 8)], "no calibration data"),
     "channels_last": ([torch.randn(2, 8, 8, 4)], "batch 0 has shape [2, 8, 8, 4], the model takes"),
     "no_batch": ([torch.randn(2, 4, 8, 8), torch.randn(4, 8, 8)], "batch 1 has shape [4, 8, 8]"),
-    "arrays": ([np.zeros(SHAPE)], "batch 0 holds 0 tensor(s)"),
+    "arrays": ([np.zeros(SHAPE)], "batch 0 is ndarray; give a tensor"),
     "nan": ([_nan()], "batch 0 holds NaN or infinity"),
 }
 

@@ -62,9 +62,10 @@ class Parameters(nn.Module):  # type: ignore[misc, name-defined]
         super().__init__()
         self.shift = nn.Parameter(torch.randn(6))
         self.register_buffer("gain", torch.randn(1, 6, 1, 1))
+        self.register_buffer("std", torch.linspace(0.5, 1.5, 6))
 
     def forward(self, x: Any) -> Any:
-        return (x + self.shift.view(1, -1, 1, 1)) * self.gain
+        return (x + self.shift.view(1, -1, 1, 1)) * self.gain / self.std[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,19 @@ CASES: dict[str, Case] = {
         lambda a, b, x: x * F.hardsigmoid(b(F.relu(a(F.adaptive_avg_pool2d(x, 1))))),
         _conv(6, 2, 1), _conv(2, 6, 1),
     ),
+    "relu_after_a_mean_in_a_cat": _with(
+        lambda a, b, x: torch.cat(
+            [F.relu(F.adaptive_avg_pool2d(a(x), 1)), F.adaptive_avg_pool2d(b(x), 1)], 1
+        ),
+        _conv(6, 8, 3), _conv(6, 8, 3),
+    ),
+    "relu6_after_a_mean_of_sound": Case(
+        lambda: Call(lambda a: torch.cat([F.relu6(F.adaptive_avg_pool1d(a, 1)), a], 2)), (SOUND,)
+    ),
+    "relu_after_bilinear": _with(
+        lambda c, x: F.relu(F.interpolate(c(x), scale_factor=2, mode="bilinear")), _conv(6, 4, 3)
+    ),
+    "relu_after_adaptive_parts": _chain(lambda: nn.AdaptiveAvgPool2d((3, 2)), nn.ReLU),
     "gate": _with(lambda c, x: torch.tanh(c(x)) * torch.sigmoid(c(x)), _conv(6, 6, 1)),
     "two_outputs": _call(lambda x: (F.relu(x), torch.sigmoid(x))),
     "written_in_place": _call(lambda x: (x + 1).relu_().mul_(0.5).add_(x)),

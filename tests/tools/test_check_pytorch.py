@@ -35,8 +35,10 @@ from thumbnet.tools.pytorch_model import (
     program_of,
 )
 from thumbnet.tools.quantization_report import (
+    OutputNoise,
     accuracy,
     layer_noise,
+    output_noise,
     program_distance,
     random_samples,
     read_data,
@@ -224,6 +226,11 @@ def test_the_ratio_of_one_layer_is_that_of_its_outputs() -> None:
     expected = 10 * np.log10(signal / error)
     assert noise.layer == output
     assert noise.sqnr_db == noise.alone_db == pytest.approx(expected, abs=0.2)
+    (whole,) = output_noise(program, graph, samples)
+    assert whole == OutputNoise("output", pytest.approx(noise.sqnr_db, abs=1e-9))
+    flat = float_module(nn.Sequential(module, nn.Unflatten(1, (7, 1))), program)
+    with pytest.raises(DataError, match=r"shapes \[\[1, 7\]\] here and \[\[1, 7, 1\]\] there"):
+        output_noise(program, flat, samples)
     assert float(tensor.scale) > 0
 
 
@@ -427,6 +434,9 @@ def test_check_json(files: Path) -> None:
     assert result["accuracy"]["accuracy_float"] == 1.0
     assert result["noise"][0].keys() == {"layer", "operators", "sqnr_db", "alone_db"}
     assert min(layer["alone_db"] for layer in result["noise"]) > 20
+    ((output, ratio),) = (found.values() for found in result["output_noise"])
+    assert output == "output"
+    assert ratio > 15
 
 
 def test_the_page_of_the_documentation_runs(tmp_path: Path) -> None:
@@ -449,6 +459,27 @@ def test_the_page_of_the_documentation_runs(tmp_path: Path) -> None:
     for text in ("equal", "at most", "accuracy on 64 samples", "worst layers first", "MEAN"):
         assert text in said
     assert np.load(tmp_path / "scores.npy").shape == (64, 4)
+
+
+def test_outputs_in_a_dict_beside_what_is_no_tensor() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> dict[str, object]:
+            y = self.conv(x)
+            return {"scores": [y, torch.sigmoid(y)], "batch": 1, "hidden": None}
+
+    torch.manual_seed(0)
+    data = torch.randn(8, 3, 8, 8)
+    module = Named().eval()
+    program = program_of(quantize(module, data[:1], [data]))
+    samples = [(data[i : i + 1].numpy(),) for i in range(4)]
+    assert program_distance(program, samples).max_layer_difference <= 1
+    found = output_noise(program, float_module(module, program), samples)
+    assert [noise.output for noise in found] == ["output_0", "output_1"]
+    assert all(noise.sqnr_db is not None and noise.sqnr_db > 25 for noise in found)
 
 
 def test_what_needs_more_files_says_so(files: Path) -> None:

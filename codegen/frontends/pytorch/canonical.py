@@ -62,6 +62,7 @@ def canonicalize(model: GraphModule) -> GraphModule:
     """
     _functionalize(model.graph)
     _fold_constants(model)
+    _multiply_by_inverses(model)
     _complete_batch_norms(model)
     for node in list(model.graph.nodes):
         rewrite = _REWRITES.get(operator_of(node))
@@ -148,6 +149,25 @@ def _fold_constants(model: GraphModule) -> None:
             values[made] = value
             node.replace_all_uses_with(made)
             model.graph.erase_node(node)
+
+
+def _multiply_by_inverses(model: GraphModule) -> None:
+    """x / constant becomes x * (1 / constant), unless it is trained or holds zeros."""
+    for node in list(model.graph.nodes):
+        divisor = node.args[1] if operator_of(node) == "div" and len(node.args) > 1 else None
+        if not isinstance(divisor, Node) or divisor.op != "get_attr":
+            continue
+        value = operator.attrgetter(str(divisor.target))(model)
+        trained = value.requires_grad and model.training
+        if trained or arguments_of(node).get("rounding_mode") or not value.all():
+            continue
+        inverse = value.detach().double().reciprocal().float()
+        model.register_buffer(f"_inverse_{node.name}", inverse)
+        with model.graph.inserting_before(node):
+            make = Make(model.graph, node)
+            constant = make.constant(f"_inverse_{node.name}", inverse)
+            node.replace_all_uses_with(make(_ATEN.mul.Tensor, node.args[0], constant))
+        model.graph.erase_node(node)
 
 
 def _is_pure(node: Node) -> bool:

@@ -44,6 +44,12 @@ def _tensors(inputs: object) -> Tensors:
     return ()
 
 
+def _kind(item: object) -> str:
+    name = type(item).__name__
+    inner = sorted({type(i).__name__ for i in item}) if isinstance(item, tuple | list) else []
+    return f"a {name} of {', '.join(inner)}" if inner else name
+
+
 def calibration_batches(
     calibration: Iterable[object], examples: Tensors, model: str
 ) -> Iterator[Tensors]:
@@ -54,10 +60,21 @@ def calibration_batches(
     """
     if isinstance(calibration, torch.Tensor):
         calibration = [calibration]
+    if not isinstance(calibration, Iterable):
+        raise DataError(
+            f"{model}: calibration is {type(calibration).__name__}; give a list of batches, or "
+            "what else can be iterated over"
+        )
     for number, item in enumerate(calibration):
-        batch = _tensors(item)
-        if len(examples) == 1 and len(batch) > 1:
-            batch = batch[:1]
+        given = item
+        if len(examples) == 1 and isinstance(item, tuple | list) and item:
+            given = item[0]
+        batch = _tensors(given)
+        if not batch:
+            raise DataError(
+                f"{model}: calibration batch {number} is {_kind(item)}; give a tensor, or a tuple "
+                "of tensors (torch.from_numpy makes one of an array)"
+            )
         wanted = " and ".join(str(["N", *t.shape[1:]]).replace("'", "") for t in examples)
         if len(batch) != len(examples):
             raise DataError(
@@ -87,12 +104,14 @@ def on_cpu(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def check_weights(module: torch.nn.Module, model: str) -> None:
-    """Raises DataError naming a parameter or buffer that is not finite."""
+    """Raises DataError naming a parameter or buffer that is not finite, or no float32."""
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise DataError(
                 f"{model}: '{name}' holds NaN or infinity; train again or load other weights"
             )
+        if tensor.is_floating_point() and tensor.dtype is not torch.float32:
+            raise DataError(f"{model}: '{name}' is {tensor.dtype}; call .float() on the module")
 
 
 def capture(

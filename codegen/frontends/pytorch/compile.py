@@ -11,8 +11,15 @@ from torch.export import ExportedProgram
 
 from thumbnet.codegen.compile import Compiled, Options, compile_graph
 from thumbnet.codegen.errors import ToolError, UnsupportedError
+from thumbnet.codegen.frontends.pytorch.canonical import canonicalize
+from thumbnet.codegen.frontends.pytorch.operators import check_supported
 from thumbnet.codegen.frontends.pytorch.program import Lowered, lower_program
-from thumbnet.codegen.frontends.pytorch.quantize import is_quantized, load, quantize
+from thumbnet.codegen.frontends.pytorch.quantize import (
+    is_quantized,
+    load,
+    quantize,
+    refuse_in_training,
+)
 from thumbnet.codegen.passes import optimize
 
 
@@ -45,7 +52,8 @@ def compile_module(
     if not isinstance(source, ExportedProgram):
         source = _quantized(source, label, example_inputs, calibration, input_quantization)
     elif not is_quantized(source):
-        module = source.module(check_guards=False)
+        module = canonicalize(source.module(check_guards=False))
+        check_supported(module.graph.nodes, label)
         source = _quantized(module, label, example_inputs, calibration, input_quantization)
     lowered = lower_program(source, label, label)
     return compile_graph(optimize(lowered.graph), origin, Path(out_dir), chosen)
@@ -63,6 +71,7 @@ def _source(given: object) -> tuple[torch.nn.Module | ExportedProgram, Path]:
     if isinstance(given, ExportedProgram):
         return given, Path("model")
     if isinstance(given, torch.nn.Module):
+        refuse_in_training(given, type(given).__name__)
         return given, Path(type(given).__name__)
     raise ToolError(
         f"thumbnet.compile takes an nn.Module, an exported program or a .pt2 file, not "

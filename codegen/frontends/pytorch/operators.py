@@ -299,7 +299,8 @@ def _refusal(node: Node, training: bool) -> str | None:
     if name == "batch_norm" and arguments["running_mean"] is None:
         return "a batch norm without running statistics; use track_running_stats=True"
     if not training and (arguments.get("training") or arguments.get("train")):
-        return "it was exported in training mode; call eval() before torch.export"
+        by_hand = "; give F.dropout training=self.training" if "dropout" in name else ""
+        return f"it was exported in training mode; call eval() before torch.export{by_hand}"
     if arguments.get("divisor_override"):
         return "divisor_override is not supported; use the default divisor"
     return None

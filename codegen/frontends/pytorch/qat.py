@@ -61,6 +61,7 @@ def prepare_qat(
     name = type(module).__name__
     examples = example_tensors(example_inputs, name)
     check_weights(module, name)
+    _check_momentum(module, name)
     with quiet():
         graph = capture(on_cpu(module), examples, name, training=True)
         check_input_names(graph, input_quantization, name)
@@ -69,7 +70,7 @@ def prepare_qat(
                 f"{name}: its forward fixes the batch at 1, so it cannot be trained; write "
                 "x.flatten(1) or x.view(x.size(0), -1) where a shape is computed"
             )
-        _check_own_weights(graph, name)
+        _check_fused(graph, name)
         numbers = _batch_norm_numbers(graph)
         prepared = prepare_qat_pt2e(graph, ThumbnetQuantizer(qat=True, inputs=input_quantization))
     _restore_batch_norm_numbers(prepared, numbers)
@@ -85,9 +86,10 @@ def convert(prepared: GraphModule) -> ExportedProgram:
     The graph is used up. Raises ThumbnetError.
     """
     if _KEPT not in prepared.meta:
-        raise DataError("convert takes what prepare_qat returned")
+        raise DataError("convert takes what prepare_qat returned, and uses it up")
     examples, name = prepared.meta[_KEPT]
     _check_trained(prepared, name)
+    del prepared.meta[_KEPT]
     with quiet():
         prepared.cpu()
         prepared.eval()
@@ -96,8 +98,19 @@ def convert(prepared: GraphModule) -> ExportedProgram:
         return converted(prepared, examples, name)
 
 
-def _check_own_weights(graph: GraphModule, model: str) -> None:
-    """Raises UnsupportedError for a layer that is used twice, each time before a batch norm."""
+def _check_momentum(module: torch.nn.Module, model: str) -> None:
+    """Raises UnsupportedError for a batch norm that counts its batches."""
+    for path, part in module.named_modules():
+        if getattr(part, "momentum", 0.1) is None and hasattr(part, "running_var"):
+            raise UnsupportedError(
+                f"{model}: module '{path}': a batch norm with momentum None cannot be trained with "
+                "quantisation; give it a number, as 0.1"
+            )
+
+
+def _check_fused(graph: GraphModule, model: str) -> None:
+    """Raises UnsupportedError for a layer that is used twice, each time before a batch norm, and
+    for a batch norm by whose factor torchao would divide zero."""
     for node in graph.graph.nodes:
         layer = node.args[0] if operator_of(node) == "batch_norm" else None
         if not isinstance(layer, Node) or operator_of(layer) not in CONVOLUTIONS:
@@ -106,6 +119,11 @@ def _check_own_weights(graph: GraphModule, model: str) -> None:
             raise UnsupportedError(
                 f"{model}: {describe(layer)}: torchao cannot train a layer with quantisation that "
                 "is used more than once before batch norms; give every use its own"
+            )
+        if len(layer.users) == 1 and not _value(graph, arguments_of(node)["weight"]).all():
+            raise UnsupportedError(
+                f"{model}: {describe(node)}: torchao divides by its weight, which holds zeros; "
+                "give those a small number, as 1e-3"
             )
 
 

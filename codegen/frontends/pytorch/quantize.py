@@ -25,7 +25,7 @@ from thumbnet.codegen.frontends.pytorch.capture import (
     has_free_batch,
     on_cpu,
 )
-from thumbnet.codegen.frontends.pytorch.operators import is_quantize
+from thumbnet.codegen.frontends.pytorch.operators import is_dequantize, is_quantize
 
 
 @contextlib.contextmanager
@@ -46,9 +46,14 @@ def quiet() -> Iterator[None]:
 
 with quiet():
     try:
+        from torchao.quantization.pt2e import FakeQuantizeBase
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-        from thumbnet.codegen.frontends.pytorch.quantizer import FixedScale, ThumbnetQuantizer
+        from thumbnet.codegen.frontends.pytorch.quantizer import (
+            SMALLEST_SCALE,
+            FixedScale,
+            ThumbnetQuantizer,
+        )
     except ImportError as error:
         raise ToolError("quantising needs torchao: pip install 'thumbnet[torch]'") from error
 
@@ -70,6 +75,7 @@ def quantize(
     name = type(module).__name__
     if observer not in ("histogram", "minmax"):
         raise ToolError(f"unknown observer '{observer}': histogram or minmax")
+    refuse_in_training(module, name)
     examples = example_tensors(example_inputs, name)
     check_weights(module, name)
     with quiet():
@@ -89,6 +95,14 @@ def quantize(
     check_ranges(prepared, name)
     with quiet():
         return converted(prepared, examples, name)
+
+
+def refuse_in_training(module: torch.nn.Module, model: str) -> None:
+    """Raises DataError for a graph that prepare_qat made."""
+    if any(isinstance(part, FakeQuantizeBase) for part in module.modules()):
+        raise DataError(
+            f"{model} simulates quantisation already; compile what qat.convert makes of it"
+        )
 
 
 def check_ranges(prepared: GraphModule, model: str) -> None:
@@ -159,8 +173,17 @@ def _one_by_one(batch: Tensors) -> Iterator[Tensors]:
 def converted(prepared: GraphModule, examples: Tensors, model: str) -> ExportedProgram:
     """The program of batch 1 that a calibrated or trained graph becomes."""
     graph = convert_pt2e(prepared)
+    _give_zeros_a_scale(graph)
     _drop_unused(graph)
     return export_as_it_is(graph, examples, model)
+
+
+def _give_zeros_a_scale(graph: GraphModule) -> None:
+    """A tensor that was zero whenever it was observed has no range; it gets a sigmoid's."""
+    for node in graph.graph.nodes:
+        scale = node.args[1] if is_quantize(node) or is_dequantize(node) else None
+        if isinstance(scale, float) and scale <= 2 * SMALLEST_SCALE:
+            node.update_arg(1, 1 / 256)
 
 
 def _drop_unused(graph: GraphModule) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -52,6 +53,7 @@ from thumbnet.codegen.frontends.pytorch.operators import (
 ANNOTATION = "quantization_annotation"
 Place: TypeAlias = Node | tuple[Node, Node]  # a node's output, or the edge from a node to its user
 FixedScale = tuple[float, int]
+SMALLEST_SCALE = 1e-30  # of an activation; that of one which was always zero
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,21 @@ class Specs:
 
 
 def _specs(qat: bool, observer: str) -> Specs:
+    # torchao's own smallest scale, 1.2e-7, would take the precision of small signals
+    activations, constants = {"eps": SMALLEST_SCALE}, {"eps": 1e-12}
     if qat:
         fake = FusedMovingAvgObsFakeQuantize.with_args
-        activation = fake(observer=MovingAverageMinMaxObserver)
+        activation = fake(observer=MovingAverageMinMaxObserver, **activations)
         # an average over several tensors is the range of none of them: the extremes are of all
-        shared = FakeQuantize.with_args(observer=MinMaxObserver)
-        weight = fake(observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0)
-        constant = fake(observer=MovingAverageMinMaxObserver, averaging_constant=1.0)
+        shared = FakeQuantize.with_args(observer=MinMaxObserver, **activations)
+        fake = partial(fake, **constants, averaging_constant=1.0)
+        weight = fake(observer=MovingAveragePerChannelMinMaxObserver)
+        constant = fake(observer=MovingAverageMinMaxObserver)
     else:
-        activation = HistogramObserver if observer == "histogram" else MinMaxObserver
-        shared = activation
-        weight, constant = PerChannelMinMaxObserver, MinMaxObserver
+        found = HistogramObserver if observer == "histogram" else MinMaxObserver
+        activation = shared = found.with_args(**activations)
+        weight = PerChannelMinMaxObserver.with_args(**constants)
+        constant = MinMaxObserver.with_args(**constants)
     return Specs(
         QuantizationSpec(torch.int8, activation, -128, 127, torch.per_tensor_affine),
         QuantizationSpec(torch.int8, shared, -128, 127, torch.per_tensor_affine),

@@ -5,13 +5,13 @@ With it the graph can be compared with PyTorch layer by layer, each fed the prog
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.fx import Interpreter, Node
+from torch.fx import GraphModule, Interpreter, Node
 
 from thumbnet.codegen.frontends.pytorch.layout import Layout
 from thumbnet.codegen.frontends.pytorch.program import Lowered
@@ -25,13 +25,14 @@ def program_values(lowered: Lowered, inputs: Sequence[torch.Tensor]) -> dict[str
     `inputs` are float, shaped as PyTorch has them. A tensor that the passes took out of the graph
     is here all the same.
     """
-    seen = _Recording(lowered)
+    nodes = {node.name: node for node in lowered.module.graph.nodes}
+    seen = Recorder(lowered.module, {nodes[origin.node] for origin in lowered.origins.values()})
     with torch.no_grad():
         seen.run(*inputs)
     found = {}
     for name, origin in lowered.origins.items():
         tensor = lowered.graph.tensors[name]
-        value = to_graph(seen.values[origin.node], origin.layout)
+        value = to_graph(seen.found[nodes[origin.node]], origin.layout)
         if value.dtype != np.int8:
             scaled = np.rint(value.astype(np.float64) / float(tensor.scale)) + tensor.zero_point
             value = np.clip(scaled, -128, 127).astype(np.int8)
@@ -54,16 +55,16 @@ def from_graph(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
     return np.ascontiguousarray(moved).reshape(layout.shape)
 
 
-class _Recording(Interpreter):  # type: ignore[misc]  # torch is not followed
-    """Runs the lowered program and keeps the results that tensors of the graph stand for."""
+class Recorder(Interpreter):  # type: ignore[misc]  # torch is not followed
+    """Runs a graph and keeps what some of its nodes gave."""
 
-    def __init__(self, lowered: Lowered) -> None:
-        super().__init__(lowered.module)
-        self.wanted = {origin.node for origin in lowered.origins.values()}
-        self.values: dict[str, NDArray[Any]] = {}
+    def __init__(self, module: GraphModule, wanted: Collection[Node]) -> None:
+        super().__init__(module)
+        self.wanted = wanted
+        self.found: dict[Node, NDArray[Any]] = {}
 
     def run_node(self, n: Node) -> Any:
         result = super().run_node(n)
-        if n.name in self.wanted:
-            self.values[n.name] = result.detach().numpy().copy()
+        if n in self.wanted:
+            self.found[n] = result.detach().numpy().copy()
         return result
