@@ -35,6 +35,9 @@ Distances = Mapping[tuple[str, str], int]
 Gaps = Sequence[Sequence[tuple[int, int, int]]]
 
 
+PATIENCE = 300  # tries without a smaller arena before the search ends
+
+
 def place(
     blocks: Sequence[Block], distances: Distances, lower_bound: int, tries: int
 ) -> tuple[dict[str, int], int]:
@@ -147,11 +150,13 @@ def _improve(
         return best
     chance = random.Random(len(sizes))
     chain, chain_total = _critical(best, gap, sizes), best.total
+    since = 0
     for _ in range(tries):
-        if best.total <= target:
+        if best.total <= target or since == PATIENCE:
             break
+        since += 1
         if best.total < chain_total:
-            chain, chain_total = _critical(best, gap, sizes), best.total
+            chain, chain_total, since = _critical(best, gap, sizes), best.total, 0
         order, same, moves = list(best.order), len(sizes), []
         for _ in range(chance.randint(1, 3)):
             moved = chance.choice(chain if chance.random() < 0.6 else order)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from thumbnet.codegen.errors import BudgetError
 from thumbnet.codegen.manifest import Manifest
 from thumbnet.codegen.schedule import Schedule
+
+if TYPE_CHECKING:
+    from thumbnet.codegen.cost import Cost
 
 
 def peak_layer(schedule: Schedule) -> str:
@@ -42,4 +47,21 @@ def check_budget(
             f"({max_flash}); most weights, {largest.weights_bytes} bytes, are in '{largest.name}' "
             f"({largest.op}): narrower layers there, or a board with {flash} bytes free, would "
             "fit"
+        )
+
+
+def check_cost(name: str, cost: Cost, max_sram: int | None, max_flash: int | None) -> None:
+    """The same of a cost report, whose stack is not known and whose code is an estimate."""
+    if max_sram is not None and cost.arena_bytes > max_sram:
+        raise BudgetError(
+            f"{name} needs {cost.arena_bytes} bytes of SRAM for its arena alone, "
+            f"{cost.arena_bytes - max_sram} more than --max-sram ({max_sram}); memory peaks in "
+            f"{cost.peak_layer}: a smaller input or narrower layers there would fit"
+        )
+    flash = cost.weights_bytes + (cost.code_bytes or 0)
+    if max_flash is not None and flash > max_flash:
+        raise BudgetError(
+            f"{name} needs about {flash} bytes of flash (weights {cost.weights_bytes}, code about "
+            f"{cost.code_bytes or 'unknown'}), {flash - max_flash} more than --max-flash "
+            f"({max_flash}): narrower or fewer layers would fit"
         )

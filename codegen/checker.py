@@ -73,9 +73,12 @@ class _Execution:
     def run(self) -> Verdict:
         graph = self.schedule.graph
         made = {kernel.output for kernel in self.schedule.kernels}
-        before = (name for name in graph.inputs if name not in made)  # others are fed row by row
-        for name in (*before, *self.schedule.initial_value.values()):
+        inputs = [name for name in graph.inputs if name not in made]  # others are fed row by row
+        before = [*self.schedule.initial_value.values(), *inputs]
+        for name in before:  # the caller brings all of an input, also rows that nothing reads
             self._write(name, 0, self.tensors[name].rows)
+        for name in before:
+            self._expect(name, 0, self.tensors[name].rows, "before the first step")
         for number, step in enumerate(self.schedule.steps):
             self._step(number, step)
         end = "after the last step"

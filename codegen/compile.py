@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from thumbnet import __version__
 from thumbnet.codegen.budget import check_budget, peak_layer
 from thumbnet.codegen.checker import Verdict, check_schedule
-from thumbnet.codegen.cost import OPTIMIZE, longest_step, step_rows, steps_over
+from thumbnet.codegen.cost import OPTIMIZE
 from thumbnet.codegen.emit_c import Source, emit_source
 from thumbnet.codegen.emit_header import Edge, edges_of, emit_header
-from thumbnet.codegen.errors import BudgetError, ToolError, UnsupportedError
+from thumbnet.codegen.errors import BudgetError, ModelFormatError, ToolError, UnsupportedError
 from thumbnet.codegen.frontends.tflite import c_identifier, load_tflite
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.manifest import FILE_NAME, EdgeEntry, LayerEntry, Manifest
 from thumbnet.codegen.output_folder import publish, staging_folder
 from thumbnet.codegen.packaging import RUNTIME, cmake_lists, runtime_files
 from thumbnet.codegen.passes import optimize
-from thumbnet.codegen.planner import WHOLE, Mode, plan
+from thumbnet.codegen.planner import WHOLE, Mode
 from thumbnet.codegen.report import report_html
 from thumbnet.codegen.schedule import Schedule
-from thumbnet.codegen.streaming import rows_of
+from thumbnet.codegen.steps import longest_step, plan_steps
+from thumbnet.codegen.stream import stream
 from thumbnet.codegen.targets import Target, c_flags, reference_board, sizing_board
 from thumbnet.codegen.targets import target as target_named
 from thumbnet.codegen.toolchain import arm_compiler, build_image, stack_bound
+
+INPUT_MODES = r"whole|rows|stream(:[1-9]\d{0,4})?"  # what Options.input may be
 
 # Headers of the C standard library and of the runtime, which NAME.h must not hide.
 # fmt: off
@@ -47,7 +51,7 @@ class Options:
     max_sram: int | None = None
     max_flash: int | None = None
     name: str | None = None
-    input: str = "whole"  # or "rows": fed row by row
+    input: str = "whole"  # or "rows": fed row by row; "stream", "stream:N": N newest rows a call
     stepper: bool = False
     max_step_cycles: int | None = None  # estimated Cortex-M4 cycles; makes it a stepper
 
@@ -55,6 +59,13 @@ class Options:
     def mode(self) -> Mode:
         stepper = self.stepper or self.max_step_cycles is not None
         return Mode(self.input == "rows", stepper, self.optimize, self.max_sram)
+
+    def applied(self, graph: Graph) -> Graph:
+        """The graph that is compiled: the streamed form where that was asked for."""
+        if not self.input.startswith("stream"):
+            return graph
+        rows = self.input.partition(":")[2]
+        return stream(graph, int(rows) if rows else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +79,26 @@ class Compiled:
 
 
 def load_graph(path: Path) -> Graph:
-    """The optimised graph of a model file. Raises ThumbnetError."""
+    """The optimised graph of a model file (.tflite, or a quantised .pt2). Raises ThumbnetError."""
     if path.suffix == ".pt2":
-        raise UnsupportedError(f"{path}: torch.export programs cannot be read; give a .tflite")
+        return optimize(_load_pt2(path))
     return optimize(load_tflite(path))
+
+
+def _load_pt2(path: Path) -> Graph:
+    """torch is loaded only for this."""
+    require_pt2(path)
+    from thumbnet.codegen.frontends.pytorch.compile import load_pt2
+
+    return load_pt2(path).graph
+
+
+def require_pt2(path: Path) -> None:
+    """Raises ModelFormatError where there is no such file, ToolError where torch is missing."""
+    if not path.is_file():
+        raise ModelFormatError(f"cannot read {path}: no such file")
+    if not all(find_spec(package) for package in ("torch", "torchao")):
+        raise ToolError(f"{path}: reading .pt2 files needs torch: pip install 'thumbnet[torch]'")
 
 
 def plan_model(
@@ -79,18 +106,7 @@ def plan_model(
 ) -> tuple[Schedule, Verdict]:
     """The checked schedule of an optimised graph, its bands cut so that no step is estimated to
     take more than `max_step_cycles`. Raises ThumbnetError."""
-    schedule = plan(graph, mode)
-    if max_step_cycles is not None:
-        rows = [rows_of(schedule.graph, kernel) for kernel in schedule.kernels]
-        # Lower bands cost more a row, so what they cost is told again until it holds.
-        while longest_step(schedule, mode.optimize) > max_step_cycles:
-            fitting = step_rows(schedule, max_step_cycles, mode.optimize)
-            halved = [max(1, n // 2) if n <= f else f for n, f in zip(rows, fitting, strict=True)]
-            over = steps_over(schedule, max_step_cycles, mode.optimize)
-            rows = [
-                h if i in over else n for i, (n, h) in enumerate(zip(rows, halved, strict=True))
-            ]
-            schedule = plan(graph, replace(mode, step_rows=tuple(rows)))
+    schedule = plan_steps(graph, mode, max_step_cycles)
     return schedule, check_schedule(schedule)
 
 
@@ -110,7 +126,7 @@ def compile_graph(
     """The same from an optimised graph; `path` is what the generated files say they come from."""
     target = _check(options)
     name = _model_name(options.name, graph)
-    schedule, verdict = plan_model(graph, options.mode, options.max_step_cycles)
+    schedule, verdict = plan_model(options.applied(graph), options.mode, options.max_step_cycles)
     with staging_folder(out_dir) as staging:
         manifest = _write(staging, schedule, verdict, name, path, target, options)
         limits = (options.max_sram, options.max_flash)
@@ -121,6 +137,8 @@ def compile_graph(
 
 def _check(options: Options) -> Target:
     """The target of options that make sense; else raises ToolError."""
+    if not re.fullmatch(INPUT_MODES, options.input):
+        raise ToolError(f"unknown --input '{options.input}': whole, rows, stream or stream:ROWS")
     if options.optimize not in OPTIMIZE:
         raise ToolError(f"unknown --optimize '{options.optimize}': one of {', '.join(OPTIMIZE)}")
     return target_named(options.target)
@@ -236,6 +254,7 @@ def _manifest(
         layers=tuple(LayerEntry(**asdict(layer)) for layer in source.layers),
         sources=(f"{name}.c",),
         headers=(f"{name}.h", *headers),
+        window_rows=schedule.graph.window_rows,
     )
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from thumbnet.codegen.budget import peak_layer
 from thumbnet.codegen.cycles import cycle_model, layer_cycles
 from thumbnet.codegen.emit_c import constant_key, state_constant
-from thumbnet.codegen.errors import BudgetError, ToolError
+from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Call, Constant
 from thumbnet.codegen.loop_counts import Counts
-from thumbnet.codegen.planner import WHOLE, Mode, plan
+from thumbnet.codegen.planner import WHOLE, Mode
 from thumbnet.codegen.schedule import Schedule, align
-from thumbnet.codegen.streaming import rows_of
+from thumbnet.codegen.steps import plan_steps
 from thumbnet.codegen.targets import target as target_named
 
 OPTIMIZE = ("latency", "balanced", "size")
@@ -36,19 +37,23 @@ class Cost:
     weights_bytes: int
     code_bytes: int | None  # an estimate
     cycles: int  # an estimate
+    peak_layer: str  # during which most of the arena lives, in words
 
 
 def cost(
-    graph: Graph, target: str = "cortex-m4", optimize: str = "balanced", mode: Mode = WHOLE
+    graph: Graph,
+    target: str = "cortex-m4",
+    optimize: str = "balanced",
+    mode: Mode = WHOLE,
+    max_step_cycles: int | None = None,
 ) -> Cost:
-    """The cost of an optimised graph (`compile.load_graph`); `optimize` goes before the mode's.
-
-    Raises ThumbnetError.
+    """The cost of an optimised graph (`compile.load_graph`); `optimize` goes before the mode's,
+    `max_step_cycles` is as in `steps.plan_steps`. Raises ThumbnetError.
     """
     named = target_named(target)
     if optimize not in OPTIMIZE:
         raise ToolError(f"unknown --optimize '{optimize}': one of {', '.join(OPTIMIZE)}")
-    schedule = plan(graph, replace(mode, optimize=optimize))
+    schedule = plan_steps(graph, replace(mode, optimize=optimize), max_step_cycles)
     code = None if named.reference_board is None else estimated_code(schedule, target, optimize)
     return Cost(
         macs=graph.macs,
@@ -57,6 +62,7 @@ def cost(
         weights_bytes=weights_bytes(schedule),
         code_bytes=code,
         cycles=sum(layer_cycles(schedule, optimize)) + round(cycle_model()["run"]),
+        peak_layer=peak_layer(schedule),
     )
 
 
@@ -81,49 +87,6 @@ def weights_bytes(schedule: Schedule) -> int:
 
 
 # ---- estimates ---------------------------------------------------------------------------------
-
-
-def _step_cycles(schedule: Schedule, optimize: str) -> list[int]:
-    """Estimated cycles of each step: its rows' share of its layer."""
-    cycles = layer_cycles(schedule, optimize)
-    rows = [rows_of(schedule.graph, kernel) for kernel in schedule.kernels]
-    return [-(-cycles[s.kernel] * (s.y_end - s.y_begin) // rows[s.kernel]) for s in schedule.steps]
-
-
-def longest_step(schedule: Schedule, optimize: str = "balanced") -> int:
-    """Estimated cycles of the longest step."""
-    return max(_step_cycles(schedule, optimize), default=0)
-
-
-def steps_over(schedule: Schedule, limit: int, optimize: str = "balanced") -> set[int]:
-    """Kernels that have a step of more than `limit` estimated cycles."""
-    cycles = _step_cycles(schedule, optimize)
-    return {s.kernel for s, n in zip(schedule.steps, cycles, strict=True) if n > limit}
-
-
-def step_rows(schedule: Schedule, limit: int, optimize: str = "balanced") -> tuple[int, ...]:
-    """By kernel: how many rows fit into `limit` estimated cycles.
-
-    Raises BudgetError naming the layer whose smallest step takes longest, if it takes longer.
-    """
-    every = layer_cycles(schedule, optimize)
-    kernels = schedule.kernels
-    rows = [rows_of(schedule.graph, kernel) for kernel in kernels]
-    least = [
-        cycles if kernel.band == "whole" else -(-cycles // n)
-        for kernel, cycles, n in zip(kernels, every, rows, strict=True)
-    ]
-    worst = max(range(len(least)), key=least.__getitem__, default=None)
-    if worst is not None and least[worst] > limit:
-        raise BudgetError(
-            f"{schedule.graph.source}: the smallest step of layer {worst} ({kernels[worst].kind}, "
-            f"output '{kernels[worst].output}') takes about {least[worst]} cycles, which is the "
-            f"least --max-step-cycles for this model, not {limit}"
-        )
-    return tuple(
-        n if kernel.band == "whole" else max(1, limit * n // max(cycles, 1))
-        for kernel, cycles, n in zip(kernels, every, rows, strict=True)
-    )
 
 
 def estimated_code(schedule: Schedule, target: str, optimize: str = "balanced") -> int:

@@ -257,7 +257,24 @@ static TN_NOINLINE void {symbol}(uint8_t *arena) {{
         if not states:
             return ""
         body = "\n".join(self._reset(i, s) for i, s in enumerate(states))
-        return f"void {self.name}_init(uint8_t *arena) {{\n{body}\n}}"
+        return f"void {self.name}_init(uint8_t *arena) {{\n{body}{self._warm_up()}\n}}"
+
+    def _warm_up(self) -> str:
+        """Runs that fill the window of a streamed graph with rows of the input's zero point."""
+        graph = self.schedule.graph
+        if not graph.window_rows:
+            return ""
+        tensor, storage = graph.tensors[graph.inputs[0]], self.schedule.storage(graph.inputs[0])
+        kind = ctype(tensor.dtype)
+        calls = -(-graph.window_rows // tensor.shape[1]) - 1
+        return f"""
+    for (int32_t call = 0; call < {calls}; call++) {{
+        {kind} *input = ({kind} *)(void *)(arena + {storage.offset});
+        for (int32_t i = 0; i < {tensor.elements}; i++) {{
+            input[i] = {tensor.zero_point};
+        }}
+        {self.name}_run(arena);
+    }}"""
 
     def _reset(self, index: int, state: State) -> str:
         storage = self.schedule.storage(state.tensor)

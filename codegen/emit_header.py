@@ -81,7 +81,8 @@ def emit_header(
     control = CONTROL in schedule.storages
     fed = any(e.is_fed for e in edges)
     init = (
-        "/* Resets the state that the model keeps between calls; call it before the first run. */\n"
+        "/* Resets the state that the model keeps between calls; call it before the first run."
+        f"{_window(schedule)} */\n"
         f"void {name}_init(uint8_t *arena);\n\n"
         if schedule.graph.states
         else ""
@@ -112,6 +113,18 @@ extern "C" {{
 
 #endif
 """
+
+
+def _window(schedule: Schedule) -> str:
+    graph = schedule.graph
+    if not graph.window_rows:
+        return ""
+    rows = graph.tensors[graph.inputs[0]].shape[1]
+    return (
+        f"\n * A run takes the {rows} newest rows and gives the outputs of the window of the last "
+        f"{graph.window_rows} rows;\n * this fills the window with rows of the input's zero point "
+        "by running the model on them."
+    )
 
 
 def _drive(schedule: Schedule, name: str, control: bool, fed: bool) -> str:

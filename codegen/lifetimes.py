@@ -144,6 +144,8 @@ def _value_bounds(
         live[clock.ticks_of(maker)] = True
     low[live] = needed[live]
     high[live] = made[live]
+    if maker is None and value in inputs:  # all of it is written, also rows that nothing reads
+        low[0] = 0
     if maker is not None and not clock.flow.kernels[maker].unit_rows:
         own = clock.ticks_of(maker)  # a row is written even if nothing ever reads it
         low[own] = np.minimum(low[own], clock.row[own] * clock.flow.tensor(value).row_bytes)

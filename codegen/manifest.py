@@ -67,6 +67,7 @@ class Manifest:
     layers: tuple[LayerEntry, ...]
     sources: tuple[str, ...]
     headers: tuple[str, ...]
+    window_rows: int = 0  # of a streamed model: rows of the window that its outputs belong to
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"

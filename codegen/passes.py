@@ -84,8 +84,8 @@ def drop_float_edges(graph: Graph) -> Graph:
         operators=tuple(operators),
         inputs=tuple(rename.get(n, n) for n in graph.inputs),
         outputs=tuple(rename.get(n, n) for n in graph.outputs),
-        float_inputs=frozenset(rename[n] for n in graph.inputs if n in rename),
-        float_outputs=frozenset(rename[n] for n in graph.outputs if n in rename),
+        float_inputs=graph.float_inputs | {rename[n] for n in graph.inputs if n in rename},
+        float_outputs=graph.float_outputs | {rename[n] for n in graph.outputs if n in rename},
         input_names={rename.get(n, n): p for n, p in graph.input_names.items()},
         output_names={rename.get(n, n): p for n, p in graph.output_names.items()},
     )

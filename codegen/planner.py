@@ -33,8 +33,8 @@ from thumbnet.codegen.ticks import Clock
 
 NEARLY_LEAST = 1.05  # of the least arena: what `--optimize balanced` may spend on time
 NEARLY_FASTEST = 1.10  # of the cycles of layer by layer: what it may spend on memory
-MOST_PLACED = 6  # candidates, by lower bound, that get addresses
-FEW_TRIES, MANY_TRIES = 150, 1500  # at placing them, and the one that is taken
+MOST_PLACED = 5  # candidates, by lower bound, that get addresses
+FEW_TRIES, MANY_TRIES = 100, 1500  # at placing them, and the one that is taken
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,16 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     ordered = [kernels[i] for i in order]
     if mode.row_fed:
         ordered = [_feed(binding.graph), *ordered]
-    plans = _plans(binding, ordered, candidates(_flow(binding, ordered, mode)), mode)
+    choices = candidates(_flow(binding, ordered, mode))
+    plans = _plans(binding, ordered, choices, mode)
     if mode.optimize == "size":
         return _placed(min(plans, key=lambda p: (p.choice.overhead, p.lower_bound)))
     steps = min(p.choice.overhead for p in plans)
     limit = NEARLY_FASTEST * min(p.cycles for p in plans if p.choice.overhead == steps)
     if all(p.cycles > limit for p in plans if p.choice.overhead > steps):
         wide = candidates(_flow(binding, ordered, mode), wide=True)
-        plans = _plans(binding, ordered, wide, mode)
+        more = [choice for choice in wide if choice not in choices]
+        plans = sorted([*plans, *_plans(binding, ordered, more, mode)], key=_by_bound)
     if mode.optimize == "latency":
         schedule = _placed(min(plans, key=lambda p: (p.cycles, p.lower_bound)))
     else:
@@ -88,6 +90,10 @@ def plan(graph: Graph, mode: Mode = WHOLE) -> Schedule:
     if mode.max_sram is None or schedule.arena_bytes <= mode.max_sram:
         return schedule
     return _fitting(plans, mode.max_sram) or min(schedule, _balanced(plans), key=_arena)
+
+
+def _by_bound(each: _Plan) -> tuple[int, int]:
+    return each.lower_bound, each.choice.overhead
 
 
 def _arena(schedule: Schedule) -> int:
@@ -117,14 +123,11 @@ def _plans(
             return [full]
         return [full, _layout(binding, spared, choice, mode, shared=shared)]
 
-    def by_bound(each: _Plan) -> tuple[int, int]:
-        return each.lower_bound, each.choice.overhead
-
     plans = [p for choice in choices for p in both(kernels, choice, shared=True)]
-    plans.sort(key=by_bound)
+    plans.sort(key=_by_bound)
     first = dict.fromkeys(p.choice for p in plans[:MOST_PLACED] if p.shares)
     plans += [p for choice in first for p in both(kernels, choice, shared=False)]
-    return sorted(plans, key=by_bound)
+    return sorted(plans, key=_by_bound)
 
 
 def _balanced(plans: Sequence[_Plan], most_cycles: float = inf) -> Schedule:

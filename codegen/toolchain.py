@@ -25,9 +25,10 @@ from thumbnet.codegen.stack import read_call_graph, worst_stack
 from thumbnet.codegen.targets import C_FLAGS, PORTS, Board, Target, c_flags
 
 EMPTY_MODEL = PORTS / "runner" / "empty"
+PRINT = PORTS / "common" / "print.c"
 
 # The port and the runner must not pull in the C library: see ports/port.h.
-_PORT_FLAGS = ("-Os", "-fno-builtin", "-fno-tree-loop-distribute-patterns")
+PORT_FLAGS = ("-Os", "-fno-builtin", "-fno-tree-loop-distribute-patterns")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Image:
     layers: tuple[tuple[str, int], ...]  # (symbol, entry address), in the manifest's order
 
 
-def _call(command: Sequence[str], cwd: Path, what: str) -> None:
+def run_tool(command: Sequence[str], cwd: Path, what: str) -> None:
     """Runs a tool; ToolError with the first lines of its complaint when it fails."""
     try:
         done = subprocess.run(
@@ -151,7 +152,7 @@ def _compile_model(model_dir: Path, target: Target, work_dir: Path | None) -> Pa
 
     def build(folder: Path) -> None:
         for index, source in enumerate(manifest.sources):
-            _call(
+            run_tool(
                 (compiler.path, *flags, "-c", source, "-o", str(folder / f"{index}.o")),
                 model_dir,
                 f"model '{manifest.name}' for {target.name}",
@@ -210,11 +211,11 @@ def _model_header(manifest: Manifest) -> str:
 def _compile_port(board: Board, work_dir: Path | None) -> Path:
     """A folder with the objects of the board and of the runner."""
     compiler = arm_compiler()
-    sources = (*board.sources, PORTS / "runner" / "runner.c")
+    sources = (*board.sources, PRINT, PORTS / "runner" / "runner.c")
     flags = (
         *board.target.cpu_flags,
         *C_FLAGS,
-        *_PORT_FLAGS,
+        *PORT_FLAGS,
         "-I",
         str(PORTS),
         *(f"-D{define}" for define in board.defines),
@@ -222,7 +223,7 @@ def _compile_port(board: Board, work_dir: Path | None) -> Path:
 
     def build(folder: Path) -> None:
         for index, source in enumerate(sources):
-            _call(
+            run_tool(
                 (compiler.path, *flags, "-c", str(source), "-o", str(folder / f"{index}.o")),
                 folder,
                 f"port {board.name}",
@@ -257,12 +258,12 @@ def _link(model_dir: Path, board: Board, work_dir: Path | None) -> Path:
 
     def build(folder: Path) -> None:
         (folder / "tn_model.h").write_text(header, encoding="utf-8")
-        _call(
+        run_tool(
             (
                 compiler.path,
                 *cpu,
                 *C_FLAGS,
-                *_PORT_FLAGS,
+                *PORT_FLAGS,
                 "-I",
                 str(runner),
                 "-I",
@@ -283,10 +284,10 @@ def _link(model_dir: Path, board: Board, work_dir: Path | None) -> Path:
             *map(str, sorted(port.glob("*.o"))),
         ]
         try:
-            _call((compiler.path, *cpu, *objects, *link_flags, "-o", "image.elf"), folder, what)
+            run_tool((compiler.path, *cpu, *objects, *link_flags, "-o", "image.elf"), folder, what)
         except ToolError as error:
             raise _too_big(str(error), manifest, board) or error from error
-        _call((compiler.objcopy, "-O", "binary", "image.elf", "image.bin"), folder, what)
+        run_tool((compiler.objcopy, "-O", "binary", "image.elf", "image.bin"), folder, what)
 
     key = [
         str(model),
@@ -407,7 +408,7 @@ def host_library(
     name = f"lib{manifest.name}.so"
 
     def build(folder: Path) -> None:
-        _call(
+        run_tool(
             (compiler, *flags, *manifest.sources, "-o", str(folder / name)),
             model_dir,
             f"model '{manifest.name}' for the host",

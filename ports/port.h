@@ -1,8 +1,8 @@
-/* port.h: the contract between a port (ports/FAMILY) and the runner (ports/runner).
+/* port.h: the contract between a port (ports/FAMILY) and an application (ports/runner, say).
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * A port boots the core, calls tn_runner_main() once and never returns from it. It gives the runner
+ * A port boots the core, calls tn_runner_main() once and never returns from it. It gives it
  * a console, files on the machine that started it, a way to end, and the bounds of the stack.
  * Nothing in a port or in the runner may call the C library or libgcc: what an image of a model has
  * more than the image of the empty model is then the model's own, memcpy and divisions included.
@@ -43,12 +43,15 @@ uint32_t tn_port_read(int32_t file, void *data, uint32_t size);
 int32_t tn_port_write(int32_t file, const void *data, uint32_t size);
 void tn_port_close(int32_t file);
 
-/* --- given by the runner ------------------------------------------------------------------ */
+/* --- given by the application ---------------------------------------------------------------
+ *
+ * ports/runner/runner.c is one: it runs any model over a file of inputs. */
 
-/* Runs the model over the input file; returns the exit status. */
+/* What the firmware does; returns the exit status. */
 int tn_runner_main(void);
 
-/* Console output without the C library. */
+/* --- given by ports/common/print.c: console output without the C library ----------------------- */
+
 void tn_print(const char *text);
 void tn_print_decimal(uint32_t value);
 void tn_print_hex(uint32_t value);

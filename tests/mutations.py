@@ -15,7 +15,9 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import tflite
-from tflite_builder import TYPES, Builder, Subgraph, _camel, _table
+from tflite_builder import Builder
+
+from thumbnet.codegen.frontends.tflite_builder import TYPES, Subgraph, camel_case, option_table
 
 EXTREMES = (0, 1, -1, 2, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, -0x80000000,
             0x7FFFFFF0, -2, 0x40000000)  # fmt: skip
@@ -30,7 +32,8 @@ REALS = (float("nan"), float("inf"), -float("inf"), 0.0, -1.0, 1e-30, 1e30, 8.0,
 KINDS = sorted(
     kind
     for kind, code in vars(tflite.BuiltinOperator).items()
-    if isinstance(code, int) and (not _table(kind) or hasattr(tflite.BuiltinOptions, _table(kind)))
+    if isinstance(code, int)
+    and (not option_table(kind) or hasattr(tflite.BuiltinOptions, option_table(kind)))
 )
 
 
@@ -280,11 +283,11 @@ def _kind(chance: random.Random, builder: Builder) -> str:
     operator = chance.choice(graph.operators)
     old = operator.kind
     operator.kind = chance.choice((chance.choice(graph.operators).kind, chance.choice(KINDS)))
-    table = _table(operator.kind)
+    table = option_table(operator.kind)
     operator.options = {
         key: value
         for key, value in operator.options.items()
-        if hasattr(tflite, f"{table}Add{_camel(key)}")
+        if hasattr(tflite, f"{table}Add{camel_case(key)}")
     }
     return f"{old} becomes {operator.kind}"
 

@@ -6,7 +6,8 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,19 @@ from thumbnet.codegen.errors import DataError
 from thumbnet.codegen.manifest import EdgeEntry
 
 Array = NDArray[Any]
+
+
+class Integers(Protocol):
+    """What says how integers stand for real numbers: an edge of a manifest, a tensor of a graph."""
+
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def scale(self) -> float | np.float32: ...
+    @property
+    def zero_point(self) -> int: ...
 
 
 def load_array(path: Path) -> Array:
@@ -26,6 +40,16 @@ def load_array(path: Path) -> Array:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"cannot read {path} as a .npy array: {reason}") from error
     return array
+
+
+def load_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of a .npz by name. Raises DataError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, MemoryError, AttributeError, BadZipFile) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DataError(f"cannot read {path} as a .npz file: {reason}") from error
 
 
 def save_array(path: Path, array: Array) -> None:
@@ -66,7 +90,7 @@ def split_calls(array: Array, edge: EdgeEntry, source: str) -> tuple[list[Array]
     )
 
 
-def quantize(real: Array, edge: EdgeEntry) -> Array:
+def quantize(real: Array, edge: Integers) -> Array:
     """float32 -> the input's integers: half away from zero, saturated. Integers pass through."""
     if real.dtype != np.float32:
         return real
@@ -87,13 +111,13 @@ def dequantize(q: Array, edge: EdgeEntry) -> Array:
     return np.float32(edge.scale) * (q.astype(np.int32) - edge.zero_point).astype(np.float32)
 
 
-def random_calls(edges: Sequence[EdgeEntry], count: int) -> list[list[Array]]:
+def random_calls(edges: Sequence[Integers], count: int) -> list[list[Array]]:
     """`count` calls of integer inputs from several distributions, extremes first; seeded."""
     generator = np.random.default_rng(20)
     return [[_draw(generator, edge, i) for edge in edges] for i in range(count)]
 
 
-def _draw(generator: np.random.Generator, edge: EdgeEntry, kind: int) -> Array:
+def _draw(generator: np.random.Generator, edge: Integers, kind: int) -> Array:
     limits = np.iinfo(edge.dtype)
     low, high, shape = int(limits.min), int(limits.max), edge.shape
     span = high - low

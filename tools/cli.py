@@ -10,39 +10,38 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import numpy as np
 import typer
 from rich.console import Console
 
 from thumbnet import __version__
-from thumbnet.codegen.compile import Options, compile_model
+from thumbnet.codegen.compile import INPUT_MODES, Options, compile_model
 from thumbnet.codegen.cost import OPTIMIZE
 from thumbnet.codegen.errors import DataError, ThumbnetError
 from thumbnet.codegen.targets import boards as all_boards
 from thumbnet.tools import tables
 from thumbnet.tools.arrays import (
     Array,
-    dequantize,
     load_array,
-    quantize,
     random_calls,
     save_array,
-    split_calls,
 )
 from thumbnet.tools.session import (
     Session,
+    calls_to_fill,
     check_model,
     compiled_result,
     cost_result,
+    items_of,
     open_session,
+    output_of,
     place_named,
+    quantization_result,
     reference_of,
     run_calls,
     run_result,
 )
 
 STATELESS_CALLS, STATEFUL_CALLS = 24, 50
-INPUT_MODES = ("whole", "rows")
 
 app = typer.Typer(
     name="thumbnet",
@@ -72,12 +71,14 @@ def _optimize(choice: str) -> str:
 
 
 def _input_mode(choice: str) -> str:
-    if choice not in INPUT_MODES:
-        raise typer.BadParameter(f"'{choice}' is not one of {', '.join(INPUT_MODES)}")
+    if not re.fullmatch(INPUT_MODES, choice):
+        raise typer.BadParameter(f"'{choice}' is not one of whole, rows, stream, stream:ROWS")
     return choice
 
 
-Model = Annotated[Path, typer.Argument(help="A .tflite file, or a folder that compile wrote.")]
+Model = Annotated[
+    Path, typer.Argument(help="A .tflite or quantised .pt2 file, or a folder that compile wrote.")
+]
 On = Annotated[str, typer.Option("--on", help="host, or an emulated board ('thumbnet boards').")]
 Optimize = Annotated[
     str,
@@ -104,7 +105,12 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, n
 
 Input = Annotated[
     str,
-    typer.Option("--input", callback=_input_mode, metavar="whole|rows", help="rows: NAME_feed."),
+    typer.Option(
+        "--input",
+        callback=_input_mode,
+        metavar="whole|rows|stream",
+        help="rows: NAME_feed. stream (stream:ROWS): only the newest rows along time a call.",
+    ),
 ]
 MaxStep = Annotated[
     int | None,
@@ -171,12 +177,14 @@ def run(
         list[str] | None,
         typer.Option(
             "--input",
-            help="A .npy for each input, in order (default: random numbers); "
-            "or the words whole or rows, as in compile.",
+            help="A .npy for each input, in order (default: random numbers), laid out as the model "
+            "file has it: NHWC for .tflite, the module's own (NCHW) for .pt2; or the words whole, "
+            "rows or stream, as in compile.",
         ),
     ] = None,
     outputs: Annotated[
-        list[Path] | None, typer.Option("--output", help="Where to write each output, as .npy.")
+        list[Path] | None,
+        typer.Option("--output", help="Where to write each output, as .npy, laid out likewise."),
     ] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Figures of every layer.")] = False,
     optimize: Optimize = "balanced",
@@ -188,8 +196,8 @@ def run(
 ) -> None:
     """Run a model once for each item of its input."""
     place = place_named(on)
-    modes = [word for word in inputs or [] if word in INPUT_MODES]
-    paths = [Path(word) for word in inputs or [] if word not in INPUT_MODES]
+    modes = [word for word in inputs or [] if re.fullmatch(INPUT_MODES, word)]
+    paths = [Path(word) for word in inputs or [] if word not in modes]
     mode = modes[-1] if modes else "whole"
     options = Options(
         place.target, optimize, max_sram, max_flash, None, mode, stepper, max_step_cycles
@@ -216,9 +224,9 @@ def _read_calls(session: Session, paths: list[Path]) -> tuple[list[list[Array]],
         names = ", ".join(e.name for e in edges)
         raise DataError(f"the model has {len(edges)} inputs ({names}); {len(paths)} were given")
     columns, stacked = [], set()
-    for path, edge in zip(paths, edges, strict=True):
-        items, is_stacked = split_calls(load_array(path), edge, str(path))
-        columns.append([quantize(item, edge) for item in items])
+    for i, path in enumerate(paths):
+        items, is_stacked = items_of(session, i, load_array(path), str(path))
+        columns.append(items)
         stacked.add(is_stacked)
     if len({len(c) for c in columns}) != 1 or len(stacked) != 1:
         raise DataError("the inputs hold different numbers of calls")
@@ -234,9 +242,8 @@ def _write_outputs(
     if len(paths) != len(edges):
         names = ", ".join(e.name for e in edges)
         raise DataError(f"the model has {len(edges)} outputs ({names}); {len(paths)} were named")
-    for i, (path, edge) in enumerate(zip(paths, edges, strict=True)):
-        items = [dequantize(call[i], edge) for call in calls]
-        save_array(path, np.stack(items) if stacked else items[0])
+    for i, path in enumerate(paths):
+        save_array(path, output_of(session, i, [call[i] for call in calls], stacked))
 
 
 @app.command()
@@ -250,7 +257,19 @@ def check(
         typer.Option("--calls", min=1, help="Inputs to draw; default 24, 50 with state."),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option("--reference", help="The .tflite behind a compiled folder.")
+        Path | None, typer.Option("--reference", help="The .tflite or .pt2 behind a folder.")
+    ] = None,
+    float_model: Annotated[
+        Path | None,
+        typer.Option("--float", help="For .pt2: the float model's .pt2, to compare layers with."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="For .pt2: a .npz with inputs [N, ...] as the module takes "
+            "them and labels [N], or a .npy with inputs.",
+        ),
     ] = None,
     optimize: Optimize = "balanced",
     max_sram: MaxSram = None,
@@ -260,10 +279,14 @@ def check(
     max_step_cycles: MaxStep = None,
     as_json: Json = False,
 ) -> None:
-    """Compare a model with the reference interpreter, byte for byte."""
+    """Compare a model with the reference interpreter, byte for byte; a .pt2 also with the quantised
+    program and the float model (docs/pytorch.md)."""
     places = [place_named(name) for text in on or ["host"] for name in text.split(",")]
-    comparisons = []
+    comparisons, details = [], []
     for model in models:
+        with _progress(f"comparing {model.name} with PyTorch"):
+            detail = quantization_result(reference or model, float_model, data)
+        details += [detail] * len(places)
         for place in places:
             limits = (max_sram, max_flash)
             options = Options(
@@ -271,16 +294,25 @@ def check(
             )
             with _progress(f"checking {model.name} on {place.name}"):
                 session = open_session(model, place, options)
-                count = STATEFUL_CALLS if session.manifest.state else STATELESS_CALLS
+                manifest = session.manifest
+                count = STATEFUL_CALLS if manifest.state else STATELESS_CALLS
+                count += calls_to_fill(manifest)
                 against = reference_of(session, reference)
                 comparisons.append(check_model(session, against, calls or count))
     if as_json:
-        _print_json({"results": [vars(c) for c in comparisons]})
+        results = zip(comparisons, details, strict=True)
+        _print_json({"results": [{**vars(c), **detail} for c, detail in results]})
     else:
         tables.show_comparisons(comparisons)
+        for i in range(0, len(details), len(places)):
+            tables.show_quantization(comparisons[i].model, details[i])
     if not all(c.equal for c in comparisons):
         different = [f"{c.model} on {c.on}" for c in comparisons if not c.equal]
         print(f"thumbnet: outputs differ: {', '.join(different)}", file=sys.stderr)
+        raise typer.Exit(1)
+    far = [d for d in details if d and d["program"]["max_layer_difference"] > 1]
+    if far:
+        print("thumbnet: a layer is more than one step from the program", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -317,17 +349,22 @@ def bench(
 
 @app.command("cost")
 def cost_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .pt2 file.")],
     target: Annotated[
         str, typer.Option("--target", help="cortex-m0, m0plus, m3, m4, m7, m33, or host.")
     ] = "cortex-m4",
     optimize: Optimize = "balanced",
+    max_sram: MaxSram = None,
+    max_flash: MaxFlash = None,
     input_mode: Input = "whole",
     stepper: Stepper = False,
+    max_step_cycles: MaxStep = None,
     as_json: Json = False,
 ) -> None:
     """Tell what a model costs without compiling C: arena and weights exact, the rest estimated."""
-    result = cost_result(model, Options(target, optimize, input=input_mode, stepper=stepper))
+    limits = (max_sram, max_flash)
+    options = Options(target, optimize, *limits, None, input_mode, stepper, max_step_cycles)
+    result = cost_result(model, options)
     if as_json:
         _print_json(result)
     else:

@@ -1,193 +1,177 @@
-"""`./sconsw demo`: spoken wake words, on the host and on an emulated microcontroller.
+"""`./sconsw demo`: keyword firmware hears a voice, on an emulated microcontroller.
 
-A synthetic voice says a few sentences. Three streaming networks that other people trained listen
-to the same recording, compiled by Thumbnet for this computer and for an emulated board. Every
-output byte of every step is compared with the reference interpreter (TensorFlow Lite Micro).
+The firmware of `apps/kws` is built: audio front end, streamed network and detector. A synthetic
+voice says Arabic words, some that the network knows and some that it does not; the sound is played
+into the firmware, which prints the words that it hears. The network was trained on recordings of
+people, not on this voice, and hears some words of it and not others ("yes", "right" and "forward",
+for example); what is said here are some that it hears, and some that are no commands. Then what it
+costs, and whether this computer gives the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from thumbnet.codegen.compile import Options
+from thumbnet.apps.kws.detector import read_settings
+from thumbnet.apps.kws.emulated import Costs, emulate_listener
+from thumbnet.apps.kws.listener import Heard, HostListener
+from thumbnet.apps.kws.model_files import COMMITTED
+from thumbnet.apps.kws.wav import read_wav
 from thumbnet.codegen.errors import ThumbnetError
-from thumbnet.codegen.frontends.tflite import load_tflite
-from thumbnet.tools.reference import reference_outputs
-from thumbnet.tools.session import open_session, place_named, run_calls, run_result
 from thumbnet.tools.speech import SAMPLE_RATE, Utterance, record
-from thumbnet.tools.wake_word import (
-    FRAME_SECONDS,
-    WakeWord,
-    detections,
-    features,
-    network_inputs,
-    wake_word,
-)
 
-SENTENCES = (
-    Utterance("okay nabu", "en-us"),
-    Utterance("good morning", "en-gb-scotland"),
-    Utterance("hey jarvis", "en-us+f3"),
-    Utterance("turn on the kitchen light", "en-us"),
-    Utterance("alexa", "en-gb-x-rp"),
-    Utterance("what a nice day", "en-us+f2"),
-    Utterance("okay nabu", "en-us+m3"),
-)
-NETWORKS = ("okay_nabu", "hey_jarvis", "alexa")
 BOARD = "mps2-an386"  # Cortex-M4
-
-_PEERS = Path(__file__).resolve().parent / "peers.json"
-
-
-@dataclass(frozen=True, eq=False)
-class Steps:
-    """All steps of one network in one place. `figures` is what `thumbnet run --json` prints."""
-
-    outputs: NDArray[np.generic]  # [steps, ...]
-    figures: dict[str, Any]
+CLOCK_HZ = 64_000_000  # of an nRF52840, a Cortex-M4 that runs from a coin cell
+LATE_SECONDS = 1.0  # behind its end, a word may still be told
 
 
-def run_steps(model: Path, inputs: NDArray[np.int8], on: str) -> Steps:
-    """Runs `inputs` [steps, ...] in order, state carried over. Raises ThumbnetError."""
-    session = open_session(model, place_named(on), Options())
-    outcome = run_calls(session, [[step] for step in inputs])
-    outputs = np.stack([output for (output,) in outcome.outputs])
-    return Steps(outputs, run_result(session, outcome))
+@dataclass(frozen=True)
+class Word:
+    """What is said, by which voice, and what it means; `known`: the network was trained on it."""
+
+    text: str
+    voice: str
+    speed: int  # words a minute
+    meaning: str
+    known: bool = True
 
 
-def reference_steps(model: Path, inputs: NDArray[np.int8]) -> NDArray[np.generic]:
-    """The same steps [steps, ...] in the reference interpreter, from its initial state."""
-    calls = reference_outputs(model, [[step] for step in inputs], outputs=1)
-    return np.stack([output for (output,) in calls])
-
-
-@dataclass(frozen=True, eq=False)
-class Listened:
-    """What one network made of the recording."""
-
-    word: WakeWord
-    board: Steps
-    unequal: dict[str, int]  # steps that differ from the reference, by place
-    heard: list[tuple[float, float]]  # seconds, mean probability
-
-
-def listen(word: WakeWord, frames: NDArray[np.float32], board: str) -> Listened:
-    """One network on the host and on `board`, each step compared with the reference."""
-    graph = load_tflite(word.path)
-    source, result = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
-    inputs = network_inputs(frames, source.shape, float(source.scale), source.zero_point)
-    expected = reference_steps(word.path, inputs)
-    places = {on: run_steps(word.path, inputs, on) for on in ("host", board)}
-    unequal = {on: _differing(steps.outputs, expected) for on, steps in places.items()}
-    outputs = places[board].outputs.reshape(len(inputs)).astype(np.float64)
-    probabilities = (outputs - result.zero_point) * float(result.scale)
-    heard = detections(probabilities, word, source.shape[1])
-    return Listened(word, places[board], unequal, heard)
+WORDS = (
+    Word("فوق", "ar+m6", 130, "up"),
+    Word("أَسْفَل", "ar+m2", 170, "down"),
+    Word("كتاب", "ar+m2", 150, "book", known=False),
+    Word("يَسار", "ar+m8", 170, "left"),
+    Word("اِبْدَأْ", "ar+m1", 170, "start"),
+    Word("مدرسة", "ar+m1", 150, "school", known=False),
+    Word("خلف", "ar+m2", 150, "backward"),
+    Word("لا", "ar+m2", 170, "no"),
+    Word("شكرا", "ar+m8", 150, "thanks", known=False),
+    Word("فوق", "ar", 130, "up"),
+    Word("اِبْدَأْ", "ar+m4", 170, "start"),
+    Word("يَسارْ", "ar+m7", 170, "left"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="thumbnet.tools.demo", description=__doc__)
     parser.add_argument("--board", default=BOARD, help=f"emulated board (default {BOARD})")
-    board: str = parser.parse_args(arguments).board
+    parser.add_argument(
+        "--sound", type=Path, metavar="FILE.wav", help="play this instead of the synthetic voice"
+    )
+    parsed = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     try:
-        return _demo(console, board)
+        return _demo(console, parsed.board, parsed.sound)
     except ThumbnetError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 
 
-def _demo(console: Console, board: str) -> int:
-    recording = record(SENTENCES)
-    frames = features(recording.samples)
+def _demo(console: Console, board: str, sound: Path | None) -> int:
+    settings = read_settings(COMMITTED)
+    listener = HostListener(COMMITTED, settings)
+    starts: tuple[float, ...] = ()
+    if sound is None:
+        spoken = record([Utterance(w.text, w.voice, w.speed) for w in WORDS])
+        samples, starts = spoken.samples, spoken.starts
+        source = f"espeak-ng says {len(WORDS)} words in Arabic"
+    else:
+        samples, source = read_wav(sound), str(sound)
     console.print(
-        f"espeak-ng says {len(SENTENCES)} sentences, {recording.samples.size / SAMPLE_RATE:.1f} s; "
-        f"{len(NETWORKS)} networks listen to all of it, a step every "
-        f"{3 * FRAME_SECONDS * 1000:.0f} ms\n"
+        f"{source}, {samples.size / SAMPLE_RATE:.1f} s; keyword firmware listens on {board} for "
+        f"{', '.join(listener.facts.words)}\n"
     )
-    listened = []
-    for name in NETWORKS:
-        result = listen(wake_word(name), frames, board)
-        steps = len(result.board.outputs)
-        verdicts = ", ".join(
-            f"{on}: {steps - unequal} of {steps} steps equal the reference"
-            for on, unequal in result.unequal.items()
-        )
-        console.print(f"[bold]{name}[/bold]  {verdicts}")
-        listened.append(result)
+    run = emulate_listener(
+        COMMITTED, settings, samples, board, tell=lambda heard: console.print(f"  {heard}")
+    )
     console.print()
-    for start, sentence in zip(recording.starts, SENTENCES, strict=True):
-        end = start + 2.0
-        heard = [
-            f"[green]{item.word.phrase}[/green] at {now:.2f} s, probability {mean:.2f}"
-            for item in listened
-            for now, mean in item.heard
-            if start <= now < end
-        ]
-        console.print(
-            f"  {start:5.2f} s  {sentence.voice:15} {sentence.text!r:29} {'; '.join(heard) or '-'}"
-        )
-    console.print()
-    _print_figures(console, listened, board)
-    wrong = sum(sum(item.unequal.values()) for item in listened)
-    if wrong:
-        print(f"demo: {wrong} steps differ from the reference", file=sys.stderr)
-    return 1 if wrong else 0
+    if starts:
+        _show_words(console, run.heard, starts)
+    _show_costs(console, listener, run.costs)
+    unequal = _unequal(listener, samples, run.posteriors, run.heard)
+    if unequal:
+        print(f"demo: {unequal}", file=sys.stderr)
+        return 1
+    console.print(
+        f"all {len(run.posteriors)} outputs of the network, and the words, are those of the same C "
+        "on this computer, byte for byte"
+    )
+    return 0
 
 
-def _print_figures(console: Console, listened: Sequence[Listened], board: str) -> None:
-    peers = json.loads(_PEERS.read_text())
-    tflm = [peers["tflm"].get(item.word.name, {}) for item in listened]
-    figures = [item.board.figures for item in listened]
-    table = Table(title=f"One inference on {board} (emulated)", title_justify="left")
-    table.add_column("")
-    for item in listened:
-        table.add_column(item.word.name, justify="right")
-    rows: dict[str, list[int | float | None]] = {
-        "multiply-accumulates": [each["macs"] for each in figures],
-        "cycles (estimate)": [each["cycles"] for each in figures],
-        "cycles/MAC": [_ratio(each["cycles"], each["macs"]) for each in figures],
-        "arena, bytes": [each["arena_bytes"] for each in figures],
-        "stack, bytes": [each["stack_bytes"] for each in figures],
-        "flash: code, bytes": [each["flash"]["code"] for each in figures],
-        "flash: weights, bytes": [each["flash"]["weights"] for each in figures],
-        "TFLM: arena, bytes": [peer.get("sram_bytes") for peer in tflm],
-        "TFLM: cycles": [_ratio(peer.get("mcycles"), 1e-6) for peer in tflm],
-    }
-    for label, values in rows.items():
-        table.add_row(label, *map(_count, values), end_section=label.startswith("flash: weights"))
+def heard_of(
+    heard: Sequence[Heard], starts: Sequence[float], index: int, words: Sequence[Word] = WORDS
+) -> list[Heard]:
+    """What was told while a word was said, and until the next began."""
+    end = starts[index + 1] if index + 1 < len(words) else float("inf")
+    return [h for h in heard if starts[index] <= h.seconds < end]
+
+
+def _show_words(console: Console, heard: Sequence[Heard], starts: Sequence[float]) -> None:
+    table = Table("at", "voice", "said", "heard", title_justify="left")
+    right = 0
+    for i, word in enumerate(WORDS):
+        told = [h.word for h in heard_of(heard, starts, i)]
+        wanted = [word.meaning] if word.known else []
+        right += told == wanted
+        said = word.meaning if word.known else f"({word.meaning}: not a command)"
+        colour = "green" if told == wanted else "red"
+        table.add_row(
+            f"{starts[i]:.2f} s", word.voice, said, f"[{colour}]{', '.join(told) or '-'}[/{colour}]"
+        )
     console.print(table)
-    for source in dict.fromkeys(peer["source"] for peer in tflm if peer):
-        console.print(f"TFLM: {peers['sources'][source]}. -: nothing is published.")
+    console.print(
+        f"{right} of {len(WORDS)} right. The network has learnt from people; this voice is "
+        "synthetic, and none of its training.\n"
+    )
 
 
-def _differing(outputs: NDArray[np.generic], expected: NDArray[np.generic]) -> int:
-    """Steps (first axis) whose bytes are not the same."""
-    if outputs.dtype != expected.dtype or len(outputs) != len(expected):
-        return len(expected)
-    flat = outputs.reshape(len(expected), -1) != expected.reshape(len(expected), -1)
-    return int(flat.any(axis=1).sum())
+def _show_costs(console: Console, listener: HostListener, costs: Costs) -> None:
+    table = Table("", "", title=f"Keyword firmware on {costs.on} (emulated)", title_justify="left")
+    table.columns[1].justify = "right"
+    runs = 1 / (listener.run_hops * 0.02)
+    rows = {"multiply-accumulates a second": f"{round(listener.manifest.macs * runs):,}"}
+    cycles = costs.cycles or {}
+    for part, label in (
+        ("front_end", "cycles a second (estimate): audio front end"),
+        ("network", "cycles a second (estimate): network"),
+        ("detector", "cycles a second (estimate): detector"),
+        ("all", "cycles a second (estimate): all"),
+    ):
+        rows[label] = f"{cycles[part]:,}"
+    rows[f"  share of {CLOCK_HZ // 1_000_000} MHz"] = f"{cycles['all'] / CLOCK_HZ:.1%}"
+    rows["SRAM, bytes: all, with stack"] = f"{costs.sram:,}"
+    rows["  network: state, input, output, between"] = f"{listener.manifest.arena_bytes:,}"
+    rows["  stack"] = f"{costs.stack:,}"
+    rows["flash, bytes: all"] = f"{costs.flash:,}"
+    rows["  weights and tables"] = f"{costs.weights:,}"
+    for label, value in rows.items():
+        table.add_row(label, value)
+    console.print(table)
 
 
-def _ratio(value: float | None, unit: float | None) -> float | None:
-    return value / unit if value and unit else None
-
-
-def _count(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if isinstance(value, float) and value < 1000 else f"{round(value):,}"
+def _unequal(
+    listener: HostListener,
+    samples: NDArray[np.int16],
+    posteriors: NDArray[np.int8],
+    heard: Sequence[Heard],
+) -> str:
+    """How the board differs from this computer; empty where it does not."""
+    here = listener.listen(samples)
+    if not np.array_equal(here.posteriors, posteriors):
+        return "the network's outputs on the board differ from those on this computer"
+    if listener.heard(here) != list(heard):
+        return "the words on the board differ from those on this computer"
+    return ""
 
 
 if __name__ == "__main__":

@@ -6,22 +6,33 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thumbnet.codegen.budget import check_budget
-from thumbnet.codegen.build_cache import default_work_dir
-from thumbnet.codegen.compile import Options, compile_model, load_graph
+from thumbnet.codegen.budget import check_budget, check_cost
+from thumbnet.codegen.build_cache import cached, default_work_dir
+from thumbnet.codegen.compile import (
+    Options,
+    compile_graph,
+    compile_model,
+    load_graph,
+    require_pt2,
+)
 from thumbnet.codegen.cost import cost
 from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError, UnsupportedError
+from thumbnet.codegen.frontends.tflite_writer import write_tflite
 from thumbnet.codegen.manifest import Manifest, read_manifest
 from thumbnet.codegen.targets import Board, board, boards
 from thumbnet.codegen.toolchain import Image, build_image, host_library
-from thumbnet.tools.arrays import Array, dequantize, random_calls
+from thumbnet.tools.arrays import Array, dequantize, quantize, random_calls, split_calls
 from thumbnet.tools.emulator import Emulation, emulate
 from thumbnet.tools.host import HostModel
 from thumbnet.tools.reference import reference_outputs
+
+if TYPE_CHECKING:
+    from thumbnet.codegen.frontends.pytorch.program import Lowered
+    from thumbnet.tools.pytorch_model import Program
 
 HOST = "host"
 
@@ -40,13 +51,22 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """A compiled model, ready to run in one place. `source` is the model file, if one was given."""
+    """A compiled model, ready to run in one place. `source` is the model file, if one was given,
+    `program` what a .pt2 file held."""
 
     manifest: Manifest
     folder: Path
     place: Place
     source: Path | None
     image: Image | None
+    program: Program | None = None
+
+    @property
+    def lowered(self) -> Lowered | None:
+        """How the edges lie where they are not those of the source model (.pt2, not streamed)."""
+        if self.program is None or self.manifest.window_rows:
+            return None
+        return self.program.lowered
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,18 +92,31 @@ def open_session(model: Path, place: Place, options: Options) -> Session:
 
     Raises BudgetError when the board is too small, with what would fit, and other ThumbnetErrors.
     """
+    program = None
     if model.is_dir():
         folder, manifest, source = model, read_manifest(model), None
     else:
-        folder = _work_folder(model, place, options)
-        compiled = compile_model(model, folder, replace(options, target=place.target))
-        manifest, source = compiled.manifest, model
+        folder, source = _work_folder(model, place, options), model
+        options = replace(options, target=place.target)
+        if model.suffix == ".pt2":
+            program = pytorch_program(model)
+            manifest = compile_graph(program.graph, model, folder, options).manifest
+        else:
+            manifest = compile_model(model, folder, options).manifest
     image = None
     if place.board is not None:
         limits = (place.board.sram, place.board.flash)
         check_budget(manifest, *limits, (f"the SRAM of {place.name}", f"the flash of {place.name}"))
         image = build_image(folder, place.board)
-    return Session(manifest, folder, place, source, image)
+    return Session(manifest, folder, place, source, image, program)
+
+
+def pytorch_program(model: Path) -> Program:
+    """The program of a quantised .pt2 file; torch is loaded only for this. Raises ThumbnetError."""
+    require_pt2(model)
+    from thumbnet.tools.pytorch_model import load_program
+
+    return load_program(model)
 
 
 def _work_folder(model: Path, place: Place, options: Options) -> Path:
@@ -91,7 +124,7 @@ def _work_folder(model: Path, place: Place, options: Options) -> Path:
         content = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
     except OSError:
         content = "unreadable"  # the compiler says why
-    parts = [model.stem, content, place.target, options.optimize, options.input]
+    parts = [model.stem, content, place.target, options.optimize, options.input.replace(":", "")]
     if options.mode.stepper:
         parts.append(f"stepper{options.max_step_cycles or ''}")
     return default_work_dir() / "models" / "-".join(parts)
@@ -126,6 +159,39 @@ def _arrays(manifest: Manifest, raw: Sequence[bytes]) -> list[Array]:
     ]
 
 
+def items_of(session: Session, i: int, array: Array, source: str) -> tuple[list[Array], bool]:
+    """Input i's array as one item per call, as the C takes it, and whether it had the extra axis.
+
+    A .pt2 model takes the layout of its module, [N, C, H, W], and runs once for each of the N;
+    streamed it takes rows as the C does. Raises DataError, which calls the array `source`.
+    """
+    edge, lowered = session.manifest.inputs[i], session.lowered
+    if lowered is None:
+        items, stacked = split_calls(array, edge, source)
+        return [quantize(item, edge) for item in items], stacked
+    from thumbnet.codegen.frontends.pytorch.values import to_graph
+
+    layout = lowered.inputs[i]
+    if array.shape[1:] != layout.shape[1:] or not len(array):
+        wanted = ", ".join(["N", *map(str, layout.shape[1:])])
+        raise DataError(
+            f"{source} has shape {list(array.shape)}; input '{edge.name}' takes [{wanted}], as the "
+            "module does"
+        )
+    items, _ = split_calls(array[:, None], replace(edge, shape=layout.shape), source)
+    return [quantize(to_graph(item, layout).reshape(edge.shape), edge) for item in items], False
+
+
+def output_of(session: Session, i: int, arrays: Sequence[Array], stacked: bool) -> Array:
+    """Output i of all calls as the source model has it: float32 where that is, in its layout."""
+    items = [dequantize(array, session.manifest.outputs[i]) for array in arrays]
+    if session.lowered is None:
+        return np.stack(items) if stacked else items[0]
+    from thumbnet.codegen.frontends.pytorch.values import from_graph
+
+    return np.concatenate([from_graph(item, session.lowered.outputs[i]) for item in items])
+
+
 def compiled_result(manifest: Manifest) -> dict[str, Any]:
     """What is known without running: the fields of `compile --json` but `files`."""
     code = manifest.code_bytes
@@ -147,14 +213,17 @@ def compiled_result(manifest: Manifest) -> dict[str, Any]:
 
 
 def cost_result(model: Path, options: Options) -> dict[str, Any]:
-    """The fields of `cost --json` for a model file; no C is compiled. Raises ThumbnetError."""
-    if model.suffix != ".tflite":
+    """The fields of `cost --json` for a model file; no C is compiled. Raises ThumbnetError, a
+    BudgetError among them when the arena, or weights and estimated code, are over the limits."""
+    if model.suffix not in (".tflite", ".pt2"):
         raise UnsupportedError(
-            f"{model}: 'thumbnet cost' reads .tflite files only; architectures (.json), .pt2 "
-            "programs and compiled folders have no cost report"
+            f"{model}: 'thumbnet cost' reads .tflite and .pt2 files only; architectures (.json) "
+            "and compiled folders have no cost report"
         )
-    found = cost(load_graph(model), options.target, options.optimize, options.mode)
+    graph, limit = options.applied(load_graph(model)), options.max_step_cycles
+    found = cost(graph, options.target, options.optimize, options.mode, limit)
     code = found.code_bytes
+    check_cost(model.name, found, options.max_sram, options.max_flash)
     return {
         "model": model.stem,
         "target": options.target,
@@ -222,18 +291,25 @@ class Comparison:
 
 
 def check_model(session: Session, reference: Path, calls: int) -> Comparison:
-    """Compares every output byte with the reference interpreter's over `calls` drawn inputs."""
+    """Compares every output byte with the reference interpreter's over `calls` drawn inputs; a
+    streamed model's with those of the whole-window network on the window of each call.
+
+    A .pt2 reference is the program's integer graph, written as .tflite for the interpreter.
+    """
     manifest = session.manifest
     drawn = random_calls(manifest.inputs, calls)
-    fed = [
-        [dequantize(a, edge) for a, edge in zip(call, manifest.inputs, strict=True)]
-        for call in drawn
-    ]
+    whole = windows(manifest, drawn) if manifest.window_rows else drawn
+    inputs, outputs = manifest.inputs, manifest.outputs
+    if reference.suffix == ".pt2":  # what is written has integers at its edges
+        reference = written_reference(reference)
+        inputs = tuple(replace(edge, float=False) for edge in inputs)
+        outputs = tuple(replace(edge, float=False) for edge in outputs)
+    fed = [[dequantize(a, edge) for a, edge in zip(call, inputs, strict=True)] for call in whole]
     expected = reference_outputs(reference, fed, len(manifest.outputs))
     outcome = run_calls(session, drawn, meter=False)
     equal, worst = True, 0.0
     for ours, theirs in zip(outcome.outputs, expected, strict=True):
-        for mine, wanted, edge in zip(ours, theirs, manifest.outputs, strict=True):
+        for mine, wanted, edge in zip(ours, theirs, outputs, strict=True):
             got = dequantize(mine, edge)
             if got.dtype != wanted.dtype or got.size != wanted.size:
                 raise ToolError(
@@ -248,8 +324,48 @@ def check_model(session: Session, reference: Path, calls: int) -> Comparison:
     return Comparison(stem, session.place.name, equal, calls, worst)
 
 
+def written_reference(model: Path) -> Path:
+    """The integer graph of a .pt2 file as a .tflite, kept under the hash of its content."""
+    written = write_tflite(pytorch_program(model).graph)
+
+    def build(folder: Path) -> None:
+        (folder / f"{model.stem}.tflite").write_bytes(written)
+
+    return cached(None, "reference", [model.stem, written], build) / f"{model.stem}.tflite"
+
+
+def quantization_result(
+    reference: Path, float_model: Path | None = None, data: Path | None = None
+) -> dict[str, Any]:
+    """The fields that `check --json` adds for a .pt2 reference; none for others, which take neither
+    a float model nor data. Raises ThumbnetError."""
+    if reference.suffix != ".pt2":
+        if float_model or data:
+            raise DataError(f"{reference}: --float and --data are for .pt2 models")
+        return {}
+    program = pytorch_program(reference)
+    from thumbnet.tools.quantization_report import report
+
+    return report(program, float_model, data).to_json()
+
+
+def windows(manifest: Manifest, calls: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    """The window [1, T, ...] that a streamed model's input (one a call) makes up in each call;
+    before the first call it holds rows equal to the zero point."""
+    edge, height = manifest.inputs[0], manifest.window_rows
+    before = np.full((1, height, *edge.shape[2:]), edge.zero_point, edge.dtype)
+    rows = np.concatenate([before, *(call[0] for call in calls)], axis=1)
+    step = edge.shape[1]
+    return [[rows[:, end - height : end]] for end in range(height + step, rows.shape[1] + 1, step)]
+
+
+def calls_to_fill(manifest: Manifest) -> int:
+    """Calls until a streamed model's window holds nothing but what came in; 0 for others."""
+    return -(-manifest.window_rows // manifest.inputs[0].shape[1]) if manifest.window_rows else 0
+
+
 def reference_of(session: Session, given: Path | None) -> Path:
-    """The .tflite that a session is checked against."""
+    """The .tflite or .pt2 file that a session is checked against."""
     reference = given or session.source
     if reference is None:
         raise DataError(

@@ -14,6 +14,8 @@ from thumbnet.codegen.manifest import Manifest
 from thumbnet.tools.arrays import Array, dequantize
 from thumbnet.tools.session import Comparison
 
+_WORST = 12  # layers that are shown
+
 
 def _print(table: Table) -> None:
     console = Console()
@@ -109,6 +111,56 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> None:
         verdict = "equal" if c.equal else "DIFFERENT"
         table.add_row(c.model, c.on, str(c.calls), verdict, f"{c.max_difference:g}")
     _print(table)
+
+
+def show_quantization(model: str, result: dict[str, Any]) -> None:
+    """What `check` found out about a PyTorch model; nothing for other models."""
+    if not result:
+        return
+    program = result["program"]
+    far = [layer for layer in program["layers"] if layer["max_difference"] > 1]
+    print(
+        f"{model}, int8 against the quantised program on {program['samples']} samples, in steps of "
+        f"int8:\n  each layer fed the program's values: at most {program['max_layer_difference']}"
+    )
+    for layer in far:
+        print(f"    {layer['layer']} ({layer['operators']}): {layer['max_difference']}")
+    print(f"  outputs of the whole network: {_distribution(program['outputs'])}")
+    if result["accuracy"]:
+        found = result["accuracy"]
+        against = found["accuracy_float"]
+        float_share = "" if against is None else f", float {100 * against:.2f} %"
+        print(
+            f"  accuracy on {found['samples']} samples: int8 {100 * found['accuracy_int8']:.2f} %"
+            f"{float_share}"
+        )
+    for output in result.get("output_noise") or ():
+        ratio = "-" if output["sqnr_db"] is None else f"{output['sqnr_db']:.1f}"
+        print(f"  {output['output']} against float: {ratio} dB signal to quantisation noise")
+    if result["noise"]:
+        _show_noise(model, result["noise"])
+
+
+def _distribution(counts: dict[str, int]) -> str:
+    """Shares of values that are 0, 1, 2 and more steps apart."""
+    total, largest = sum(counts.values()), max(map(int, counts))
+    few = [counts.get(str(steps), 0) for steps in range(3)]
+    shares = [f"{steps}: {100 * n / total:.2f} %" for steps, n in enumerate(few)][: largest + 1]
+    if largest > 2:
+        shares.append(f"more: {100 * (total - sum(few)) / total:.2f} %, largest {largest}")
+    return ", ".join(shares)
+
+
+def _show_noise(model: str, layers: Sequence[dict[str, Any]]) -> None:
+    print(f"{model}, signal to quantisation noise against float in dB, worst layers first:")
+    table = _table(None, ["layer", "operator", "alone", "in the network"], 2)
+    for layer in layers[:_WORST]:
+        ratios = (layer["alone_db"], layer["sqnr_db"])
+        texts = ("-" if db is None else f"{db:.1f}" for db in ratios)
+        table.add_row(layer["layer"], layer["operators"], *texts)
+    _print(table)
+    if len(layers) > _WORST:
+        print(f"{len(layers) - _WORST} more layers; --json has them all")
 
 
 def show_boards(rows: Sequence[dict[str, Any]]) -> None:

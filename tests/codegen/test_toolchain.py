@@ -71,7 +71,7 @@ def test_a_second_build_is_the_first(
     def refuse(*_: object) -> None:
         raise AssertionError("nothing is to be compiled again")
 
-    monkeypatch.setattr(toolchain, "_call", refuse)
+    monkeypatch.setattr(toolchain, "run_tool", refuse)
     assert toolchain.build_image(folder, board("mps2-an386"), work_dir) == first
     monkeypatch.undo()
     changed = make_toy("arena[70] = 3;")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import result_of, thumbnet
+from command_line import refusal_of, result_of, thumbnet
 from sample_models import SAMPLES
 
 FLASH = {"code", "weights", "total"}
@@ -49,6 +49,20 @@ def test_compile_for_the_host(place: Path) -> None:
     assert result["stack_bytes"] is None
     assert (result["flash"]["code"], result["flash"]["total"]) == (None, None)
     assert (place / "host" / "net.c").exists()
+
+
+def test_cost_takes_the_choices_of_compile(place: Path) -> None:
+    words = ("residual.tflite", "--target", "host", "--json")
+    whole = result_of(thumbnet(place, "cost", *words))
+    for choices in (("--stepper",), ("--max-step-cycles", "20000"), ("--input", "rows")):
+        told = result_of(thumbnet(place, "cost", *words, *choices))
+        made = result_of(thumbnet(place, "compile", *words, *choices, "-o", "steps"))
+        assert told["arena_bytes"] == made["arena_bytes"] != whole["arena_bytes"]
+    for choice, limit in (("--max-sram", "arena"), ("--max-flash", "flash")):
+        kind, message = refusal_of(thumbnet(place, "cost", *words, choice, "64"))
+        assert kind == "budget" and limit in message and choice in message
+    enough = ("--max-sram", whole["arena_bytes"], "--max-flash", whole["flash"]["weights"])
+    assert result_of(thumbnet(place, "cost", *words, *enough)) == whole
 
 
 def test_run_on_the_host(place: Path) -> None:

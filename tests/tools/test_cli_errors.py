@@ -87,7 +87,7 @@ MODELS = [
     ("marked.tflite", "model-format", "marked.tflite: the file is damaged"),
     ("cut.tflite", "model-format", "cut.tflite: the file is damaged"),
     ("float_only.tflite", "unsupported", "quantise the model to int8"),
-    ("absent.pt2", "unsupported", "absent.pt2: torch.export"),
+    ("absent.pt2", "model-format", "cannot read absent.pt2: no such file"),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Keyword spotting: from recordings to firmware that hears words."""

@@ -1,0 +1,85 @@
+"""What the commands of this application share: how they end, how they write, and numbers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from thumbnet.codegen.errors import ThumbnetError, ToolError
+
+
+def ended(action: Callable[[], int], *, as_json: bool = False, stopped: str = "stopped") -> int:
+    """Runs a command. Exit status: what it gives, 1 where it is refused with a reason."""
+    try:
+        return action()
+    except (ThumbnetError, OSError) as error:
+        kind, message = _told(error)
+        if as_json:
+            print(json.dumps({"error": {"kind": kind, "message": message}}))
+        print(f"kws: {message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"kws: {stopped}", file=sys.stderr)
+        return 130
+
+
+def _told(error: ThumbnetError | OSError) -> tuple[str, str]:
+    if isinstance(error, ThumbnetError):
+        return error.kind, str(error)
+    place = "" if error.filename is None else f"{error.filename}: "
+    return ToolError.kind, f"{place}{error.strerror or error}; give another place or make room"
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A new file beside `file`, renamed to it at the end; gone where that fails. Makes the folder.
+
+    Raises ToolError where it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    except OSError as error:
+        raise ToolError(f"cannot write {file}: {error.strerror}") from error
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o644)
+        os.replace(partial, file)
+    except (OSError, RuntimeError) as error:  # torch.save raises the latter where there is no room
+        raise ToolError(f"cannot write {file}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    return _at_least(1, text)
+
+
+def natural(text: str) -> int:
+    """An argument that is a whole number of at least 0."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    number = int(text)
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+    return number
+
+
+def amount(text: str) -> float:
+    """An argument that is a finite number above 0."""
+    number = float(text)
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
