@@ -3,8 +3,8 @@
 `python -m thumbnet.apps.kws evaluate-stream --data DIR`. Two kinds of sound, both of speakers and
 of noise files that neither training nor the choice of network and threshold has heard:
 
-- each command clip of the testing speakers once, in noise: recall. A word counts as heard when it is
-  told between its begin and a second behind its end.
+- each command clip of the testing speakers once, in noise: recall. A word counts as heard when it
+  is told between its begin and a second behind its end.
 - hours of noise with the other words in it: false accepts. What the first kind hears where that
   was not said counts as well.
 
