@@ -63,13 +63,14 @@ class Lifetimes:
         np.maximum.at(most, self.step_of_tick, live)
         return tuple(int(n) for n in most)
 
-    def span(self, name: str) -> tuple[int, int]:
-        """First and last step at which the storage is live."""
-        i = self.names.index(name)
-        ticks = np.flatnonzero(self.high[i] > self.low[i])
-        if not ticks.size:
-            return 0, 0
-        return int(self.step_of_tick[ticks[0]]), int(self.step_of_tick[ticks[-1]])
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """First and last step at which each storage is live; 0, 0 where it never is."""
+        live = self.high > self.low
+        first = self.step_of_tick[live.argmax(axis=1)]
+        last = self.step_of_tick[live.shape[1] - 1 - live[:, ::-1].argmax(axis=1)]
+        ever = live.any(axis=1)
+        ends = np.where(ever, first, 0).tolist(), np.where(ever, last, 0).tolist()
+        return dict(zip(self.names, zip(*ends, strict=True), strict=True))
 
 
 @dataclass(frozen=True, eq=False)

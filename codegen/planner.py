@@ -280,9 +280,9 @@ def _placed(plan: _Plan, tries: int = MANY_TRIES) -> Schedule:
     schedule = plan.schedule
     graph, end = schedule.graph, len(schedule.steps)
     kept = {schedule.value_of[name] for name in graph.outputs}
-    spans: dict[str, tuple[int, int]] = {}
+    spans = plan.lifetimes.spans()
     for item in plan.held:
-        first, last = plan.lifetimes.span(item.name)
+        first, last = spans[item.name]
         if item.always or (item.name in graph.inputs and item.name not in plan.flow.maker):
             first = -1
         if item.always or item.name in kept:

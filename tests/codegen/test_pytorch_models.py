@@ -183,6 +183,15 @@ def test_compile_from_programs(tmp_path: Path) -> None:
     assert texts[0] == texts[1] == texts[2]
 
 
+def test_the_folder_is_below_build_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    compiled = thumbnet.compile(_program("keywords"), target="host", name="net")
+    assert compiled.folder == Path("build/net")
+    assert (tmp_path / "build" / "net" / "net.c").exists()
+
+
 def _without_banner(path: Path) -> str:
     return path.read_text().partition("*/")[2]
 

@@ -29,12 +29,13 @@ def compile_module(
     *,
     calibration: Iterable[object] | None = None,
     target: str = "cortex-m4",
-    out_dir: str | Path,
+    out_dir: str | Path | None = None,
     name: str | None = None,
     input_quantization: Mapping[str, tuple[float, int]] | None = None,
     **options: Any,
 ) -> Compiled:
-    """Quantises a module after training, lowers it and writes its C into `out_dir`.
+    """Quantises a module after training, lowers it and writes its C into `out_dir`, by default
+    into `build/` and the model's name.
 
     `example_inputs` are the arguments of one call (a tensor or a tuple of tensors), `calibration`
     yields batches like them. A program that is quantised already (from `quantize`, `convert` or a
@@ -55,8 +56,9 @@ def compile_module(
         module = canonicalize(source.module(check_guards=False))
         check_supported(module.graph.nodes, label)
         source = _quantized(module, label, example_inputs, calibration, input_quantization)
-    lowered = lower_program(source, label, label)
-    return compile_graph(optimize(lowered.graph), origin, Path(out_dir), chosen)
+    graph = optimize(lower_program(source, label, label).graph)
+    folder = Path("build") / (name or graph.name) if out_dir is None else Path(out_dir)
+    return compile_graph(graph, origin, folder, chosen)
 
 
 def load_pt2(path: Path) -> Lowered:
