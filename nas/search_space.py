@@ -1,0 +1,316 @@
+"""Search spaces: which architectures there are to choose from.
+
+A `Template` is a family of spaces, one for each width multiplier, resolution and stride of the first
+convolution; stage 1 (`space_optimization`) takes one of them. Inside a `SearchSpace` the channels of
+stages are fixed and every bottleneck chooses kernel and expansion, every stage its depth. That
+division, and the choices {3, 5, 7}, {3, 4, 6}, are MCUNet's (Lin et al., NeurIPS 2020, section 3.1)
+and Once-for-All's (Cai et al., ICLR 2020, section 4.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from thumbnet.codegen.errors import DataError
+from thumbnet.nas.architecture import Architecture, Bottleneck, Pair, Stem, checked
+
+SQUEEZE_RATIO = 4  # expanded channels to squeezed ones (MobileNetV3, ICCV 2019, section 5.3)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Bottlenecks of one number of channels; the first of them has the stride."""
+
+    channels: int
+    stride: Pair
+    depths: tuple[int, ...]  # rising; how many bottlenecks there may be, at least 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one bottleneck has chosen."""
+
+    kernel: Pair
+    expansion: int
+    squeeze: bool = False
+
+
+SubNetwork = tuple[tuple[Choice, ...], ...]  # the bottlenecks of each stage
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Channels are final: width multipliers have been applied. `first` is a bottleneck without
+    expansion after the stem (MobileNetV2's), 0 for none. Kernels and expansions rise, and each
+    kernel lies within the next, so that they can share weights."""
+
+    name: str
+    width: float
+    input_shape: tuple[int, int, int]  # height, width, channels
+    classes: int
+    stem: Stem
+    first: int
+    stages: tuple[Stage, ...]
+    head: int
+    kernels: tuple[Pair, ...]
+    expansions: tuple[int, ...]
+    squeezes: tuple[bool, ...]
+    activation: str
+    pad_rows: bool
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """All that a bottleneck may choose."""
+        of = product(self.kernels, self.expansions, self.squeezes)
+        return tuple(Choice(kernel, expansion, squeeze) for kernel, expansion, squeeze in of)
+
+    @property
+    def largest(self) -> SubNetwork:
+        return _uniform(self, depth=-1, choice=self.choices[-1])
+
+    @property
+    def smallest(self) -> SubNetwork:
+        return _uniform(self, depth=0, choice=self.choices[0])
+
+    @property
+    def size(self) -> int:
+        """How many sub-networks there are."""
+        total = 1
+        for stage in self.stages:
+            total *= sum(len(self.choices) ** depth for depth in stage.depths)
+        return total
+
+    def architecture(self, chosen: SubNetwork) -> Architecture:
+        """The network of these choices."""
+        channels, blocks = self.stem.channels, []
+        if self.first:
+            kernel = self.kernels[0]
+            blocks.append(Bottleneck(self.first, 0, kernel, residual=self.first == channels))
+            channels = self.first
+        for stage, choices in zip(self.stages, chosen, strict=True):
+            for i, choice in enumerate(choices):
+                stride = stage.stride if i == 0 else (1, 1)
+                expanded = channels * choice.expansion
+                squeeze = make_divisible(expanded / SQUEEZE_RATIO, 8) if choice.squeeze else 0
+                residual = channels == stage.channels and stride == (1, 1)
+                blocks.append(
+                    Bottleneck(stage.channels, expanded, choice.kernel, stride, squeeze, residual)
+                )
+                channels = stage.channels
+        return Architecture(
+            self.input_shape,
+            self.stem,
+            tuple(blocks),
+            self.head,
+            self.classes,
+            self.activation,
+            self.pad_rows,
+        )
+
+
+def make_divisible(channels: float, divisor: int) -> int:
+    """The multiple of `divisor` next to `channels` that is not below 90 % of it (Sandler et al.'s
+    reference code of MobileNetV2, and MCUNet's)."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * channels else rounded + divisor
+
+
+def _uniform(space: SearchSpace, depth: int, choice: Choice) -> SubNetwork:
+    return tuple((choice,) * stage.depths[depth] for stage in space.stages)
+
+
+# ---- drawing -----------------------------------------------------------------------------------
+
+
+def sample(space: SearchSpace, rng: np.random.Generator) -> SubNetwork:
+    """Uniform over depths, then over choices."""
+    return tuple(
+        tuple(_choice(space, rng) for _ in range(_depth(stage, rng))) for stage in space.stages
+    )
+
+
+def mutate(
+    space: SearchSpace, parent: SubNetwork, rate: float, rng: np.random.Generator
+) -> SubNetwork:
+    """Draws each depth, kernel, expansion and squeeze anew with probability `rate`."""
+    child = []
+    for stage, choices in zip(space.stages, parent, strict=True):
+        depth = _depth(stage, rng) if rng.random() < rate else len(choices)
+        kept = [_mutated(space, choice, rate, rng) for choice in choices[:depth]]
+        child.append((*kept, *(_choice(space, rng) for _ in range(depth - len(kept)))))
+    return tuple(child)
+
+
+def crossover(a: SubNetwork, b: SubNetwork, rng: np.random.Generator) -> SubNetwork:
+    """Each stage's depth from either parent, each bottleneck from either that has it."""
+    child = []
+    for one, other in zip(a, b, strict=True):
+        longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
+        depth = len(one) if rng.random() < 0.5 else len(other)
+        child.append(
+            tuple(
+                shorter[i] if i < len(shorter) and rng.random() < 0.5 else longer[i]
+                for i in range(depth)
+            )
+        )
+    return tuple(child)
+
+
+def _depth(stage: Stage, rng: np.random.Generator) -> int:
+    return stage.depths[int(rng.integers(len(stage.depths)))]
+
+
+def _choice(space: SearchSpace, rng: np.random.Generator) -> Choice:
+    return space.choices[int(rng.integers(len(space.choices)))]
+
+
+def _mutated(
+    space: SearchSpace, choice: Choice, rate: float, rng: np.random.Generator
+) -> Choice:
+    drawn = _choice(space, rng)
+    kernel, expansion, squeeze = rng.random(3) < rate
+    return Choice(
+        drawn.kernel if kernel else choice.kernel,
+        drawn.expansion if expansion else choice.expansion,
+        drawn.squeeze if squeeze else choice.squeeze,
+    )
+
+
+# ---- templates ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Template:
+    """A family of spaces: channels at width 1.0, to be multiplied by each of `widths` and rounded to
+    multiples of `divisor`; square inputs of each of `resolutions` (none: the task's own shape)."""
+
+    name: str
+    stem: int
+    stem_kernel: Pair
+    stem_strides: tuple[Pair, ...]
+    first: int
+    stages: tuple[Stage, ...]
+    head: int
+    widths: tuple[float, ...]
+    resolutions: tuple[int, ...]
+    kernels: tuple[Pair, ...] = ((3, 3), (5, 5), (7, 7))
+    expansions: tuple[int, ...] = (3, 4, 6)
+    squeezes: tuple[bool, ...] = (False,)
+    divisor: int = 8
+    activation: str = "relu6"
+    pad_rows: bool = True
+
+    def spaces(self, input_shape: tuple[int, int, int], classes: int) -> Iterator[SearchSpace]:
+        """All of them, narrow to wide. `input_shape` (height, width, channels) is the task's own;
+        resolutions that are larger than it are left out. Raises DataError where none is left."""
+        resolutions = [r for r in self.resolutions if r <= min(input_shape[:2])]
+        shapes = [(r, r, input_shape[2]) for r in resolutions]
+        if not self.resolutions:
+            shapes = [input_shape]
+        if not shapes:
+            raise DataError(
+                f"search space '{self.name}': inputs of {input_shape[0]}x{input_shape[1]} are "
+                f"smaller than its least resolution, {min(self.resolutions)}"
+            )
+        for width, shape, stride in product(self.widths, shapes, self.stem_strides):
+            yield self.space(width, shape, stride, classes)
+
+    def space(
+        self, width: float, shape: tuple[int, int, int], stride: Pair, classes: int
+    ) -> SearchSpace:
+        """One of them. Raises ModelFormatError where the input is too small for it."""
+
+        def scaled(channels: int) -> int:
+            return make_divisible(channels * width, self.divisor) if channels else 0
+
+        made = SearchSpace(
+            name=f"w{width:g}-r{shape[0]}-s{stride[0]}" if shape[0] == shape[1] else f"w{width:g}",
+            width=width,
+            input_shape=shape,
+            classes=classes,
+            stem=Stem(scaled(self.stem), self.stem_kernel, stride),
+            first=scaled(self.first),
+            stages=tuple(Stage(scaled(s.channels), s.stride, s.depths) for s in self.stages),
+            head=scaled(self.head),
+            kernels=self.kernels,
+            expansions=self.expansions,
+            squeezes=self.squeezes,
+            activation=self.activation,
+            pad_rows=self.pad_rows,
+        )
+        checked(made.architecture(made.largest), f"search space '{self.name}' {made.name}")
+        return made
+
+
+def _stages(*rows: tuple[int, int, tuple[int, ...]]) -> tuple[Stage, ...]:
+    return tuple(Stage(channels, (stride, stride), depths) for channels, stride, depths in rows)
+
+
+# For images of 48 to 224 pixels: the stages of ProxylessNAS and MCUNet (channels of MnasNet-A1's
+# kind), widths and resolutions as MCUNet searches them (section 3.1).
+IMAGES = Template(
+    name="images",
+    stem=32,
+    stem_kernel=(3, 3),
+    stem_strides=((2, 2),),
+    first=16,
+    stages=_stages(
+        (24, 2, (2, 3, 4)),
+        (40, 2, (2, 3, 4)),
+        (80, 2, (2, 3, 4)),
+        (96, 1, (2, 3, 4)),
+        (192, 2, (2, 3, 4)),
+        (320, 1, (1,)),
+    ),
+    head=0,
+    widths=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    resolutions=(48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224),
+)
+
+# For images of some 32 pixels: fewer strides, so that a grid is left to look at; depth from one.
+SMALL_IMAGES = Template(
+    name="small-images",
+    stem=32,
+    stem_kernel=(3, 3),
+    stem_strides=((1, 1), (2, 2)),
+    first=16,
+    stages=_stages(
+        (24, 1, (1, 2, 3)),
+        (40, 2, (1, 2, 3)),
+        (80, 2, (1, 2, 3)),
+        (96, 1, (1, 2, 3)),
+        (192, 2, (1, 2)),
+    ),
+    head=0,
+    widths=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    resolutions=(20, 24, 28, 32),
+)
+
+# For spectrograms, rows being time: nothing pads along time, so that a stream computes each column
+# once; one stride along time, three along frequency.
+SPECTROGRAMS = Template(
+    name="spectrograms",
+    stem=24,
+    stem_kernel=(3, 3),
+    stem_strides=((1, 2),),
+    first=0,
+    stages=(
+        Stage(24, (2, 2), (1, 2)),
+        Stage(40, (1, 2), (1, 2)),
+        Stage(64, (1, 2), (1, 2)),
+    ),
+    head=0,
+    widths=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    resolutions=(),
+    kernels=((3, 3), (5, 3)),
+    expansions=(2, 3, 4, 6),
+    activation="relu",
+    pad_rows=False,
+)
+
+TEMPLATES = {template.name: template for template in (IMAGES, SMALL_IMAGES, SPECTROGRAMS)}
