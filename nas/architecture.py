@@ -67,7 +67,7 @@ class Architecture:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return {"format": FORMAT, **asdict(self)}
+        return {"format": FORMAT, **json.loads(json.dumps(asdict(self)))}
 
     @property
     def digest(self) -> str:
