@@ -27,7 +27,7 @@ from thumbnet.codegen.targets import Board, board, boards
 from thumbnet.codegen.toolchain import Image, build_image, host_library
 from thumbnet.tools.arrays import Array, dequantize, quantize, random_calls, split_calls
 from thumbnet.tools.emulator import Emulation, emulate
-from thumbnet.tools.host import HostModel
+from thumbnet.codegen.host import HostModel
 from thumbnet.tools.reference import reference_outputs
 
 if TYPE_CHECKING:

@@ -1,0 +1,103 @@
+"""Stage 2: training the super-network.
+
+The sandwich rule with in-place distillation (Yu and Huang, ICCV 2019, "Universally slimmable
+networks"; Yu et al., ECCV 2020, "BigNAS"): each batch trains the largest sub-network on the labels, and
+the smallest and some random ones on what the largest says. Before that, the largest alone for some
+epochs, after which channels are sorted (Once-for-All, section 3.3: train the largest, then share).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, log_softmax
+
+from thumbnet.nas.distributed import ALONE, Workers
+from thumbnet.nas.search_space import SearchSpace, SubNetwork, sample
+from thumbnet.nas.super_network import SuperNetwork
+from thumbnet.nas.task import Task
+from thumbnet.nas.training import Objective, Progress, Recipe, Trained, train
+
+Draw = Callable[[np.random.Generator], SubNetwork]
+
+
+@dataclass(frozen=True)
+class Sandwich:
+    """What each batch trains besides the largest: the smallest, and `random` others."""
+
+    random: int = 2
+    largest_epochs: int = 2  # at first, the largest alone
+
+
+class SuperObjective(Objective):
+    """The sum of a batch's losses. All sub-networks are in one graph, so that each parameter gets
+    its gradient in one backward pass, which is what DistributedDataParallel expects."""
+
+    def __init__(
+        self, network: SuperNetwork, sandwich: Sandwich, label_smoothing: float, draw: Draw
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.sandwich = sandwich
+        self.label_smoothing = label_smoothing
+        self.draw = draw
+
+    def start_epoch(self, epoch: int) -> bool:
+        if epoch != self.sandwich.largest_epochs:
+            return False
+        self.network.sort_channels()
+        return True
+
+    def forward(
+        self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int
+    ) -> Tensor:
+        space = self.network.space
+        logits = self.network(x, space.largest)
+        loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if epoch < self.sandwich.largest_epochs:
+            return loss + 0.0 * sum(p.sum() for p in self.network.parameters())
+        said = logits.detach().float().softmax(1)
+        chosen = [space.smallest, *(self.draw(draw) for _ in range(self.sandwich.random))]
+        for each in chosen:
+            loss = loss - (said * log_softmax(self.network(x, each).float(), 1)).sum(1).mean()
+        return loss
+
+
+def train_super_network(
+    space: SearchSpace,
+    task: Task,
+    recipe: Recipe,
+    sandwich: Sandwich,
+    seed: int,
+    *,
+    draw: Draw | None = None,
+    norm_samples: int | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    workers: Workers = ALONE,
+) -> tuple[SuperNetwork, Trained]:
+    """A super-network of `space`, trained on `task`, the same for any number of processes when
+    `norm_samples` divides each one's part of a batch. `draw` gives the random sub-networks (default:
+    `search_space.sample`). Raises as `training.train`."""
+    torch.manual_seed(seed)
+    network = SuperNetwork(space, norm_samples)
+    objective = SuperObjective(
+        network, sandwich, recipe.label_smoothing, draw or (lambda rng: sample(space, rng))
+    )
+    trained = train(
+        objective,
+        task,
+        recipe,
+        seed,
+        what="super-network",
+        checkpoint=checkpoint,
+        progress=progress,
+        workers=workers,
+        key=repr((space, asdict(sandwich), norm_samples)),
+    )
+    return network, trained

@@ -1,0 +1,280 @@
+"""The training loop: the super-network's, a single network's, with or without quantisation.
+
+What is trained is an `Objective`, a module that gives losses for a batch. All that is drawn comes from
+generators keyed by (seed, epoch, step), and a checkpoint holds all else, so a run that was killed at any
+moment goes on to the weights that it would have reached. Under torchrun, each process takes its part
+of every batch and gradients are averaged (DistributedDataParallel).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.nas.distributed import ALONE, Workers
+from thumbnet.nas.task import Task, batches, steps_per_epoch
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stochastic gradient descent with Nesterov's momentum; the learning rate warms up, then falls
+    along half a cosine to zero (Loshchilov and Hutter, ICLR 2017)."""
+
+    epochs: int = 30
+    batch: int = 128  # over all processes
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4  # of convolutions and dense layers; not of batch norms and biases
+    warmup_epochs: float = 1.0
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    checkpoint_seconds: float = 60.0
+
+
+class Objective(nn.Module):  # type: ignore[misc]  # torch is not followed
+    """What is minimised. `forward(x, labels, draw, epoch)` gives the loss of a batch; `draw` is a
+    generator that is the same on every process; `epoch` counts from 0."""
+
+    def forward(
+        self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int
+    ) -> Tensor:
+        raise NotImplementedError
+
+    def start_epoch(self, epoch: int) -> bool:
+        """Called before each epoch that starts (not where one goes on). True: parameters were
+        rearranged, so that the optimiser's momentum means nothing any more."""
+        del epoch
+        return False
+
+
+class Classification(Objective):
+    """Cross-entropy of one network."""
+
+    def __init__(self, network: nn.Module, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.network = network
+        self.label_smoothing = label_smoothing
+
+    def forward(
+        self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int
+    ) -> Tensor:
+        del draw, epoch
+        return nn.functional.cross_entropy(
+            self.network(x), labels, label_smoothing=self.label_smoothing
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves besides the weights: the mean loss of each epoch."""
+
+    losses: tuple[float, ...]
+
+
+def train(
+    objective: Objective,
+    task: Task,
+    recipe: Recipe,
+    seed: int,
+    *,
+    what: str,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    workers: Workers = ALONE,
+    key: str = "",
+) -> Trained:
+    """Trains `objective` in place, or goes on from `checkpoint`. `what` names it in progress lines,
+    `key` tells runs apart that differ in more than task, recipe and seed.
+
+    On a GPU in mixed precision (bfloat16). Raises DataError where the checkpoint is another run's or
+    the loss is no number, ToolError where it cannot be written.
+    """
+    run = _Run(objective, task, recipe, seed, what, workers, key)
+    if checkpoint is not None and checkpoint.exists():
+        run.resume(checkpoint)
+    run.train(task, checkpoint, progress)
+    return Trained(tuple(run.losses))
+
+
+class _Run:
+    """State of one training run."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        task: Task,
+        recipe: Recipe,
+        seed: int,
+        what: str,
+        workers: Workers,
+        key: str,
+    ) -> None:
+        self.recipe, self.seed, self.what, self.workers = recipe, seed, what, workers
+        self.objective = objective.to(workers.device, memory_format=torch.channels_last)
+        named = [(n, p) for n, p in objective.named_parameters() if p.requires_grad]
+        decayed = [p for _, p in named if p.ndim > 1]
+        self.optimizer = torch.optim.SGD(
+            [
+                {"params": decayed, "weight_decay": recipe.weight_decay},
+                {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0},
+            ],
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+        )
+        self.epoch = self.step = 0
+        self.total = 0.0  # of the losses of this epoch so far
+        self.losses: list[float] = []
+        self.steps = steps_per_epoch(task.train, recipe.batch)
+        settings = {k: v for k, v in asdict(recipe).items() if k != "checkpoint_seconds"}
+        self.identity = {
+            "recipe": settings, "seed": seed, "what": what, "task": task.key, "key": key
+        }  # fmt: skip
+
+    def train(self, task: Task, checkpoint: Path | None, progress: Progress | None) -> None:
+        recipe, device = self.recipe, self.workers.device
+        parallel = self.objective
+        if self.workers.count > 1:
+            parallel = DistributedDataParallel(self.objective, broadcast_buffers=False)
+        self.objective.train()
+        saved = began = time.monotonic()
+        done_before = self.epoch + self.step / self.steps
+        while self.epoch < recipe.epochs:
+            if self.step == 0 and self.objective.start_epoch(self.epoch):
+                self.optimizer.state.clear()
+            for x, labels in batches(
+                task.train,
+                recipe.batch,
+                self.seed,
+                self.epoch,
+                self.step,
+                self.workers.rank,
+                self.workers.count,
+                task.augment,
+            ):
+                draw = np.random.default_rng((self.seed, self.epoch, self.step))
+                torch.manual_seed(int(draw.integers(1 << 62)))
+                x = x.to(device, memory_format=torch.channels_last, non_blocking=True)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self._learning_rate()
+                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                    loss = parallel(x, labels.to(device, non_blocking=True), draw, self.epoch)
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+                self.total += loss.item()
+                self.step += 1
+                if checkpoint is not None and time.monotonic() - saved > recipe.checkpoint_seconds:
+                    self.save(checkpoint)
+                    saved = time.monotonic()
+            self._end_epoch()
+            if checkpoint is not None:
+                self.save(checkpoint)
+                saved = time.monotonic()
+            if progress is not None and self.workers.is_first:
+                spent = time.monotonic() - began
+                left = spent / (self.epoch - done_before) * (recipe.epochs - self.epoch)
+                progress(
+                    f"{self.what}: epoch {self.epoch} of {recipe.epochs}, loss "
+                    f"{self.losses[-1]:.4f}, {duration(left)} left"
+                )
+
+    def _end_epoch(self) -> None:
+        mean = self.workers.mean(self.total / self.steps)
+        if not math.isfinite(mean):
+            raise DataError(
+                f"{self.what}: the loss became {mean} in epoch {self.epoch + 1}; take a smaller "
+                "learning rate"
+            )
+        self.losses.append(mean)
+        self.epoch, self.step, self.total = self.epoch + 1, 0, 0.0
+
+    def _learning_rate(self) -> float:
+        recipe = self.recipe
+        at = self.epoch + self.step / self.steps
+        if at < recipe.warmup_epochs:
+            return recipe.learning_rate * (at + 1 / self.steps) / (recipe.warmup_epochs + 1e-9)
+        done = (at - recipe.warmup_epochs) / max(recipe.epochs - recipe.warmup_epochs, 1e-9)
+        return recipe.learning_rate * (0.5 + 0.5 * math.cos(math.pi * min(done, 1.0)))
+
+    def save(self, file: Path) -> None:
+        totals = self.workers.gather(self.total)
+        if self.workers.is_first:
+            write_checkpoint(
+                file,
+                {
+                    "identity": self.identity,
+                    "objective": self.objective.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "counters": (self.epoch, self.step),
+                    "totals": totals,
+                    "losses": self.losses,
+                },
+            )
+
+    def resume(self, file: Path) -> None:
+        state = read_checkpoint(file, self.identity, self.workers.device)
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.step = state["counters"]
+        self.losses = list(state["losses"])
+        totals = state["totals"]  # one a process; their number may have changed since
+        self.total = sum(totals) / len(totals)
+
+
+# ---- checkpoints -------------------------------------------------------------------------------
+
+
+def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
+    """Writes a checkpoint so that the file is whole or the old one. Raises ToolError."""
+    partial = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+        partial = Path(name)
+        with os.fdopen(handle, "wb") as stream:
+            torch.save(state, stream)
+        partial.replace(file)
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError for a full disk
+        if partial is not None:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+        raise ToolError(f"cannot write {file}: {error}") from error
+
+
+def read_checkpoint(file: Path, identity: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The state in `file`. Raises DataError where it cannot be read or is another run's."""
+    try:
+        state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many types
+        raise DataError(f"{file}: cannot read this checkpoint: {error}; remove it") from error
+    found = state.get("identity") if isinstance(state, dict) else None
+    if found != identity:
+        changed = [k for k in identity if not isinstance(found, dict) or found.get(k) != identity[k]]
+        raise DataError(
+            f"{file}: a checkpoint of another run ({', '.join(changed)} differ); remove it or write "
+            "to another folder"
+        )
+    return state
+
+
+def duration(seconds: float) -> str:
+    """'45 s', '12 min' or '3.4 h'."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
