@@ -50,14 +50,22 @@ def cost(
     """The cost of an optimised graph (`compile.load_graph`); `optimize` goes before the mode's,
     `max_step_cycles` is as in `steps.plan_steps`. Raises ThumbnetError.
     """
-    named = target_named(target)
+    target_named(target)
     if optimize not in OPTIMIZE:
         raise ToolError(f"unknown --optimize '{optimize}': one of {', '.join(OPTIMIZE)}")
     schedule = plan_steps(graph, replace(mode, optimize=optimize), max_step_cycles)
+    return schedule_cost(schedule, target, optimize)
+
+
+def schedule_cost(
+    schedule: Schedule, target: str = "cortex-m4", optimize: str = "balanced"
+) -> Cost:
+    """The same of a schedule that was made already, compiled with `optimize`."""
+    named = target_named(target)
     code = None if named.reference_board is None else estimated_code(schedule, target, optimize)
     return Cost(
-        macs=graph.macs,
-        params=parameters(graph),
+        macs=schedule.graph.macs,
+        params=parameters(schedule.graph),
         arena_bytes=schedule.arena_bytes,
         weights_bytes=weights_bytes(schedule),
         code_bytes=code,

@@ -9,15 +9,14 @@ from xml.etree import ElementTree
 import pytest
 
 from thumbnet.codegen.arena import Block
+from thumbnet.codegen.tflm_memory import greedy_arena, whole_tensors
 from thumbnet.tools.family import (
     Member,
     family_svg,
-    greedy_arena,
     member,
     mobilenet_v2,
     table_head,
     table_row,
-    whole_tensors,
 )
 from thumbnet.tools.random_graphs import Net
 

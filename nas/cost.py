@@ -1,0 +1,203 @@
+"""What an architecture costs on a microcontroller: the compiler's own planner is asked.
+
+Nothing is trained and no C is compiled; torch is not needed. Arena, weights and MACs are exact for
+the deployed network, cycles and code are the compiler's estimates (docs/cost.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import repeat
+from multiprocessing import get_context
+from typing import Any
+
+from thumbnet.codegen.compile import INPUT_MODES, Options
+from thumbnet.codegen.cost import OPTIMIZE, cost, schedule_cost
+from thumbnet.codegen.errors import ToolError
+from thumbnet.codegen.planner import Mode, plan
+from thumbnet.codegen.targets import target as target_named
+from thumbnet.codegen.tflm_memory import greedy_arena, whole_tensors
+from thumbnet.nas.architecture import Architecture, parameters
+from thumbnet.nas.cost_graph import cost_graph
+
+STACK_RESERVE = 512  # bytes of `Limits.sram` that are left to the stack
+MEMORIES = ("thumbnet", "tflm")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a network may cost; None: no limit. `sram` is what `compile --max-sram` compares, arena
+    and stack; `flash` weights and code; `cycles` are of one call."""
+
+    sram: int | None = None  # bytes
+    flash: int | None = None  # bytes
+    cycles: int | None = None
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """How the network will be compiled. `memory` "tflm": SRAM is charged as TensorFlow Lite Micro
+    would need it, whole tensors placed by its greedy planner, and cycles as layer by layer."""
+
+    target: str = "cortex-m4"
+    optimize: str = "balanced"  # or latency, size
+    input: str = "whole"  # or rows, stream, stream:N
+    memory: str = "thumbnet"  # or tflm; only of whole inputs
+
+    def __post_init__(self) -> None:
+        """Raises ToolError for what there is not."""
+        target_named(self.target)
+        if self.optimize not in OPTIMIZE:
+            raise ToolError(f"unknown optimize '{self.optimize}': one of {', '.join(OPTIMIZE)}")
+        if not re.fullmatch(INPUT_MODES, self.input):
+            raise ToolError(f"unknown input '{self.input}': whole, rows, stream or stream:ROWS")
+        if self.memory not in MEMORIES:
+            raise ToolError(f"unknown memory '{self.memory}': one of {', '.join(MEMORIES)}")
+        if self.memory == "tflm" and self.input != "whole":
+            raise ToolError("memory 'tflm' is that of whole inputs; leave input at 'whole'")
+
+    def options(self, limits: Limits | None = None) -> Options:
+        """What to compile with, so that the model is the one that was costed."""
+        return Options(
+            target=self.target,
+            optimize=self.optimize,
+            max_sram=limits.sram if limits else None,
+            max_flash=limits.flash if limits else None,
+            input=self.input,
+        )
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Of one call. `cycles` are the meter's for a Cortex-M4, whatever the target."""
+
+    macs: int
+    params: int  # trainable ones, scale and shift of batch norms counted
+    arena_bytes: int
+    weights_bytes: int
+    code_bytes: int  # an estimate; 0 for the host
+    cycles: int  # an estimate
+
+    @property
+    def flash(self) -> int:
+        """Bytes of weights and code."""
+        return self.weights_bytes + self.code_bytes
+
+    @property
+    def sram(self) -> int:
+        """Bytes of arena and what is reserved for the stack."""
+        return self.arena_bytes + STACK_RESERVE
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def network_cost(
+    architecture: Architecture, deployment: Deployment = Deployment(), limits: Limits | None = None
+) -> NetworkCost:
+    """The cost of the deployed network. With `limits` the planner looks for a schedule that fits
+    `limits.sram`, which may take more cycles; what does not fit is told as it is.
+
+    Raises ThumbnetError, UnsupportedError among them where the network cannot be streamed.
+    """
+    options = deployment.options(limits)
+    graph = options.applied(cost_graph(architecture))
+    arena = None
+    if deployment.memory == "tflm":
+        layer_by_layer = plan(graph, Mode(optimize="size"))
+        found = schedule_cost(layer_by_layer, options.target, options.optimize)
+        arena = greedy_arena(whole_tensors(graph))
+    else:
+        found = cost(graph, options.target, options.optimize, options.mode)
+    return NetworkCost(
+        macs=found.macs,
+        params=parameters(architecture),
+        arena_bytes=found.arena_bytes if arena is None else arena,
+        weights_bytes=found.weights_bytes,
+        code_bytes=found.code_bytes or 0,
+        cycles=found.cycles,
+    )
+
+
+def exceeds(cost: NetworkCost, limits: Limits) -> str | None:
+    """The first limit that is broken and by how much, in words; None where all hold."""
+    checks = (
+        ("SRAM", "bytes", cost.sram, limits.sram),
+        ("flash", "bytes", cost.flash, limits.flash),
+        ("time", "cycles", cost.cycles, limits.cycles),
+    )
+    for name, unit, needed, limit in checks:
+        if limit is not None and needed > limit:
+            return f"{name}: {needed} {unit}, {needed - limit} more than {limit}"
+    return None
+
+
+class CostOracle:
+    """Costs of many architectures, each computed once, over `processes` (1: in this one).
+
+    A context manager, which ends its processes; they are started by "spawn", so a script that makes
+    one needs `if __name__ == "__main__":`.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment = Deployment(),
+        limits: Limits | None = None,
+        processes: int = 1,
+    ) -> None:
+        self.deployment = deployment
+        self.limits = limits
+        self.processes = processes
+        self._known: dict[str, NetworkCost] = {}
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> CostOracle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the processes; costs that are known stay."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def cost(self, architecture: Architecture) -> NetworkCost:
+        return self.costs([architecture])[0]
+
+    def costs(self, architectures: Iterable[Architecture]) -> list[NetworkCost]:
+        """In the order of `architectures`. Raises ThumbnetError."""
+        asked = list(architectures)
+        digests = [a.digest for a in asked]
+        new = {d: a for d, a in zip(digests, asked, strict=True) if d not in self._known}
+        for digest, found in zip(new, self._computed(list(new.values())), strict=True):
+            self._known[digest] = found
+        return [self._known[digest] for digest in digests]
+
+    def _computed(self, architectures: Sequence[Architecture]) -> Iterator[NetworkCost]:
+        settings = repeat(self.deployment), repeat(self.limits)
+        if self.processes == 1 or len(architectures) < 2:
+            yield from map(network_cost, architectures, *settings)
+            return
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self.processes, get_context("spawn"))
+        chunk = max(1, min(64, len(architectures) // (4 * self.processes)))
+        with _named_break():
+            yield from self._pool.map(network_cost, architectures, *settings, chunksize=chunk)
+
+
+@contextmanager
+def _named_break() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise ToolError(
+            "a process that computes costs died; was the script started without 'if __name__ == "
+            '"__main__":\', or memory short? processes=1 computes in one process'
+        ) from error
