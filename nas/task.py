@@ -96,11 +96,11 @@ def batch(split: Split, indices: Sequence[int] | NDArray[np.int64]) -> tuple[Ten
 
 def int8_inputs(
     split: Split, indices: Sequence[int] | NDArray[np.int64] | None = None
-) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """int8 [N, H, W, C] for the compiled C (`batch` gives scale * (q - zero_point) of the same) and
-    labels [N]; of all items without `indices`. Raises DataError."""
-    inputs, labels = _read(split, np.arange(len(split)) if indices is None else indices)
-    return np.ascontiguousarray(inputs.permute(0, 2, 3, 1).numpy()), labels.numpy()
+) -> NDArray[np.int8]:
+    """int8 [N, H, W, C] for the compiled C, of all items without `indices`; `batch` gives
+    scale * (q - zero_point) of the same numbers. Raises DataError."""
+    inputs, _ = _read(split, np.arange(len(split)) if indices is None else indices)
+    return np.ascontiguousarray(inputs.permute(0, 2, 3, 1).numpy())
 
 
 def _real(split: Split, inputs: Tensor) -> Tensor:
