@@ -16,7 +16,7 @@ from rich.table import Table
 from thumbnet.apps.kws.command import ended, natural, positive
 from thumbnet.apps.kws.dataset import most_frequent_words, read_corpus
 from thumbnet.apps.kws.evaluation import Evaluation, Score, evaluate
-from thumbnet.apps.kws.model_files import COMMITTED
+from thumbnet.apps.kws.model_files import COMMITTED, read_architecture
 from thumbnet.codegen.errors import ToolError
 
 
@@ -58,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--epochs", type=positive, metavar="N")
     train.add_argument(
         "--renderings", type=positive, default=24, metavar="N", help="of each clip (default 24)"
+    )
+    train.add_argument(
+        "--architecture",
+        type=Path,
+        metavar="ARCH.json",
+        help="of a searched network (default: the network made by hand)",
     )
 
     scored = commands.add_parser("evaluate", help="score a network on a folder's testing clips")
@@ -105,7 +111,8 @@ def _train(parsed: argparse.Namespace) -> None:
         else most_frequent_words(corpus)
     )
     recipe = Recipe() if parsed.epochs is None else replace(Recipe(), epochs=parsed.epochs)
-    chosen = Training(parsed.out, words, parsed.seed, parsed.renderings, recipe)
+    architecture = read_architecture(parsed.architecture, words) if parsed.architecture else None
+    chosen = Training(parsed.out, words, parsed.seed, parsed.renderings, recipe, architecture)
     facts = run_training(corpus, chosen, lambda line: print(line, file=sys.stderr, flush=True))
     print(
         f"{chosen.run}: validation accuracy {facts.validation_accuracy:.2%} at epoch {facts.epoch}"

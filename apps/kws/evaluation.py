@@ -140,9 +140,11 @@ def _check_words(corpus: Corpus, facts: Facts) -> None:
 
 
 def _float_score(model: Path, tested: Examples, facts: Facts) -> Score:
+    from thumbnet.apps.kws.network import SMALL
     from thumbnet.apps.kws.training import load_network, logits
 
-    network = load_network(read_weights(model), len(facts.classes), model)
+    architecture = facts.architecture or SMALL
+    network = load_network(read_weights(model), len(facts.classes), model, architecture)
     return score(logits(network, tested.columns), tested, len(facts.classes))
 
 

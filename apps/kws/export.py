@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from thumbnet.apps.kws.features import BANDS, COLUMNS, SCALE, ZERO_POINT
 from thumbnet.apps.kws.model_files import NAME
-from thumbnet.apps.kws.network import KeywordNetwork, network_input
+from thumbnet.apps.kws.network import network_input
 from thumbnet.codegen.frontends.pytorch.program import lower_program
 from thumbnet.codegen.frontends.pytorch.quantize import quantize
 from thumbnet.codegen.frontends.tflite_writer import write_tflite
@@ -24,7 +24,7 @@ _BATCH = 64
 class _Deployed(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """With probabilities for outputs."""
 
-    def __init__(self, network: KeywordNetwork) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
@@ -32,7 +32,7 @@ class _Deployed(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return torch.softmax(self.network(columns), dim=1)
 
 
-def int8_graph(network: KeywordNetwork, calibration: NDArray[np.int8]) -> Graph:
+def int8_graph(network: nn.Module, calibration: NDArray[np.int8]) -> Graph:
     """The network as an integer graph: input [1, COLUMNS, BANDS, 1] with the front end's scale and
     zero point, output the probabilities [1, classes]. `calibration` [n, COLUMNS, BANDS] is what the
     ranges of its tensors are taken from. Raises ThumbnetError."""
@@ -51,6 +51,6 @@ def int8_graph(network: KeywordNetwork, calibration: NDArray[np.int8]) -> Graph:
     return replace(graph, float_inputs=frozenset(), float_outputs=frozenset())
 
 
-def int8_tflite(network: KeywordNetwork, calibration: NDArray[np.int8]) -> bytes:
+def int8_tflite(network: nn.Module, calibration: NDArray[np.int8]) -> bytes:
     """The same as a .tflite file."""
     return write_tflite(int8_graph(network, calibration))

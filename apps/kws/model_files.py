@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from thumbnet.codegen.build_cache import default_work_dir
 from thumbnet.codegen.compile import Options, compile_model
 from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError
 from thumbnet.codegen.toolchain import host_library
+from thumbnet.nas.architecture import Architecture, from_json
 
 COMMITTED = Path(__file__).resolve().parent
 NAME = "kws"
@@ -38,6 +39,7 @@ class Facts:
     validation_accuracy: float  # of the float network
     training_noises: tuple[str, ...]
     validation_noises: tuple[str, ...]
+    architecture: Architecture | None = None  # None: the network made by hand
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -46,6 +48,9 @@ class Facts:
 
 def write_facts(folder: Path, facts: Facts) -> None:
     entry = asdict(facts) | {"classes": facts.classes}
+    del entry["architecture"]
+    if facts.architecture is not None:
+        entry["architecture"] = facts.architecture.to_json()
     (folder / f"{NAME}.json").write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
 
 
@@ -62,12 +67,45 @@ def read_facts(folder: Path) -> Facts:
             validation_accuracy=float(entry["validation_accuracy"]),
             training_noises=tuple(map(str, entry["training_noises"])),
             validation_noises=tuple(map(str, entry["validation_noises"])),
+            architecture=_architecture(entry, path),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFormatError(
             f"{path}: cannot read what the network was trained for: {error!r}; "
             "give a folder that train wrote"
         ) from error
+
+
+def _architecture(entry: Mapping[str, Any], path: Path) -> Architecture | None:
+    found = entry.get("architecture")
+    if found is None:
+        return None
+    return fitting(from_json(found, str(path)), class_names(entry["words"]), str(path))
+
+
+def read_architecture(path: Path, words: Sequence[str]) -> Architecture:
+    """A searched architecture for the front end's columns and the classes of `words`. Raises
+    ModelFormatError."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFormatError(f"{path}: cannot read this architecture: {error}") from error
+    return fitting(from_json(value, str(path)), class_names(words), str(path))
+
+
+def fitting(architecture: Architecture, classes: Sequence[str], source: str) -> Architecture:
+    """The architecture itself; ModelFormatError where input or classes are others."""
+    if architecture.input_shape != (COLUMNS, BANDS, 1):
+        raise ModelFormatError(
+            f"{source}: the architecture's input is {list(architecture.input_shape)}; the front "
+            f"end gives {[COLUMNS, BANDS, 1]}"
+        )
+    if architecture.classes != len(classes):
+        raise ModelFormatError(
+            f"{source}: the architecture has {architecture.classes} classes, and the words with "
+            f"silence and unknown are {len(classes)}: {', '.join(classes)}"
+        )
+    return architecture
 
 
 def write_weights(folder: Path, weights: Mapping[str, NDArray[Any]]) -> None:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from thumbnet.apps.kws.features import BANDS
+from thumbnet.nas import architecture as nas
+from thumbnet.nas.network import Network, build
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,7 @@ class SeparableBlock(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 
 class KeywordNetwork(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """Columns of one second to logits. `body` gives the features [N, width] that a second head, for
-    training, may read too."""
+    """Columns of one second to logits. A second head, for training, may read `features` too."""
 
     def __init__(self, classes: int, architecture: Architecture = SMALL, dropout: float = 0.1):
         super().__init__()
@@ -101,9 +102,28 @@ class KeywordNetwork(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.body = nn.Sequential(layers)
         self.head = nn.Linear(channels, classes)
 
+    def features(self, x: Tensor) -> Tensor:
+        """What the dense layer sees, [N, width]."""
+        y: Tensor = self.body(x)
+        return y
+
+    @property
+    def classifier(self) -> nn.Linear:
+        return self.head
+
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.body(x))
         return logits
+
+
+def make_network(
+    classes: int, architecture: Architecture | nas.Architecture, dropout: float = 0.0
+) -> KeywordNetwork | Network:
+    """A network with fresh weights, made by hand or searched: both have `features` and a dense
+    layer `classifier`, and take the same input. A searched architecture has `classes` classes."""
+    if isinstance(architecture, nas.Architecture):
+        return build(architecture, dropout)
+    return KeywordNetwork(classes, architecture, dropout)
 
 
 def _convolution(

@@ -26,15 +26,17 @@ from thumbnet.apps.kws.model_files import (
     write_facts,
     write_weights,
 )
+from thumbnet.apps.kws.network import SMALL
 from thumbnet.apps.kws.renderings import Renderings, read_renderings, renderings
 from thumbnet.apps.kws.training import Labelled, Recipe, TrainingSet, load_network, train
 from thumbnet.codegen.compile import Compiled, Options, compile_model
 from thumbnet.codegen.errors import DataError
 from thumbnet.codegen.output_folder import publish, staging_folder
+from thumbnet.nas.architecture import Architecture
 
 RENDERINGS = "renderings.npz"
 CHECKPOINT = "checkpoint.pt"
-_RENDERING_SEED = 0  # all seeds of training share what was rendered
+RENDERING_SEED = 0  # all seeds of training share what was rendered
 _CALIBRATION_CLIPS = 1000
 
 
@@ -47,6 +49,7 @@ class Training:
     seed: int
     renderings: int
     recipe: Recipe
+    architecture: Architecture | None = None  # None: the network made by hand
 
     @property
     def run(self) -> Path:
@@ -73,18 +76,19 @@ def run_training(corpus: Corpus, chosen: Training, progress: Callable[[str], Non
         clips,
         noises["training"],
         chosen.renderings,
-        _RENDERING_SEED,
+        RENDERING_SEED,
         chosen.out / RENDERINGS,
         progress,
     )
     judged = examples(corpus.clips["validation"], noises["validation"], chosen.words)
     trained = train(
-        _training_set(corpus, chosen.words, rendered),
+        training_set(corpus, chosen.words, rendered),
         Labelled(judged.columns, judged.classes),
         chosen.recipe,
         chosen.seed,
         chosen.run / CHECKPOINT,
         progress,
+        chosen.architecture or SMALL,
     )
     facts = Facts(
         words=chosen.words,
@@ -94,6 +98,7 @@ def run_training(corpus: Corpus, chosen: Training, progress: Callable[[str], Non
         validation_accuracy=trained.accuracy,
         training_noises=tuple(path.name for path in noises["training"]),
         validation_noises=tuple(path.name for path in noises["validation"]),
+        architecture=chosen.architecture,
     )
     state = trained.network.state_dict()
     write_weights(chosen.run, {name: tensor.numpy() for name, tensor in state.items()})
@@ -101,7 +106,8 @@ def run_training(corpus: Corpus, chosen: Training, progress: Callable[[str], Non
     return facts
 
 
-def _training_set(corpus: Corpus, words: Sequence[str], rendered: Renderings) -> TrainingSet:
+def training_set(corpus: Corpus, words: Sequence[str], rendered: Renderings) -> TrainingSet:
+    """The rendered training clips with classes and words."""
     clips = corpus.clips["training"]
     return TrainingSet(
         words=rendered.words,
@@ -124,7 +130,7 @@ def run_export(run: Path, out: Path, options: Options) -> Compiled:
     spoken = rendered.words[0]
     every = max(1, len(spoken) // _CALIBRATION_CLIPS)
     calibration = np.concatenate((spoken[::every], rendered.silences[: len(spoken) // every // 10]))
-    network = load_network(weights, len(facts.classes), run)
+    network = load_network(weights, len(facts.classes), run, facts.architecture or SMALL)
     with staging_folder(out) as staging:
         model = staging / f"{NAME}.tflite"
         model.write_bytes(int8_tflite(network, calibration))

@@ -23,10 +23,12 @@ from torch.nn.functional import cross_entropy
 from thumbnet.apps.kws.column_augment import COLUMN_RANGES, augment_columns
 from thumbnet.apps.kws.command import replacing
 from thumbnet.apps.kws.features import SCALE, ZERO_POINT
-from thumbnet.apps.kws.network import SMALL, Architecture, KeywordNetwork, network_input
+from thumbnet.apps.kws.network import SMALL, Architecture, make_network, network_input
 from thumbnet.codegen.errors import DataError, ModelFormatError
+from thumbnet.nas import architecture as nas
 
 Progress = Callable[[str], None]
+AnyArchitecture = Architecture | nas.Architecture  # made by hand, or searched
 
 _NO_WORD = -100  # cross_entropy leaves these out
 
@@ -84,7 +86,7 @@ class Labelled:
 class Trained:
     """The network of the best epoch: that of the lowest loss on validation."""
 
-    network: KeywordNetwork
+    network: nn.Module
     accuracy: float  # on validation
     epoch: int
 
@@ -96,7 +98,7 @@ def train(
     seed: int,
     checkpoint: Path,
     progress: Progress,
-    architecture: Architecture = SMALL,
+    architecture: AnyArchitecture = SMALL,
 ) -> Trained:
     """Trains, or goes on from `checkpoint`. Raises DataError where that is of another run."""
     torch.manual_seed(seed)
@@ -111,7 +113,7 @@ def train(
             f"loss {judged.loss:.3f} ({judged.accuracy:.2%} right), least {run.best.loss:.3f} "
             f"({run.best.accuracy:.2%}) at {run.best_epoch}"
         )
-    network = KeywordNetwork(training.class_count, architecture)
+    network = make_network(training.class_count, architecture)
     network.load_state_dict(run.best_weights)
     return Trained(network.eval(), run.best.accuracy, run.best_epoch)
 
@@ -131,11 +133,11 @@ def load_network(
     weights: Mapping[str, NDArray[Any]],
     classes: int,
     source: Path,
-    architecture: Architecture = SMALL,
-) -> KeywordNetwork:
+    architecture: AnyArchitecture = SMALL,
+) -> nn.Module:
     """The float network with weights that were stored. ModelFormatError, naming `source`, where
     they are another network's."""
-    network = KeywordNetwork(classes, architecture)
+    network = make_network(classes, architecture)
     try:
         network.load_state_dict({name: torch.from_numpy(a) for name, a in weights.items()})
     except RuntimeError as error:
@@ -153,11 +155,11 @@ class _Run:
     """State of one training run, between epochs."""
 
     def __init__(
-        self, training: TrainingSet, recipe: Recipe, seed: int, architecture: Architecture
+        self, training: TrainingSet, recipe: Recipe, seed: int, architecture: AnyArchitecture
     ) -> None:
         self.recipe, self.seed = recipe, seed
-        self.network = KeywordNetwork(training.class_count, architecture, recipe.dropout)
-        self.words = nn.Linear(self.network.head.in_features, training.word_count + 1)
+        self.network = make_network(training.class_count, architecture, recipe.dropout)
+        self.words = nn.Linear(self.network.classifier.in_features, training.word_count + 1)
         self.average = copy.deepcopy(self.network)
         parameters = [*self.network.parameters(), *self.words.parameters()]
         self.optimizer = torch.optim.AdamW(
@@ -217,7 +219,7 @@ class _Run:
         """One pass; the mean loss."""
         rng = np.random.default_rng((self.seed, self.epoch))
         torch.manual_seed(int(rng.integers(1 << 62)))
-        columns, classes, words = _epoch_of(training, self.recipe, rng)
+        columns, classes, words = epoch_of(training, self.recipe, rng)
         lowest, highest = ((q - ZERO_POINT) * SCALE for q in (-128, 127))
         self.network.train()
         batches = range(0, max(1, len(columns) - self.recipe.batch + 1), self.recipe.batch)
@@ -225,9 +227,9 @@ class _Run:
         for start in batches:
             part = slice(start, start + self.recipe.batch)
             x = network_input(torch.from_numpy(columns[part]), SCALE, ZERO_POINT)
-            features = self.network.body(augment_columns(x, lowest, highest, COLUMN_RANGES))
+            features = self.network.features(augment_columns(x, lowest, highest, COLUMN_RANGES))
             loss = cross_entropy(
-                self.network.head(features),
+                self.network.classifier(features),
                 torch.from_numpy(classes[part]),
                 label_smoothing=self.recipe.smoothing,
             )
@@ -278,7 +280,7 @@ class _Run:
         return judged
 
 
-def _epoch_of(
+def epoch_of(
     training: TrainingSet, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]:
     """Columns, classes and words of one epoch, shuffled: a rendering of every command clip, and
