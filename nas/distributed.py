@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 
 from thumbnet.codegen.errors import ToolError
+
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,12 @@ class Workers:
             return [value]
         found: list[Any] = [None] * self.count
         distributed.all_gather_object(found, value)
+        return found
+
+    def shared(self, work: Callable[[list[T]], list[R]], items: Sequence[T]) -> list[R]:
+        """`work` of all items, of which each process does its share; all get all results."""
+        parts = self.gather(work(list(items[self.rank :: self.count])))
+        found: list[R] = [parts[i % self.count][i // self.count] for i in range(len(items))]
         return found
 
     def mean(self, value: float) -> float:

@@ -77,14 +77,9 @@ def shared_accuracy(
 ) -> list[float]:
     """Validation accuracy of sub-networks by their shared weights; each process of the group takes
     its share of them, and all get all results."""
-    mine = [
-        _one_shared_accuracy(network, task, each, effort)
-        for each in chosen[workers.rank :: workers.count]
-    ]
-    found = [0.0] * len(chosen)
-    for rank, part in enumerate(workers.gather(mine)):
-        found[rank :: workers.count] = part
-    return found
+    return workers.shared(
+        lambda mine: [_one_shared_accuracy(network, task, each, effort) for each in mine], chosen
+    )
 
 
 def _one_shared_accuracy(

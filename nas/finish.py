@@ -18,8 +18,9 @@ from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.passes import optimize
 from thumbnet.nas.distributed import ALONE, Workers
 from thumbnet.nas.evaluation import BATCH, accuracy, int8_accuracy
+from thumbnet.nas.progress import Progress
 from thumbnet.nas.task import Task, batch
-from thumbnet.nas.training import Classification, Objective, Progress, Recipe, Trained, train
+from thumbnet.nas.training import Classification, Recipe, Trained, train
 
 CALIBRATION_SAMPLES = 1024
 QAT_LEARNING_RATE = 0.05  # of the recipe's: the weights are nearly where they should be
@@ -48,7 +49,7 @@ def train_network(
 ) -> Trained:
     """Trains (or fine-tunes) one network in place and leaves it in eval mode. Raises as
     `training.train`."""
-    objective: Objective = Classification(network, recipe.label_smoothing)
+    objective = Classification(network, recipe.label_smoothing)
     trained = train(
         objective,
         task,

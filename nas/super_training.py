@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
 from thumbnet.nas.distributed import ALONE, Workers
+from thumbnet.nas.progress import Progress
 from thumbnet.nas.search_space import SearchSpace, SubNetwork, sample
 from thumbnet.nas.super_network import SuperNetwork
 from thumbnet.nas.task import Task
-from thumbnet.nas.training import Objective, Progress, Recipe, Trained, train
+from thumbnet.nas.training import Objective, Recipe, Trained, train
 
 Draw = Callable[[np.random.Generator], SubNetwork]
 

@@ -9,11 +9,7 @@ of every batch and gradients are averaged (DistributedDataParallel).
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.codegen.errors import DataError
+from thumbnet.codegen.files import replacing
 from thumbnet.nas.distributed import ALONE, Workers
+from thumbnet.nas.progress import Progress, duration
 from thumbnet.nas.task import Task, batches, steps_per_epoch
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -242,19 +238,8 @@ class _Run:
 
 def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
     """Writes a checkpoint so that the file is whole or the old one. Raises ToolError."""
-    partial = None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-        partial = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            torch.save(state, stream)
-        partial.replace(file)
-    except (OSError, RuntimeError) as error:  # torch says RuntimeError for a full disk
-        if partial is not None:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-        raise ToolError(f"cannot write {file}: {error}") from error
+    with replacing(file) as partial:
+        torch.save(state, partial)
 
 
 def read_checkpoint(file: Path, identity: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -271,10 +256,3 @@ def read_checkpoint(file: Path, identity: dict[str, Any], device: torch.device) 
             "to another folder"
         )
     return state
-
-
-def duration(seconds: float) -> str:
-    """'45 s', '12 min' or '3.4 h'."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

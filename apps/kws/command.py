@@ -5,12 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 from thumbnet.codegen.errors import ThumbnetError, ToolError
 
@@ -35,29 +31,6 @@ def _told(error: ThumbnetError | OSError) -> tuple[str, str]:
         return error.kind, str(error)
     place = "" if error.filename is None else f"{error.filename}: "
     return ToolError.kind, f"{place}{error.strerror or error}; give another place or make room"
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A new file beside `file`, renamed to it at the end; gone where that fails. Makes the folder.
-
-    Raises ToolError where it cannot be written.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    except OSError as error:
-        raise ToolError(f"cannot write {file}: {error.strerror}") from error
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        partial.chmod(0o644)
-        os.replace(partial, file)
-    except (OSError, RuntimeError) as error:  # torch.save raises the latter where there is no room
-        raise ToolError(f"cannot write {file}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def positive(text: str) -> int:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from thumbnet.apps.kws.command import replacing
+from thumbnet.codegen.files import replacing
 from thumbnet.codegen.errors import DataError, ModelFormatError
 
 FILE_NAME = "detector.json"

@@ -22,7 +22,7 @@ from thumbnet.apps.kws.augment import (
     render_fragment,
     render_silence,
 )
-from thumbnet.apps.kws.command import replacing
+from thumbnet.codegen.files import replacing
 from thumbnet.apps.kws.dataset import Clip, load_clips, load_noises
 from thumbnet.apps.kws.features import PARAMETERS, log_mel
 from thumbnet.codegen.errors import DataError

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from thumbnet.apps.kws.column_augment import COLUMN_RANGES, augment_columns
-from thumbnet.apps.kws.command import replacing
+from thumbnet.codegen.files import replacing
 from thumbnet.apps.kws.features import SCALE, ZERO_POINT
 from thumbnet.apps.kws.network import SMALL, Architecture, make_network, network_input
 from thumbnet.codegen.errors import DataError, ModelFormatError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from thumbnet.apps.kws.__main__ import main
-from thumbnet.apps.kws.command import replacing
+from thumbnet.codegen.files import replacing
 from thumbnet.apps.kws.model_files import COMMITTED, read_weights, write_weights
 from thumbnet.codegen.errors import ModelFormatError, ToolError
 

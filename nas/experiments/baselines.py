@@ -1,0 +1,165 @@
+"""Networks that people scale by hand: MobileNetV2 and ResNet-8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from thumbnet.codegen.cost import cost
+from thumbnet.codegen.frontends.pytorch.program import lower_program
+from thumbnet.codegen.frontends.pytorch.quantize import quantize
+from thumbnet.codegen.passes import optimize
+from thumbnet.nas.architecture import Architecture, Bottleneck, Pair, Stem
+from thumbnet.nas.cost import Deployment, Limits, NetworkCost, exceeds, network_cost
+from thumbnet.nas.network import build, initialise
+from thumbnet.nas.search_space import make_divisible
+
+# Sandler et al., CVPR 2018, table 2: expansion, channels, repeats, stride of the first repeat.
+MOBILENET_V2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+MOBILENET_V2_STEM, MOBILENET_V2_HEAD = 32, 1280
+RESNET_8 = ((16, 1), (32, 2), (64, 2))  # channels and stride of the three blocks (MLPerf Tiny)
+
+
+def mobilenet_v2(
+    width: float, resolution: int, stem_stride: int, first_stride: int, classes: int
+) -> Architecture:
+    """MobileNetV2 as people fit it to small images: all channels times `width`, the head too (as in
+    MCUNet's mbv2-w0.35), strides of the stem and of the first expanded stage chosen."""
+
+    def scaled(channels: int) -> int:
+        return make_divisible(channels * width, 8)
+
+    channels, blocks = scaled(MOBILENET_V2_STEM), []
+    stem = Stem(channels, (3, 3), (stem_stride, stem_stride))
+    for row, (expansion, out, repeats, stride) in enumerate(MOBILENET_V2):
+        for repeat in range(repeats):
+            step = (first_stride if row == 1 else stride) if repeat == 0 else 1
+            expanded = channels * expansion if expansion > 1 else 0
+            residual = step == 1 and scaled(out) == channels
+            blocks.append(
+                Bottleneck(scaled(out), expanded, (3, 3), (step, step), residual=residual)
+            )
+            channels = scaled(out)
+    head = scaled(MOBILENET_V2_HEAD)
+    return Architecture((resolution, resolution, 3), stem, tuple(blocks), head, classes)
+
+
+class ResNet8(nn.Module):  # type: ignore[misc]  # torch is not followed
+    """MLPerf Tiny's image classifier (Banbury et al., 2021): [N, 3, H, W] to logits [N, classes], all
+    channels times `width`, rounded to whole ones."""
+
+    def __init__(self, width: float, classes: int) -> None:
+        super().__init__()
+        channels = [max(1, round(c * width)) for c, _ in RESNET_8]
+        self.stem = _convolution(3, channels[0])
+        blocks, inputs = [], channels[0]
+        for outputs, (_, stride) in zip(channels, RESNET_8, strict=True):
+            blocks.append(_ResidualBlock(inputs, outputs, (stride, stride)))
+            inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(inputs, classes)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.blocks(torch.relu(self.stem(x)))
+        logits: Tensor = self.classifier(y.mean((2, 3)))
+        return logits
+
+
+class _ResidualBlock(nn.Module):  # type: ignore[misc]
+    def __init__(self, inputs: int, outputs: int, stride: Pair) -> None:
+        super().__init__()
+        self.first = _convolution(inputs, outputs, stride=stride)
+        self.second = _convolution(outputs, outputs)
+        same = inputs == outputs and stride == (1, 1)
+        self.skip = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(torch.relu(self.first(x)))
+        return torch.relu(y + self.skip(x))
+
+
+def _convolution(inputs: int, outputs: int, *, stride: Pair = (1, 1)) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+# ---- the largest that fit ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A network scaled by hand until it just fits. `make` gives it with fresh weights."""
+
+    name: str
+    resolution: int
+    cost: NetworkCost
+    architecture: Architecture | None
+    width: float
+    classes: int
+
+    def make(self) -> nn.Module:
+        if self.architecture is not None:
+            return build(self.architecture)
+        return ResNet8(self.width, self.classes)
+
+
+def scaled_mobilenets(limits: Limits, deployment: Deployment, classes: int) -> Iterator[Scaled]:
+    """For each usual choice of strides and resolution, the widest that fits, if any does."""
+    for stem_stride, first_stride in ((1, 1), (2, 1), (2, 2)):
+        for resolution in (32, 24):
+            widest = None
+            for percent in range(5, 105, 5):
+                found = mobilenet_v2(percent / 100, resolution, stem_stride, first_stride, classes)
+                told = network_cost(found, deployment, limits)
+                if exceeds(told, limits) is None:
+                    widest = (percent, found, told)
+            if widest is not None:
+                percent, found, told = widest
+                name = f"mobilenet_v2-w{percent / 100:g}-r{resolution}-s{stem_stride}{first_stride}"
+                yield Scaled(name, resolution, told, found, percent / 100, classes)
+
+
+def scaled_resnet(limits: Limits, deployment: Deployment, classes: int) -> Scaled | None:
+    """The widest ResNet-8 that fits, by sixteenths: one more channel in the first block."""
+    widest = None
+    for channels in range(1, 17):
+        width = channels / 16
+        told = resnet_cost(width, deployment, limits, classes)
+        if exceeds(told, limits) is None:
+            name = f"resnet8-w{width:g}"
+            widest = Scaled(name, 32, told, None, width, classes)
+    return widest
+
+
+def resnet_cost(
+    width: float, deployment: Deployment, limits: Limits, classes: int
+) -> NetworkCost:
+    """Asked of the planner like that of any other network."""
+    torch.manual_seed(0)
+    network = ResNet8(width, classes).eval()
+    images = torch.randn(4, 3, 32, 32)
+    program = quantize(network, (images[:1],), [(images,)], input_quantization={"x": (1 / 64, 0)})
+    graph = optimize(lower_program(program, "resnet8", "resnet8").graph)
+    options = deployment.options(limits)
+    told = cost(graph, options.target, options.optimize, options.mode)
+    return NetworkCost(
+        macs=told.macs,
+        params=sum(p.numel() for p in network.parameters()),
+        arena_bytes=told.arena_bytes,
+        weights_bytes=told.weights_bytes,
+        code_bytes=told.code_bytes or 0,
+        cycles=told.cycles,
+    )
