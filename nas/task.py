@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from thumbnet.codegen.errors import DataError, ThumbnetError, ToolError
 
@@ -29,7 +29,7 @@ MEMORY_LIMIT = 10**9  # bytes of int8 inputs that are kept in memory rather than
 
 _ORDER, _DRAWS = 1, 2  # what a generator is for, beside seed, epoch and step
 _SPREAD = 256  # items that stand for data too large to hash
-_CHUNK = 1024  # items read at a time
+_CHUNK = 4 * 10**6  # bytes that are read at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +68,20 @@ class Task:
 
 
 class Stored(Dataset):  # type: ignore[misc]  # torch is not followed
-    """int8 [N, C, H, W] and int64 labels [N] in memory."""
+    """Items in memory: of `inputs` int8 [N, C, H, W] and `labels` int64 [N] the chosen `rows`."""
 
-    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
+    def __init__(
+        self, inputs: Tensor, labels: Tensor, rows: NDArray[np.int64] | None = None
+    ) -> None:
         self.inputs, self.labels = inputs, labels
+        self.rows = torch.arange(len(labels)) if rows is None else torch.from_numpy(rows)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.inputs[index], int(self.labels[index])
+        row = self.rows[index]
+        return self.inputs[row], int(self.labels[row])
 
 
 def no_augment(inputs: Tensor, rng: np.random.Generator) -> Tensor:
@@ -110,8 +114,8 @@ def _real(split: Split, inputs: Tensor) -> Tensor:
 def _read(split: Split, indices: Sequence[int] | NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """int8 [N, C, H, W] and int64 labels."""
     if isinstance(split.dataset, Stored):
-        chosen = torch.as_tensor(np.asarray(indices, np.int64))
-        return split.dataset.inputs[chosen], split.dataset.labels[chosen]
+        rows = split.dataset.rows[torch.as_tensor(np.asarray(indices, np.int64))]
+        return split.dataset.inputs[rows], split.dataset.labels[rows]
     items = [split.dataset[int(i)] for i in indices]
     inputs = torch.stack([to_int8(x, split.scale, split.zero_point) for x, _ in items])
     return inputs, torch.tensor([int(label) for _, label in items], dtype=torch.int64)
@@ -219,7 +223,7 @@ def _generator(seed: int, epoch: int, step: int, purpose: int) -> np.random.Gene
 
 def _stream(split: Split, parts: list[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
     """`_read` of each part, in order; by worker processes where the split has them."""
-    if isinstance(split.dataset, Stored) or not split.workers or not parts:
+    if isinstance(split.dataset, Stored) or not split.workers or len(parts) < 2:
         for part in parts:
             yield _read(split, part)
         return
@@ -235,7 +239,9 @@ def _stream(split: Split, parts: list[NDArray[np.int64]]) -> Iterator[tuple[Tens
                 raise result
             yield result
     except RuntimeError as error:
-        raise ToolError(f"reading the data: a worker process failed: {error}") from error
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise ToolError(f"reading the data: {error}; is there enough memory?") from error
 
 
 class _Parts(Dataset):  # type: ignore[misc]
@@ -274,31 +280,37 @@ def task_from_datasets(
     """A task of any three map-style datasets of (tensor [C, H, W], label); see `Split` for the
     tensors' types.
 
-    An item must be the same whenever it is read: random changes belong into `augment`. Up to
-    `memory_limit` bytes (one for each value) all items are read now, and once; beyond, whenever
-    they are needed, by `workers` processes. Raises DataError for items of other shapes, types and
-    labels, and for NaN.
+    An item must be the same whenever it is read: random changes belong into `augment`. A set of up
+    to `memory_limit` bytes, one for each value, is read now, and once; a larger one whenever it is
+    needed, by `workers` processes. `train` and `validation` become shuffled splits, since their
+    first samples are used to compare and to calibrate networks; `test` stays in order. Raises
+    DataError for items of other shapes, types and labels, and for NaN.
     """
     names = tuple(classes)
     if len(names) < 2 or len(set(names)) != len(names):
         raise DataError(f"task '{name}': {len(names)} classes; give at least two, all different")
     if not 0 < scale < float("inf") or not -128 <= zero_point <= 127:
         raise DataError(
-            f"task '{name}': scale {scale}, zero point {zero_point}; the scale is above 0, the zero "
-            "point from -128 to 127"
+            f"task '{name}': scale {scale}, zero point {zero_point}; the scale is above 0, the "
+            "zero point from -128 to 127"
         )
-    sets = {"train": train, "validation": validation, "test": test}
-    values = sum(len(d) for d in sets.values()) * int(np.prod(input_shape))
-    digest = hashlib.sha256(repr((name, names, input_shape, scale, zero_point)).encode())
+    augment = no_augment if augment is None else augment
+    facts = (name, names, input_shape, scale, zero_point, augment_name(augment))
+    digest = hashlib.sha256(repr(facts).encode())
     splits = {}
-    for part, dataset in sets.items():
+    for part, dataset in (("train", train), ("validation", validation), ("test", test)):
         if not len(dataset):
             raise DataError(f"task '{name}': {part} has no items")
-        checked: Dataset = Checked(
-            dataset, f"task '{name}', {part}", input_shape, len(names), scale, zero_point
-        )
-        if values <= memory_limit:
-            checked = _stored(Split(checked, scale, zero_point, workers))
+        source = f"task '{name}', {part}"
+        checked: Dataset = Checked(dataset, source, input_shape, len(names), scale, zero_point)
+        order = np.arange(len(dataset))
+        if part != "test":
+            order = np.random.default_rng(_ORDER).permutation(order)
+        if len(dataset) * int(np.prod(input_shape)) <= memory_limit:
+            stored = read_all(Split(checked, scale, zero_point, workers), input_shape)
+            checked = Stored(stored.inputs, stored.labels, order)
+        else:
+            checked = Subset(checked, order)
         splits[part] = Split(checked, scale, zero_point, workers)
         digest.update(_content(splits[part]))
     return Task(
@@ -310,9 +322,17 @@ def task_from_datasets(
         splits["train"],
         splits["validation"],
         splits["test"],
-        no_augment if augment is None else augment,
+        augment,
         digest.hexdigest()[:16],
     )
+
+
+def augment_name(augment: Augment) -> str:
+    """What tells augmentations apart, the same on every machine: the fields of a dataclass, the
+    name of a function."""
+    if is_dataclass(augment):
+        return repr(augment)
+    return str(getattr(augment, "__qualname__", type(augment).__qualname__))
 
 
 class Checked(Dataset):  # type: ignore[misc]
@@ -335,49 +355,54 @@ class Checked(Dataset):  # type: ignore[misc]
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        item = self.dataset[index]
+        where = f"{self.source}, item {index}"
         try:
-            values, label = item
+            values, label = self.dataset[index]
             label = int(label)
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"{self.source}, item {index}: expected (tensor, label): {error}"
-            ) from error
+        except ThumbnetError:
+            raise
+        except Exception as error:  # whatever the dataset raises
+            raise DataError(f"{where}: cannot be read as (tensor, label): {error!r}") from error
         if not isinstance(values, Tensor) or tuple(values.shape) != self.shape:
             found = list(getattr(values, "shape", [])) or type(values).__name__
             raise DataError(
-                f"{self.source}, item {index}: expected a tensor {list(self.shape)} (channels, "
+                f"{where}: expected a tensor {list(self.shape)} (channels, "
                 f"height, width), found {found}"
             )
         if not 0 <= label < self.classes:
-            raise DataError(
-                f"{self.source}, item {index}: label {label}; there are classes 0 to "
-                f"{self.classes - 1}"
-            )
+            raise DataError(f"{where}: label {label}; there are classes 0 to {self.classes - 1}")
         try:
             return to_int8(values, self.scale, self.zero_point), label
         except DataError as error:
-            raise DataError(f"{self.source}, item {index}: {error}") from error
+            raise DataError(f"{where}: {error}") from error
 
 
-def _stored(split: Split) -> Stored:
-    """All items, read now."""
-    chunks = [
-        np.arange(start, min(start + _CHUNK, len(split))) for start in range(0, len(split), _CHUNK)
-    ]
-    inputs, labels = zip(*_stream(split, chunks), strict=True)
-    return Stored(torch.cat(inputs), torch.cat(labels))
+def read_all(
+    split: Split, input_shape: Shape, progress: Callable[[int], None] | None = None
+) -> Stored:
+    """All items, read now; `progress` hears how many there are so far. Raises DataError."""
+    height, width, channels = input_shape
+    count, at = len(split), 0
+    inputs = torch.empty((count, channels, height, width), dtype=torch.int8)
+    labels = torch.empty(count, dtype=torch.int64)
+    size = max(1, _CHUNK // (height * width * channels))
+    chunks = [np.arange(i, min(i + size, count)) for i in range(0, count, size)]
+    for some, of_some in _stream(split, chunks):
+        inputs[at : at + len(some)], labels[at : at + len(some)] = some, of_some
+        at += len(some)
+        if progress is not None:
+            progress(at)
+    return Stored(inputs, labels)
 
 
 def _content(split: Split) -> bytes:
     """A hash of all items where they are in memory, else of their number and some of them."""
-    dataset = split.dataset
-    if isinstance(dataset, Stored):
-        inputs, labels = dataset.inputs, dataset.labels
+    if isinstance(split.dataset, Stored):
+        inputs, labels = split.dataset.inputs, split.dataset.labels
     else:
         count = min(_SPREAD, len(split))
         inputs, labels = _read(split, np.linspace(0, len(split) - 1, count).astype(np.int64))
     digest = hashlib.sha256(str(len(split)).encode())
-    digest.update(inputs.contiguous().numpy().tobytes())
-    digest.update(labels.numpy().tobytes())
+    digest.update(inputs.numpy().data)
+    digest.update(labels.numpy().data)
     return digest.digest()
