@@ -1,18 +1,18 @@
 """Search spaces: which architectures there are to choose from.
 
-A `Template` is a family of spaces, one for each width multiplier, resolution and stride of the first
-convolution; stage 1 (`space_optimization`) takes one of them. Inside a `SearchSpace` the channels of
-stages are fixed and every bottleneck chooses kernel and expansion, every stage its depth. That
-division, and the choices {3, 5, 7}, {3, 4, 6}, are MCUNet's (Lin et al., NeurIPS 2020, section 3.1)
-and Once-for-All's (Cai et al., ICLR 2020, section 4.1).
+A `Template` is a family of spaces, one for each width multiplier, resolution and stride of the
+first convolution; stage 1 (`space_optimization`) takes one of them. Inside a `SearchSpace` the
+channels of stages are fixed and every bottleneck chooses kernel and expansion, every stage its
+depth. That division, and the choices {3, 5, 7}, {3, 4, 6}, are MCUNet's (Lin et al., NeurIPS 2020,
+section 3.1) and Once-for-All's (Cai et al., ICLR 2020, section 4.1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Stage:
     channels: int
     stride: Pair
     depths: tuple[int, ...]  # rising; how many bottlenecks there may be, at least 1
+    kernels: tuple[Pair, ...] = ()  # of this stage only; none: those of the space
+    expansions: tuple[int, ...] = ()  # the same; (0,): no first 1x1
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ SubNetwork = tuple[tuple[Choice, ...], ...]  # the bottlenecks of each stage
 class SearchSpace:
     """Channels are final: width multipliers have been applied. `first` is a bottleneck without
     expansion after the stem (MobileNetV2's), 0 for none. Kernels and expansions rise, and each
-    kernel lies within the next, so that they can share weights."""
+    kernel lies within the next, so that they can share weights; an expansion of 0, no first 1x1, is
+    a stage's only one."""
 
     name: str
     width: float
@@ -65,24 +68,41 @@ class SearchSpace:
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
-        """All that a bottleneck may choose."""
-        of = product(self.kernels, self.expansions, self.squeezes)
-        return tuple(Choice(kernel, expansion, squeeze) for kernel, expansion, squeeze in of)
+        """All that a bottleneck may choose whose stage has no kernels or expansions of its own."""
+        return self._choices(self.kernels, self.expansions)
+
+    @cached_property
+    def stage_choices(self) -> dict[Stage, tuple[Choice, ...]]:
+        """All that a bottleneck of each stage may choose."""
+        return {
+            stage: self._choices(stage.kernels or self.kernels, stage.expansions or self.expansions)
+            for stage in self.stages
+        }
+
+    def _choices(self, kernels: Iterable[Pair], expansions: Iterable[int]) -> tuple[Choice, ...]:
+        return tuple(Choice(*choice) for choice in product(kernels, expansions, self.squeezes))
+
+    @property
+    def nested_kernels(self) -> tuple[tuple[Pair, ...], ...]:
+        """What each bottleneck of the largest network may have, rising."""
+        first = ((self.kernels[0],),) if self.first else ()
+        stages = ((s.kernels or self.kernels,) * s.depths[-1] for s in self.stages)
+        return (*first, *chain.from_iterable(stages))
 
     @property
     def largest(self) -> SubNetwork:
-        return _uniform(self, depth=-1, choice=self.choices[-1])
+        return tuple((self.stage_choices[s][-1],) * s.depths[-1] for s in self.stages)
 
     @property
     def smallest(self) -> SubNetwork:
-        return _uniform(self, depth=0, choice=self.choices[0])
+        return tuple((self.stage_choices[s][0],) * s.depths[0] for s in self.stages)
 
     @property
     def size(self) -> int:
         """How many sub-networks there are."""
         total = 1
         for stage in self.stages:
-            total *= sum(len(self.choices) ** depth for depth in stage.depths)
+            total *= sum(len(self.stage_choices[stage]) ** depth for depth in stage.depths)
         return total
 
     def architecture(self, chosen: SubNetwork) -> Architecture:
@@ -96,7 +116,8 @@ class SearchSpace:
             for i, choice in enumerate(choices):
                 stride = stage.stride if i == 0 else (1, 1)
                 expanded = channels * choice.expansion
-                squeeze = make_divisible(expanded / SQUEEZE_RATIO, 8) if choice.squeeze else 0
+                middle = expanded or channels
+                squeeze = make_divisible(middle / SQUEEZE_RATIO, 8) if choice.squeeze else 0
                 residual = channels == stage.channels and stride == (1, 1)
                 blocks.append(
                     Bottleneck(stage.channels, expanded, choice.kernel, stride, squeeze, residual)
@@ -120,17 +141,14 @@ def make_divisible(channels: float, divisor: int) -> int:
     return rounded if rounded >= 0.9 * channels else rounded + divisor
 
 
-def _uniform(space: SearchSpace, depth: int, choice: Choice) -> SubNetwork:
-    return tuple((choice,) * stage.depths[depth] for stage in space.stages)
-
-
 # ---- drawing -----------------------------------------------------------------------------------
 
 
 def sample(space: SearchSpace, rng: np.random.Generator) -> SubNetwork:
     """Uniform over depths, then over choices."""
     return tuple(
-        tuple(_choice(space, rng) for _ in range(_depth(stage, rng))) for stage in space.stages
+        tuple(_choice(space, stage, rng) for _ in range(_depth(stage, rng)))
+        for stage in space.stages
     )
 
 
@@ -141,8 +159,8 @@ def mutate(
     child = []
     for stage, choices in zip(space.stages, parent, strict=True):
         depth = _depth(stage, rng) if rng.random() < rate else len(choices)
-        kept = [_mutated(space, choice, rate, rng) for choice in choices[:depth]]
-        child.append((*kept, *(_choice(space, rng) for _ in range(depth - len(kept)))))
+        kept = [_mutated(space, stage, choice, rate, rng) for choice in choices[:depth]]
+        child.append((*kept, *(_choice(space, stage, rng) for _ in range(depth - len(kept)))))
     return tuple(child)
 
 
@@ -165,14 +183,15 @@ def _depth(stage: Stage, rng: np.random.Generator) -> int:
     return stage.depths[int(rng.integers(len(stage.depths)))]
 
 
-def _choice(space: SearchSpace, rng: np.random.Generator) -> Choice:
-    return space.choices[int(rng.integers(len(space.choices)))]
+def _choice(space: SearchSpace, stage: Stage, rng: np.random.Generator) -> Choice:
+    choices = space.stage_choices[stage]
+    return choices[int(rng.integers(len(choices)))]
 
 
 def _mutated(
-    space: SearchSpace, choice: Choice, rate: float, rng: np.random.Generator
+    space: SearchSpace, stage: Stage, choice: Choice, rate: float, rng: np.random.Generator
 ) -> Choice:
-    drawn = _choice(space, rng)
+    drawn = _choice(space, stage, rng)
     kernel, expansion, squeeze = rng.random(3) < rate
     return Choice(
         drawn.kernel if kernel else choice.kernel,
@@ -186,8 +205,8 @@ def _mutated(
 
 @dataclass(frozen=True)
 class Template:
-    """A family of spaces: channels at width 1.0, to be multiplied by each of `widths` and rounded to
-    multiples of `divisor`; square inputs of each of `resolutions` (none: the task's own shape)."""
+    """A family of spaces: channels at width 1.0, to be multiplied by each of `widths` and rounded
+    to multiples of `divisor`; square inputs of each of `resolutions` (none: the task's own shape)."""
 
     name: str
     stem: int
@@ -235,7 +254,7 @@ class Template:
             classes=classes,
             stem=Stem(scaled(self.stem), self.stem_kernel, stride),
             first=scaled(self.first),
-            stages=tuple(Stage(scaled(s.channels), s.stride, s.depths) for s in self.stages),
+            stages=tuple(replace(s, channels=scaled(s.channels)) for s in self.stages),
             head=scaled(self.head),
             kernels=self.kernels,
             expansions=self.expansions,

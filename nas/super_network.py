@@ -37,8 +37,8 @@ class SuperNetwork(nn.Module):  # type: ignore[misc]  # torch is not followed
             largest.stem.channels, largest.input_shape[2], largest.stem.kernel
         )
         channels, self.blocks = largest.stem.channels, nn.ModuleList()
-        for block in largest.blocks:
-            self.blocks.append(SharedBottleneck(channels, block, _nested(space, block)))
+        for block, kernels in zip(largest.blocks, space.nested_kernels, strict=True):
+            self.blocks.append(SharedBottleneck(channels, block, kernels))
             channels = block.channels
         self.head = SharedConvolution(largest.head, channels) if largest.head else None
         self.classifier = nn.Linear(largest.head or channels, largest.classes)
@@ -133,6 +133,8 @@ class SharedBottleneck(nn.Module):  # type: ignore[misc]
 
     def __init__(self, channels: int, largest: Bottleneck, kernels: Sequence[Pair]) -> None:
         super().__init__()
+        for smaller, larger in pairwise(kernels):
+            assert all(a <= b and (b - a) % 2 == 0 for a, b in zip(smaller, larger, strict=True))
         middle = largest.expanded or channels
         self.expand = SharedConvolution(middle, channels) if largest.expanded else None
         self.depthwise = SharedConvolution(middle, 1, kernels[-1])
@@ -228,15 +230,6 @@ class SharedBottleneck(nn.Module):  # type: ignore[misc]
                 parameter.copy_(parameter[order].clone())
             for parameter in by_column:
                 parameter.copy_(parameter[:, order].clone())
-
-
-def _nested(space: SearchSpace, block: Bottleneck) -> tuple[Pair, ...]:
-    """The kernels that a bottleneck may have, checked to lie within each other."""
-    if not block.expanded:
-        return (block.kernel,)
-    for smaller, larger in pairwise(space.kernels):
-        assert all(a <= b and (b - a) % 2 == 0 for a, b in zip(smaller, larger, strict=True))
-    return space.kernels
 
 
 def _weight(outputs: int, inputs: int, kernel: Pair) -> nn.Parameter:

@@ -37,7 +37,7 @@ def assert_in(space: SearchSpace, chosen: SubNetwork) -> None:
     assert len(chosen) == len(space.stages)
     for stage, choices in zip(space.stages, chosen, strict=True):
         assert len(choices) in stage.depths
-        assert set(choices) <= set(space.choices)
+        assert set(choices) <= set(space.stage_choices[stage])
     checked(space.architecture(chosen), "drawn")
 
 
@@ -67,7 +67,7 @@ def test_sampling_reaches_every_choice_and_depth(name: str) -> None:
         assert {depth: depths.count(depth) / 600 for depth in stage.depths} == pytest.approx(
             dict.fromkeys(stage.depths, share), abs=0.08
         )
-        assert {chosen[i][0] for chosen in drawn} == set(space.choices)
+        assert {chosen[i][0] for chosen in drawn} == set(space.stage_choices[stage])
 
 
 def test_the_same_seed_draws_the_same() -> None:
