@@ -15,20 +15,12 @@ from thumbnet.codegen.host import HostModel
 from thumbnet.codegen.manifest import Manifest
 from thumbnet.codegen.toolchain import host_library
 from thumbnet.nas.distributed import ALONE, Workers
+from thumbnet.nas.recipe import Effort as Effort
 from thumbnet.nas.search_space import SubNetwork
 from thumbnet.nas.super_network import SuperNetwork
 from thumbnet.nas.task import Split, Task, batch, int8_inputs
 
 BATCH = 256
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much data tells sub-networks apart: training samples that recalibrate batch norms
-    (Once-for-All takes 2000), and validation samples that are scored; None: all of them."""
-
-    calibration: int = 1024
-    validation: int | None = None
 
 
 def recalibrate(network: nn.Module, task: Task, samples: int) -> None:

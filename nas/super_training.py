@@ -9,7 +9,7 @@ epochs, after which channels are sorted (Once-for-All, section 3.3: train the la
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +19,14 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from thumbnet.nas.distributed import ALONE, Workers
 from thumbnet.nas.progress import Progress
+from thumbnet.nas.recipe import Recipe
+from thumbnet.nas.recipe import Sandwich as Sandwich
 from thumbnet.nas.search_space import SearchSpace, SubNetwork, sample
 from thumbnet.nas.super_network import SuperNetwork
 from thumbnet.nas.task import Task
-from thumbnet.nas.training import Objective, Recipe, Trained, train
+from thumbnet.nas.training import Objective, Trained, train
 
 Draw = Callable[[np.random.Generator], SubNetwork]
-
-
-@dataclass(frozen=True)
-class Sandwich:
-    """What each batch trains besides the largest: the smallest, and `random` others."""
-
-    random: int = 2
-    largest_epochs: int = 2  # at first, the largest alone
 
 
 class SuperObjective(Objective):

@@ -23,23 +23,8 @@ from thumbnet.codegen.errors import DataError
 from thumbnet.codegen.files import replacing
 from thumbnet.nas.distributed import ALONE, Workers
 from thumbnet.nas.progress import Progress, duration
+from thumbnet.nas.recipe import Recipe as Recipe
 from thumbnet.nas.task import Task, batches, steps_per_epoch
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Stochastic gradient descent with Nesterov's momentum; the learning rate warms up, then falls
-    along half a cosine to zero (Loshchilov and Hutter, ICLR 2017)."""
-
-    epochs: int = 30
-    batch: int = 128  # over all processes
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 1e-4  # of convolutions and dense layers; not of batch norms and biases
-    warmup_epochs: float = 1.0
-    label_smoothing: float = 0.0
-    dropout: float = 0.0
-    checkpoint_seconds: float = 60.0
 
 
 class Objective(nn.Module):  # type: ignore[misc]  # torch is not followed
