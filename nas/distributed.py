@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -13,9 +14,10 @@ from torch import distributed
 
 from thumbnet.codegen.errors import ToolError
 
-
 T = TypeVar("T")
 R = TypeVar("R")
+
+PATIENCE = timedelta(days=2)  # that others wait for what one process does alone
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ ALONE = Workers(0, 1, torch.device("cpu"))
 
 @contextmanager
 def workers(device: str = "auto") -> Iterator[Workers]:
-    """Joins the process group that torchrun's environment describes (gloo on CPUs, NCCL on GPUs), or
-    works alone. `device`: "cpu", "cuda", or "auto", a GPU where there is one. Raises ToolError."""
+    """Joins the process group that torchrun's environment describes (gloo on CPUs, NCCL on GPUs),
+    or works alone. `device`: "cpu", "cuda", or "auto", a GPU where there is one. Raises
+    ToolError."""
     if device not in ("auto", "cpu", "cuda"):
         raise ToolError(f"unknown device '{device}': auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
@@ -74,7 +77,7 @@ def workers(device: str = "auto") -> Iterator[Workers]:
     if on_gpu:
         torch.cuda.set_device(local)
     try:
-        distributed.init_process_group("nccl" if on_gpu else "gloo")
+        distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise ToolError(f"cannot join the processes that torchrun started: {error}") from error
     try:

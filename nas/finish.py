@@ -19,8 +19,9 @@ from thumbnet.codegen.passes import optimize
 from thumbnet.nas.distributed import ALONE, Workers
 from thumbnet.nas.evaluation import BATCH, accuracy, int8_accuracy
 from thumbnet.nas.progress import Progress
+from thumbnet.nas.recipe import Recipe
 from thumbnet.nas.task import Task, batch
-from thumbnet.nas.training import Classification, Recipe, Trained, train
+from thumbnet.nas.training import Classification, Trained, train
 
 CALIBRATION_SAMPLES = 1024
 QAT_LEARNING_RATE = 0.05  # of the recipe's: the weights are nearly where they should be
@@ -85,8 +86,8 @@ def trained_quantized_graph(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Graph:
-    """The same, after `recipe.epochs` of training with quantisation simulated. `network` stays as it
-    was."""
+    """The same, after `recipe.epochs` of training with quantisation simulated. `network` stays as
+    it was."""
     network = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
     prepared = prepare_qat(network, _example(task), input_quantization=_fixed_input(task))
     gentle = replace(

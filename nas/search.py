@@ -1,19 +1,22 @@
-"""The whole search: four stages over one folder, each of which goes on where it was stopped.
+"""The stages of a search over one folder, each of which goes on where it was stopped.
 
     choose    stage 1: which search space                 space.json, space.png
     share     stage 2: its super-network                  super_network.pt
-    evolve    stage 3: the best sub-network, or a front   search.json, history.csv, pareto.png, best.json
-    finish    fine-tuned, quantised, compiled, scored     network.pt, model.tflite, model/, result.json
+    evolve    stage 3: the best sub-network, or a front   search.json, history.csv, pareto.png,
+                                                          best.json, pareto.json
+    finish    fine-tuned, quantised, compiled, scored     network.pt, model.tflite, model/,
+                                                          result.json
 
 What a stage needs of earlier ones it reads from the folder. Under torchrun the stages run on all
-processes; the first one writes.
+processes; the first one writes. Plan and stage 1 itself are in `search_plan`, which needs no torch.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,81 +25,46 @@ from torch import nn
 
 from thumbnet.codegen.compile import Compiled, compile_graph
 from thumbnet.codegen.errors import BudgetError, DataError
-from thumbnet.codegen.files import read_json, write_json
+from thumbnet.codegen.files import read_json, replacing, write_json
 from thumbnet.codegen.frontends.tflite_writer import write_tflite
-from thumbnet.nas import evolution, search_state, space_optimization
+from thumbnet.codegen.graph import Graph
+from thumbnet.codegen.tflm_memory import greedy_arena, whole_tensors
+from thumbnet.nas import evolution, search_plan, search_state
 from thumbnet.nas.architecture import from_json
-from thumbnet.nas.cost import CostOracle, Deployment, Limits
+from thumbnet.nas.cost import CostOracle
+from thumbnet.nas.cost_graph import cost_graph
 from thumbnet.nas.distributed import ALONE, Workers
-from thumbnet.nas.evaluation import Effort, int8_accuracy, shared_accuracy
+from thumbnet.nas.evaluation import int8_accuracy, shared_accuracy
 from thumbnet.nas.evolution import Candidate, Search
 from thumbnet.nas.finish import compiled_for_host, quantize_best, train_network
 from thumbnet.nas.network import Network
-from thumbnet.nas.plots import plot_search, plot_spaces
+from thumbnet.nas.plots import plot_search
 from thumbnet.nas.progress import Progress
-from thumbnet.nas.search_space import TEMPLATES, SearchSpace, Template
-from thumbnet.nas.space_optimization import SpaceChoice, choose_space
+from thumbnet.nas.search_plan import (
+    BEST,
+    FRONT,
+    HISTORY,
+    MODEL,
+    MODEL_FILE,
+    PARETO_PICTURE,
+    RESULT,
+    SHARED,
+    STATE,
+    WEIGHTS,
+    Folder,
+    Plan,
+    Shape,
+)
+from thumbnet.nas.search_space import SearchSpace, SubNetwork
 from thumbnet.nas.super_network import SuperNetwork
-from thumbnet.nas.super_training import Sandwich, train_super_network
+from thumbnet.nas.super_training import train_super_network
 from thumbnet.nas.task import Task
-from thumbnet.nas.training import Recipe, write_checkpoint
+from thumbnet.nas.training import write_checkpoint
 
-Shape = tuple[int, int, int]
 TaskAt = Callable[[Shape], Task]  # the task with inputs of (height, width, channels)
 
-PLAN, SPACE, SHARED, STATE = "plan.json", "space.json", "super_network.pt", "search.json"
-BEST, RESULT, WEIGHTS, MODEL = "best.json", "result.json", "network.pt", "model"
-HISTORY, SPACE_PICTURE, PARETO_PICTURE = "history.csv", "space.png", "pareto.png"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is searched for, and with how much effort."""
-
-    limits: Limits
-    deployment: Deployment = Deployment()
-    template: str = "images"
-    space: str | None = None  # its name: stage 1 is left out
-    samples: int = space_optimization.SAMPLES  # networks of each space, in stage 1
-    super_training: Recipe = Recipe(epochs=40, learning_rate=0.05)
-    sandwich: Sandwich = Sandwich()
-    norm_samples: int | None = None  # see SuperNetwork
-    effort: Effort = Effort()
-    evolution: evolution.Settings = evolution.Settings()
-    fine_tuning: Recipe = Recipe(epochs=20, learning_rate=0.05)
-    qat_epochs: int = 2  # 0: quantised after training only
-    seed: int = 0
-    data: dict[str, Any] = field(default_factory=dict)  # which task, for messages and the report
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Folder:
-    """Where a search keeps everything."""
-
-    path: Path
-
-    def __truediv__(self, name: str) -> Path:
-        return self.path / name
-
-    def claim(self, plan: Plan) -> None:
-        """Writes down the plan, or checks that the folder's is the same. Raises DataError."""
-        wanted = json.loads(json.dumps(plan.to_json()))
-        if (self / PLAN).exists():
-            found = read_json(self / PLAN)
-            other = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
-            if other:
-                raise DataError(
-                    f"{self / PLAN}: another search lies here ({', '.join(other)} differ); repeat its "
-                    "options to go on with it, or write to another folder"
-                )
-        else:
-            write_json(self / PLAN, wanted)
-
-
-# ---- stage 1 -----------------------------------------------------------------------------------
+AT_ONCE = 8  # networks that each process scores between two progress lines
+FORMAT = "thumbnet-front-1"
 
 
 def choose(
@@ -109,44 +77,13 @@ def choose(
     workers: Workers = ALONE,
     progress: Progress = lambda line: None,
 ) -> SearchSpace:
-    """The space to search: the plan's own, the folder's, or the best of the template for the limits.
-    Raises BudgetError, with the smallest cost found, where no network fits."""
-    spaces = {s.name: s for s in template(plan).spaces(input_shape, classes)}
-    if plan.space is not None:
-        if plan.space not in spaces:
-            raise DataError(
-                f"no search space '{plan.space}' in template '{plan.template}'; it has "
-                f"{', '.join(spaces)}"
-            )
-        return spaces[plan.space]
-    if not (folder / SPACE).exists() and workers.is_first:
-        with CostOracle(plan.deployment, plan.limits, processes) as oracle:
-            found = choose_space(
-                list(spaces.values()),
-                oracle.costs,
-                plan.limits,
-                samples=plan.samples,
-                seed=plan.seed,
-                progress=progress,
-            )
-        plot_spaces(found, folder / SPACE_PICTURE)
-        write_json(folder / SPACE, found.to_json())
-    workers.wait()
-    return spaces[read_choice(folder).chosen]
-
-
-def read_choice(folder: Folder) -> SpaceChoice:
-    """What stage 1 found. Raises DataError."""
-    return space_optimization.from_json(read_json(folder / SPACE), str(folder / SPACE))
-
-
-def template(plan: Plan) -> Template:
-    """Raises DataError."""
-    if plan.template not in TEMPLATES:
-        raise DataError(
-            f"no search space '{plan.template}'; choose one of {', '.join(TEMPLATES)}"
+    """`search_plan.choose` on the first process, its space on all of them."""
+    if workers.is_first:
+        search_plan.choose(
+            folder, plan, input_shape, classes, processes=processes, progress=progress
         )
-    return TEMPLATES[plan.template]
+    workers.wait()
+    return search_plan.choose(folder, plan, input_shape, classes)
 
 
 # ---- stages 2 and 3 ----------------------------------------------------------------------------
@@ -161,7 +98,7 @@ def share(
     workers: Workers = ALONE,
     progress: Progress = lambda line: None,
 ) -> SuperNetwork:
-    """The trained super-network of a space; its checkpoint is its file."""
+    """Stage 2: the trained super-network of a space; its checkpoint is its file."""
     network, _ = train_super_network(
         space,
         task,
@@ -187,33 +124,108 @@ def evolve(
     workers: Workers = ALONE,
     progress: Progress = lambda line: None,
 ) -> Search:
-    """The search in the super-network; writes its state after each generation, then the table of
-    all candidates, the picture and the best architecture. Raises BudgetError where nothing fits."""
+    """Stage 3: the search in the super-network; writes its state after each generation, then the
+    picture, the front and the winner's architecture. Raises BudgetError where nothing fits."""
     state = folder / STATE
+    said = progress if workers.is_first else lambda line: None
 
     def save(search: Search) -> None:
         if workers.is_first:
             search_state.write_search(search, state)
             search_state.write_history(search, folder / HISTORY)
 
+    def fitness(chosen: Sequence[SubNetwork]) -> list[float]:
+        found: list[float] = []
+        for start in range(0, len(chosen), AT_ONCE * workers.count):
+            if start:
+                said(f"{start} of {len(chosen)} networks scored")
+            some = list(chosen[start : start + AT_ONCE * workers.count])
+            found += shared_accuracy(network, task, some, plan.effort, workers)
+        return found
+
     resumed = search_state.read_search(state) if state.exists() else None
     workers.wait()  # before the first one writes it
     with CostOracle(plan.deployment, plan.limits, processes) as oracle:
         search = evolution.evolve(
             space,
-            lambda chosen: shared_accuracy(network, task, list(chosen), plan.effort, workers),
+            fitness,
             lambda asked: workers.shared(oracle.costs, asked),
             plan.limits,
             replace(plan.evolution, seed=plan.seed),
             resumed=resumed,
             save=save,
-            progress=progress if workers.is_first else lambda line: None,
+            progress=said,
         )
-    if workers.is_first:
+    if workers.is_first and not (folder / BEST).exists():
+        save(search)
         plot_search(search, folder / PARETO_PICTURE)
-        write_json(folder / BEST, space.architecture(search.best.chosen).to_json())
+        write_json(folder / FRONT, front_to_json(search, space))
+        best = winner(search, plan, space, folder.path, said)
+        write_json(folder / BEST, space.architecture(best.chosen).to_json())
     workers.wait()
     return search
+
+
+def front_to_json(search: Search, space: SearchSpace) -> dict[str, Any]:
+    """The networks of the front, by rising cycles, each with its architecture."""
+    return {
+        "format": FORMAT,
+        "space": space.name,
+        "networks": [
+            {
+                "digest": each.digest,
+                "shared_accuracy": each.accuracy,
+                "promised": each.cost.to_json(),
+                "architecture": space.architecture(each.chosen).to_json(),
+            }
+            for each in search.front
+        ],
+    }
+
+
+def winner(
+    search: Search, plan: Plan, space: SearchSpace, scratch: Path, progress: Progress
+) -> Candidate:
+    """The most accurate network whose C, compiled for the target, is within the limits: its code
+    and stack are known only then. Where the target's compiler is missing, the most accurate one.
+
+    Compiles with weights that mean nothing, in a folder below `scratch` that goes again. Raises
+    BudgetError.
+    """
+    ranked = sorted(search.evaluated, key=lambda c: (-c.accuracy, c.cost.cycles, c.digest))
+    refused: BudgetError | None = None
+    for candidate in ranked:
+        graph = cost_graph(space.architecture(candidate.chosen), "model")
+        place = Path(tempfile.mkdtemp(prefix=".try-", dir=scratch))
+        try:
+            compiled = compiled_for_target(graph, plan, place / MODEL)
+        except BudgetError as error:
+            refused = refused or error
+            progress(f"network {candidate.digest} is passed over: {error}")
+            continue
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+        check_promise(plan, candidate, graph, compiled)
+        return candidate
+    raise BudgetError(f"no network that was found fits once it is compiled: {refused}")
+
+
+def candidate_named(search: Search, digest: str) -> Candidate:
+    """The evaluated network of which `digest` are the first digits. Raises DataError."""
+    found = [each for each in search.evaluated if digest and each.digest.startswith(digest)]
+    if len(found) != 1:
+        shown = ", ".join(each.digest for each in search.front)
+        raise DataError(
+            f"{len(found) or 'no'} networks of this search begin with '{digest}'; those of the "
+            f"front are {shown}"
+        )
+    return found[0]
+
+
+def best_candidate(folder: Folder, search: Search) -> Candidate:
+    """The network of best.json. Raises ThumbnetError."""
+    path = folder / BEST
+    return candidate_named(search, from_json(read_json(path), str(path)).digest)
 
 
 # ---- finish ------------------------------------------------------------------------------------
@@ -228,26 +240,33 @@ class Finished:
     validation_accuracy: float  # int8
     test_accuracy: float  # int8, of the whole test split
     method: str  # how it was quantised: ptq or qat
+    losses: tuple[float, ...]  # of the epochs of fine-tuning
     compiled: Compiled  # for the plan's target
 
     def to_json(self) -> dict[str, Any]:
         manifest = self.compiled.manifest
         return {
             "digest": self.candidate.digest,
+            "target": manifest.target,
             "promised": self.candidate.cost.to_json(),
+            "compiled": {
+                "arena_bytes": manifest.arena_bytes,
+                "stack_bytes": manifest.stack_bytes,
+                "weights_bytes": manifest.weights_bytes,
+                "code_bytes": manifest.code_bytes,
+                "compiler": manifest.compiler,
+            },
+            "quantised": self.method,
             "shared_accuracy": self.candidate.accuracy,
             "float_accuracy": self.float_accuracy,
             "validation_accuracy": self.validation_accuracy,
             "test_accuracy": self.test_accuracy,
-            "quantised": self.method,
-            "arena_bytes": manifest.arena_bytes,
-            "stack_bytes": manifest.stack_bytes,
-            "flash": {"code": manifest.code_bytes, "weights": manifest.weights_bytes},
+            "fine_tuning_losses": list(self.losses),
         }
 
 
 def finish(
-    folder: Folder,
+    place: Path,
     plan: Plan,
     network: SuperNetwork,
     task: Task,
@@ -257,59 +276,73 @@ def finish(
     progress: Progress = lambda line: None,
 ) -> Finished | None:
     """Fine-tunes a candidate from the shared weights, quantises it, compiles it for the plan's
-    target and scores its C on the whole test split. On processes but the first, None.
+    target and scores its C on the whole test split. Writes into the folder `place`. On processes
+    but the first, None.
 
     Raises BudgetError where the compiled network costs more than was promised.
     """
     own = network.extract(candidate.chosen, plan.fine_tuning.dropout)
-    train_network(
+    checkpoint = place / "fine_tuning.pt"
+    trained = train_network(
         own,
         task,
         plan.fine_tuning,
         plan.seed,
         what="fine-tuning",
-        checkpoint=folder / "fine_tuning.pt",
+        checkpoint=checkpoint,
         progress=progress,
         workers=workers,
     )
     if not workers.is_first:
         return None
     own = own.cpu()
-    write_checkpoint(folder / WEIGHTS, weights_of(own))
-    name = "model"
+    write_checkpoint(place / WEIGHTS, weights_of(own))
+    scratch = place / "quantised"
     quantized = quantize_best(
         own,
         task,
         plan.fine_tuning,
         plan.seed,
-        name,
-        folder / "quantised",
+        Path(MODEL_FILE).stem,
+        scratch,
         qat_epochs=plan.qat_epochs,
         progress=progress,
     )
-    (folder / f"{name}.tflite").write_bytes(write_tflite(quantized.graph))
-    options = plan.deployment.options(plan.limits)
-    compiled = compile_graph(quantized.graph, folder / f"{name}.tflite", folder / MODEL, options)
-    check_promise(candidate, compiled)
+    with replacing(place / MODEL_FILE) as partial:
+        partial.write_bytes(write_tflite(quantized.graph))
+    compiled = compiled_for_target(quantized.graph, plan, place / MODEL)
+    check_promise(plan, candidate, quantized.graph, compiled)
     progress("scoring the int8 C on the whole test split")
-    host = compiled_for_host(quantized.graph, folder / "quantised" / "host")
+    host = compiled_for_host(quantized.graph, scratch / "host")
     made = Finished(
         candidate,
         quantized.float_accuracy,
         quantized.accuracy,
         int8_accuracy(host, task.test).accuracy,
         quantized.method,
+        trained.losses,
         compiled,
     )
-    write_json(folder / RESULT, made.to_json())
+    write_json(place / RESULT, made.to_json())
+    shutil.rmtree(scratch, ignore_errors=True)
+    checkpoint.unlink(missing_ok=True)
     return made
 
 
-def check_promise(candidate: Candidate, compiled: Compiled) -> None:
-    """Arena and weights are exact: BudgetError where the compiled network's are not the promised
-    ones."""
+def compiled_for_target(graph: Graph, plan: Plan, folder: Path) -> Compiled:
+    """The C of a graph as the plan wants it. Raises BudgetError where it exceeds the limits."""
+    options = plan.deployment.options(plan.limits)
+    return compile_graph(graph, Path(MODEL_FILE), folder, options)
+
+
+def check_promise(plan: Plan, candidate: Candidate, graph: Graph, compiled: Compiled) -> None:
+    """Arena and weights are exact: BudgetError where those of the compiled network are not the
+    promised ones. With memory "tflm" what is promised is what that would need for `graph`."""
     manifest, promised = compiled.manifest, candidate.cost
-    found = {"arena": manifest.arena_bytes, "weights": manifest.weights_bytes}
+    arena = manifest.arena_bytes
+    if plan.deployment.memory == "tflm":
+        arena = greedy_arena(whole_tensors(graph))
+    found = {"arena": arena, "weights": manifest.weights_bytes}
     wanted = {"arena": promised.arena_bytes, "weights": promised.weights_bytes}
     if found != wanted:
         raise BudgetError(
@@ -319,7 +352,7 @@ def check_promise(candidate: Candidate, compiled: Compiled) -> None:
 
 
 def weights_of(network: nn.Module) -> dict[str, Any]:
-    """Architecture and weights as `network_of` reads them."""
+    """Architecture and weights as `load_weights` reads them."""
     assert isinstance(network, Network)
     return {"architecture": network.architecture.to_json(), "weights": network.state_dict()}
 

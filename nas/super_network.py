@@ -1,10 +1,11 @@
 """The super-network: every sub-network of a search space in one set of shared weights.
 
-Once-for-All's sharing (Cai et al., ICLR 2020, section 3.3): a smaller kernel is the middle of the next
-larger one times a matrix that is learnt, one for each layer and pair of sizes; a smaller expansion
-takes the first channels; a smaller depth leaves out the last bottlenecks of its stage. There are no
-running statistics: in training, batch norms use those of the batch; a sub-network that is to be used
-is extracted as a plain `network.Network`, whose statistics are then measured (`evaluation.recalibrate`).
+Once-for-All's sharing (Cai et al., ICLR 2020, section 3.3): a smaller kernel is the middle of the
+next larger one times a matrix that is learnt, one for each layer and pair of sizes; a smaller
+expansion takes the first channels; a smaller depth leaves out the last bottlenecks of its stage.
+There are no running statistics: in training, batch norms use those of the batch; a sub-network that
+is to be used is extracted as a plain `network.Network`, whose statistics are then measured
+(`evaluation.recalibrate`).
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class SuperNetwork(nn.Module):  # type: ignore[misc]  # torch is not followed
 
     def sort_channels(self) -> None:
         """Orders the expanded channels of each bottleneck by importance, the largest L1 norm of the
-        weights that read them first (Once-for-All, section 3.3): what a smaller expansion keeps. The
-        function of the largest network stays the same."""
+        weights that read them first (Once-for-All, section 3.3): what a smaller expansion keeps.
+        The function of the largest network stays the same."""
         for shared in self.blocks:
             shared.sort_channels()
 
@@ -101,7 +102,7 @@ class SuperNetwork(nn.Module):  # type: ignore[misc]  # torch is not followed
 
 
 class SharedNorm(nn.Module):  # type: ignore[misc]
-    """Scale and shift of a batch norm over the first channels of `channels`, by batch statistics."""
+    """Scale and shift of a batch norm over the first of `channels`, by batch statistics."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -139,8 +140,8 @@ class SharedBottleneck(nn.Module):  # type: ignore[misc]
         self.expand = SharedConvolution(middle, channels) if largest.expanded else None
         self.depthwise = SharedConvolution(middle, 1, kernels[-1])
         self.kernels = tuple(kernels)
-        # The middle of kernel i + 1 becomes kernel i by the identity plus transforms[i]: weight decay
-        # then pulls towards the middle as it is.
+        # The middle of kernel i + 1 becomes kernel i by the identity plus transforms[i]: weight
+        # decay then pulls towards the middle as it is.
         self.transforms = nn.ParameterList(
             torch.zeros(rows * columns, rows * columns) for rows, columns in kernels[:-1]
         )

@@ -1,9 +1,10 @@
 """Stage 2: training the super-network.
 
 The sandwich rule with in-place distillation (Yu and Huang, ICCV 2019, "Universally slimmable
-networks"; Yu et al., ECCV 2020, "BigNAS"): each batch trains the largest sub-network on the labels, and
-the smallest and some random ones on what the largest says. Before that, the largest alone for some
-epochs, after which channels are sorted (Once-for-All, section 3.3: train the largest, then share).
+networks"; Yu et al., ECCV 2020, "BigNAS"): each batch trains the largest sub-network on the labels,
+and the smallest and some random ones on what the largest says. Before that, the largest alone for
+some epochs, after which channels are sorted (Once-for-All, section 3.3: train the largest, then
+share).
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ Draw = Callable[[np.random.Generator], SubNetwork]
 
 
 class SuperObjective(Objective):
-    """The sum of a batch's losses. All sub-networks are in one graph, so that each parameter gets
-    its gradient in one backward pass, which is what DistributedDataParallel expects."""
+    """The sum of a batch's losses. All sub-networks are in one graph, and what none of them uses
+    has gradient 0, so that each parameter gets its gradient in one backward pass, which is what
+    DistributedDataParallel expects."""
 
     def __init__(
         self, network: SuperNetwork, sandwich: Sandwich, label_smoothing: float, draw: Draw
@@ -48,14 +50,13 @@ class SuperObjective(Objective):
         self.network.sort_channels()
         return True
 
-    def forward(
-        self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int) -> Tensor:
         space = self.network.space
         logits = self.network(x, space.largest)
         loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = loss + 0.0 * sum(p.sum() for p in self.network.parameters())
         if epoch < self.sandwich.largest_epochs:
-            return loss + 0.0 * sum(p.sum() for p in self.network.parameters())
+            return loss
         said = logits.detach().float().softmax(1)
         chosen = [space.smallest, *(self.draw(draw) for _ in range(self.sandwich.random))]
         for each in chosen:
@@ -77,8 +78,8 @@ def train_super_network(
     workers: Workers = ALONE,
 ) -> tuple[SuperNetwork, Trained]:
     """A super-network of `space`, trained on `task`, the same for any number of processes when
-    `norm_samples` divides each one's part of a batch. `draw` gives the random sub-networks (default:
-    `search_space.sample`). Raises as `training.train`."""
+    `norm_samples` divides each one's part of a batch. `draw` gives the random sub-networks
+    (default: `search_space.sample`). Raises as `training.train`."""
     torch.manual_seed(seed)
     network = SuperNetwork(space, norm_samples)
     objective = SuperObjective(

@@ -1,9 +1,9 @@
 """The training loop: the super-network's, a single network's, with or without quantisation.
 
-What is trained is an `Objective`, a module that gives losses for a batch. All that is drawn comes from
-generators keyed by (seed, epoch, step), and a checkpoint holds all else, so a run that was killed at any
-moment goes on to the weights that it would have reached. Under torchrun, each process takes its part
-of every batch and gradients are averaged (DistributedDataParallel).
+What is trained is an `Objective`, a module that gives losses for a batch. All that is drawn comes
+from generators keyed by (seed, epoch, step), and a checkpoint holds all else, so a run that was
+killed at any moment goes on to the weights that it would have reached. Under torchrun, each process
+takes its part of every batch and gradients are averaged (DistributedDataParallel).
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from thumbnet.nas.progress import Progress, duration
 from thumbnet.nas.recipe import Recipe as Recipe
 from thumbnet.nas.task import Task, batches, steps_per_epoch
 
+SILENCE = 10.0  # s between two lines about an epoch
+TOGETHER = 16  # steps
+
 
 class Objective(nn.Module):  # type: ignore[misc]  # torch is not followed
     """What is minimised. `forward(x, labels, draw, epoch)` gives the loss of a batch; `draw` is a
     generator that is the same on every process; `epoch` counts from 0."""
 
-    def forward(
-        self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int) -> Tensor:
         raise NotImplementedError
 
     def start_epoch(self, epoch: int) -> bool:
@@ -51,9 +52,7 @@ class Classification(Objective):
         self.network = network
         self.label_smoothing = label_smoothing
 
-    def forward(
-        self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int) -> Tensor:
         del draw, epoch
         return nn.functional.cross_entropy(
             self.network(x), labels, label_smoothing=self.label_smoothing
@@ -82,8 +81,8 @@ def train(
     """Trains `objective` in place, or goes on from `checkpoint`. `what` names it in progress lines,
     `key` tells runs apart that differ in more than task, recipe and seed.
 
-    On a GPU in mixed precision (bfloat16). Raises DataError where the checkpoint is another run's or
-    the loss is no number, ToolError where it cannot be written.
+    On a GPU in mixed precision (bfloat16). Raises DataError where the checkpoint is another run's
+    or the loss is no number, ToolError where it cannot be written.
     """
     run = _Run(objective, task, recipe, seed, what, workers, key)
     if checkpoint is not None and checkpoint.exists():
@@ -124,8 +123,12 @@ class _Run:
         self.steps = steps_per_epoch(task.train, recipe.batch)
         settings = {k: v for k, v in asdict(recipe).items() if k != "checkpoint_seconds"}
         self.identity = {
-            "recipe": settings, "seed": seed, "what": what, "task": task.key, "key": key
-        }  # fmt: skip
+            "recipe": settings,
+            "seed": seed,
+            "what": what,
+            "task": task.key,
+            "key": key,
+        }
 
     def train(self, task: Task, checkpoint: Path | None, progress: Progress | None) -> None:
         recipe, device = self.recipe, self.workers.device
@@ -133,7 +136,7 @@ class _Run:
         if self.workers.count > 1:
             parallel = DistributedDataParallel(self.objective, broadcast_buffers=False)
         self.objective.train()
-        saved = began = time.monotonic()
+        saved = began = said = time.monotonic()
         done_before = self.epoch + self.step / self.steps
         while self.epoch < recipe.epochs:
             if self.step == 0 and self.objective.start_epoch(self.epoch):
@@ -158,32 +161,57 @@ class _Run:
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
-                self.total += loss.item()
-                self.step += 1
-                if checkpoint is not None and time.monotonic() - saved > recipe.checkpoint_seconds:
+                self._add(loss.item())
+                if progress is not None and time.monotonic() - said > SILENCE:
+                    said = time.monotonic()
+                    self._tell(progress, said - began, done_before)
+                if checkpoint is not None and self._is_due(time.monotonic() - saved):
                     self.save(checkpoint)
                     saved = time.monotonic()
             self._end_epoch()
             if checkpoint is not None:
                 self.save(checkpoint)
                 saved = time.monotonic()
-            if progress is not None and self.workers.is_first:
-                spent = time.monotonic() - began
-                left = spent / (self.epoch - done_before) * (recipe.epochs - self.epoch)
-                progress(
-                    f"{self.what}: epoch {self.epoch} of {recipe.epochs}, loss "
-                    f"{self.losses[-1]:.4f}, {duration(left)} left"
-                )
+            if progress is not None:
+                said = time.monotonic()
+                self._tell(progress, said - began, done_before)
 
-    def _end_epoch(self) -> None:
-        mean = self.workers.mean(self.total / self.steps)
-        if not math.isfinite(mean):
+    def _is_due(self, seconds: float) -> bool:
+        """Whether a checkpoint is, the last of which is `seconds` old; the same on all processes,
+        which ask each other every TOGETHER steps."""
+        if self.workers.count > 1:
+            if self.step % TOGETHER:
+                return False
+            seconds = self.workers.gather(seconds)[0]
+        return seconds > self.recipe.checkpoint_seconds
+
+    def _add(self, loss: float) -> None:
+        """Counts a step. Raises DataError."""
+        if not math.isfinite(loss):
             raise DataError(
-                f"{self.what}: the loss became {mean} in epoch {self.epoch + 1}; take a smaller "
+                f"{self.what}: the loss became {loss} in epoch {self.epoch + 1}; take a smaller "
                 "learning rate"
             )
-        self.losses.append(mean)
+        self.total += loss
+        self.step += 1
+
+    def _end_epoch(self) -> None:
+        self.losses.append(self.workers.mean(self.total / self.steps))
         self.epoch, self.step, self.total = self.epoch + 1, 0, 0.0
+
+    def _tell(self, progress: Progress, spent: float, done_before: float) -> None:
+        """Where the run is, and how long it will still take; `done_before` are the epochs that
+        others than these `spent` seconds did."""
+        if not self.workers.is_first:
+            return
+        done = self.epoch + self.step / self.steps
+        left = spent / (done - done_before) * (self.recipe.epochs - done)
+        loss = self.total / self.step if self.step else self.losses[-1]
+        within = f", step {self.step} of {self.steps}" if self.step else ""
+        progress(
+            f"{self.what}: epoch {self.epoch + bool(self.step)} of {self.recipe.epochs}{within}, "
+            f"loss {loss:.4f}, {duration(left)} left"
+        )
 
     def _learning_rate(self) -> float:
         recipe = self.recipe
@@ -235,9 +263,10 @@ def read_checkpoint(file: Path, identity: dict[str, Any], device: torch.device) 
         raise DataError(f"{file}: cannot read this checkpoint: {error}; remove it") from error
     found = state.get("identity") if isinstance(state, dict) else None
     if found != identity:
-        changed = [k for k in identity if not isinstance(found, dict) or found.get(k) != identity[k]]
+        known = found if isinstance(found, dict) else {}
+        changed = [k for k in identity if known.get(k) != identity[k]]
         raise DataError(
-            f"{file}: a checkpoint of another run ({', '.join(changed)} differ); remove it or write "
-            "to another folder"
+            f"{file}: a checkpoint of another run ({', '.join(changed)} differ); remove it or "
+            "write to another folder"
         )
     return state
