@@ -135,6 +135,21 @@ def image_folder(
     )
 
 
+def usual_size(source: ImageSource) -> int:
+    """Pixels of the shorter side, the median of up to 101 images: larger inputs show nothing more.
+    Raises DataError."""
+    sides = []
+    for index in np.linspace(0, len(source.labels) - 1, 101).astype(int):
+        try:
+            with source.open(int(index)) as image:
+                sides.append(min(image.size))
+        except Exception:  # one that cannot be read is refused when it is needed
+            continue
+    if not sides:
+        raise DataError(f"{source.names[0]} and others: cannot be read as images")
+    return int(np.median(sides))
+
+
 def hashed(text: str) -> str:
     """16 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.codegen.errors import DataError
+from thumbnet.codegen.files import replacing
 from thumbnet.nas.augmentation import default_augmentation
 from thumbnet.nas.image_source import ImageSource
 from thumbnet.nas.progress import Progress, duration
@@ -290,17 +290,7 @@ class _Reader:
 
 
 def _write(path: Path | None, **arrays: NDArray[Any]) -> None:
-    """A .npz file, under another name until it is whole."""
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ToolError(f"cannot write the cache {path}: {error.strerror}") from error
+    """A .npz file. Raises ToolError."""
+    if path is not None:
+        with replacing(path) as partial:
+            np.savez(partial, **arrays)  # type: ignore[arg-type]

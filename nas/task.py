@@ -364,7 +364,7 @@ class Checked(Dataset):  # type: ignore[misc]
         except Exception as error:  # whatever the dataset raises
             raise DataError(f"{where}: cannot be read as (tensor, label): {error!r}") from error
         if not isinstance(values, Tensor) or tuple(values.shape) != self.shape:
-            found = list(getattr(values, "shape", [])) or type(values).__name__
+            found = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise DataError(
                 f"{where}: expected a tensor {list(self.shape)} (channels, "
                 f"height, width), found {found}"
