@@ -1,0 +1,149 @@
+"""A search as files: JSON that a killed one goes on from, and the table of what was evaluated."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.nas.cost import Limits, NetworkCost
+from thumbnet.nas.evolution import Candidate, Search, Settings
+from thumbnet.nas.search_space import Choice, SubNetwork
+
+FORMAT = "thumbnet-evolution-1"
+COLUMNS = (
+    "generation",
+    "digest",
+    "accuracy",
+    "macs",
+    "params",
+    "arena_bytes",
+    "flash",
+    "cycles",
+)
+
+
+def write_search(search: Search, path: Path) -> None:
+    """Under a temporary name, then renamed: a kill leaves the earlier file. Raises ToolError."""
+    _write(path, json.dumps(search_to_json(search)) + "\n")
+
+
+def read_search(path: Path) -> Search:
+    """What `write_search` wrote. Raises DataError."""
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: no JSON ({error}); remove it to search anew") from error
+    return search_from_json(value, str(path))
+
+
+def write_history(search: Search, path: Path) -> None:
+    """A .csv of `COLUMNS`, a row for each network in the order of evaluation. Raises ToolError."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows(history(search))
+    _write(path, text.getvalue())
+
+
+def history(search: Search) -> Iterator[tuple[int | float | str, ...]]:
+    """Rows of `COLUMNS`."""
+    for each in search.evaluated:
+        cost = each.cost
+        yield (
+            each.generation,
+            each.digest,
+            round(each.accuracy, 6),
+            cost.macs,
+            cost.params,
+            cost.arena_bytes,
+            cost.flash,
+            cost.cycles,
+        )
+
+
+def search_to_json(search: Search) -> dict[str, Any]:
+    """A JSON object that `search_from_json` reads back."""
+    return {
+        "format": FORMAT,
+        "space": search.space,
+        "limits": asdict(search.limits),
+        "settings": asdict(search.settings),
+        "generation": search.generation,
+        "evaluated": [
+            {
+                "chosen": sub_network_to_json(each.chosen),
+                "digest": each.digest,
+                "cost": asdict(each.cost),
+                "accuracy": each.accuracy,
+                "generation": each.generation,
+            }
+            for each in search.evaluated
+        ],
+    }
+
+
+def search_from_json(value: Any, source: str) -> Search:
+    """The search of such an object; `source` names it in messages. Raises DataError."""
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise DataError(f"{source}: no state of a search; remove it to search anew")
+    try:
+        search = Search(
+            str(value["space"]),
+            Limits(**value["limits"]),
+            Settings(**value["settings"]),
+            int(value["generation"]),
+            tuple(
+                Candidate(
+                    sub_network_from_json(each["chosen"]),
+                    str(each["digest"]),
+                    NetworkCost(**each["cost"]),
+                    float(each["accuracy"]),
+                    int(each["generation"]),
+                )
+                for each in value["evaluated"]
+            ),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{source}: damaged ({error!r}); remove it to search anew") from error
+    if not search.evaluated:
+        raise DataError(f"{source}: damaged (no network was evaluated); remove it to search anew")
+    return search
+
+
+def sub_network_to_json(chosen: SubNetwork) -> list[list[list[int]]]:
+    """Stages of bottlenecks of [kernel rows, kernel columns, expansion, squeeze 0 or 1]."""
+    return [[[*c.kernel, c.expansion, int(c.squeeze)] for c in stage] for stage in chosen]
+
+
+def sub_network_from_json(value: Any) -> SubNetwork:
+    """Raises ValueError or TypeError where the lists are none such."""
+    return tuple(
+        tuple(
+            Choice((int(rows), int(columns)), int(expansion), bool(squeeze))
+            for rows, columns, expansion, squeeze in stage
+        )
+        for stage in value
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        handle, name = tempfile.mkstemp(dir=path.resolve().parent, suffix=path.suffix)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ToolError(f"cannot write {path}: {error.strerror}") from error
