@@ -106,6 +106,8 @@ def image_folder(
     groups = None if group_by is None else _matches(files, group_by)
     if _TEST not in parts:
         parts |= _without_test(folder, labels, classes, groups or names, test_share)
+    if groups is not None:
+        _check_groups(folder, parts, groups)
     if _VALIDATION not in parts:
         train = parts[_TRAIN]
         of_train = None if groups is None else [groups[i] for i in train]
@@ -117,8 +119,6 @@ def image_folder(
     for part, indices in parts.items():
         if not len(indices):
             raise DataError(f"{folders[part]}: no images in it; {_LAYOUTS}")
-    if groups is not None:
-        _check_groups(folder, parts, groups)
     facts = [f"{name}\0{file.size}\0{file.label}" for name, file in zip(names, files, strict=True)]
     digest = hashed("\n".join((*classes, *facts)))
     return ImageSource(
