@@ -146,6 +146,8 @@ class PartwiseAugment(Protocol):
     """An augmentation that draws for a whole batch, [N, C, H, W], and can be applied to a part of
     it; others need the whole batch read for that."""
 
+    def __call__(self, inputs: Tensor, rng: np.random.Generator) -> Tensor: ...
+
     def draw(self, shape: tuple[int, int, int, int], rng: np.random.Generator) -> Any: ...
 
     def apply(self, inputs: Tensor, draws: Any, first: int) -> Tensor:
