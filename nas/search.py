@@ -34,11 +34,10 @@ from thumbnet.nas.architecture import from_json
 from thumbnet.nas.cost import CostOracle
 from thumbnet.nas.cost_graph import cost_graph
 from thumbnet.nas.distributed import ALONE, Workers
-from thumbnet.nas.evaluation import int8_accuracy, shared_accuracy
+from thumbnet.nas.evaluation import int8_accuracy, recalibrate, shared_accuracy
 from thumbnet.nas.evolution import Candidate, Search
 from thumbnet.nas.finish import compiled_for_host, quantize_best, train_network
 from thumbnet.nas.network import Network
-from thumbnet.nas.plots import plot_search
 from thumbnet.nas.progress import Progress
 from thumbnet.nas.search_plan import (
     BEST,
@@ -157,6 +156,8 @@ def evolve(
             progress=said,
         )
     if workers.is_first and not (folder / BEST).exists():
+        from thumbnet.nas.plots import plot_search  # matplotlib takes a second
+
         save(search)
         plot_search(search, folder / PARETO_PICTURE)
         write_json(folder / FRONT, front_to_json(search, space))
@@ -282,6 +283,8 @@ def finish(
     Raises BudgetError where the compiled network costs more than was promised.
     """
     own = network.extract(candidate.chosen, plan.fine_tuning.dropout)
+    own.to(workers.device, memory_format=torch.channels_last)
+    recalibrate(own, task, plan.effort.calibration)
     checkpoint = place / "fine_tuning.pt"
     trained = train_network(
         own,

@@ -12,7 +12,6 @@ from thumbnet.codegen.errors import DataError, ToolError
 from thumbnet.codegen.files import read_json, write_json
 from thumbnet.nas.cost import CostOracle, Deployment, Limits
 from thumbnet.nas.evolution import Settings
-from thumbnet.nas.plots import plot_spaces
 from thumbnet.nas.progress import Progress
 from thumbnet.nas.recipe import Effort, Recipe, Sandwich
 from thumbnet.nas.search_space import TEMPLATES, SearchSpace, Template
@@ -96,10 +95,14 @@ class Folder:
         """What is searched for here. Raises DataError."""
         return plan_from_json(read_json(self / PLAN), str(self / PLAN))
 
-    def check(self, plan: Plan) -> None:
-        """DataError where the folder is a file or that of another search."""
+    def check_place(self) -> None:
+        """DataError where there is a file."""
         if self.path.exists() and not self.path.is_dir():
             raise DataError(f"{self.path} is a file; give a folder to write into")
+
+    def check(self, plan: Plan) -> None:
+        """DataError where the folder is a file or that of another search."""
+        self.check_place()
         if not self.has_plan:
             if (self / SPACE).exists() or (self / SHARED).exists():
                 raise DataError(
@@ -188,6 +191,8 @@ def choose(
     found = spaces(plan, input_shape, classes)
     folder.check(plan)
     if not (folder / SPACE).exists():
+        from thumbnet.nas.plots import plot_spaces  # matplotlib takes a second
+
         with CostOracle(plan.deployment, plan.limits, processes) as oracle:
             choice = choose_space(
                 list(found.values()),

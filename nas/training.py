@@ -270,3 +270,12 @@ def read_checkpoint(file: Path, identity: dict[str, Any], device: torch.device) 
             "write to another folder"
         )
     return state
+
+
+def losses_of(file: Path) -> tuple[float, ...]:
+    """The mean losses of the epochs that a checkpoint has behind it. Raises DataError."""
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        return tuple(float(loss) for loss in state["losses"])
+    except Exception as error:  # torch raises many types
+        raise DataError(f"{file}: cannot read this checkpoint: {error}") from error

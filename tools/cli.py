@@ -19,12 +19,14 @@ from thumbnet.codegen.cost import OPTIMIZE
 from thumbnet.codegen.errors import DataError, ThumbnetError
 from thumbnet.codegen.targets import boards as all_boards
 from thumbnet.tools import tables
+from thumbnet.tools.arguments import size
 from thumbnet.tools.arrays import (
     Array,
     load_array,
     random_calls,
     save_array,
 )
+from thumbnet.tools.search_command import search
 from thumbnet.tools.session import (
     Session,
     calls_to_fill,
@@ -56,14 +58,6 @@ app = typer.Typer(
 # ---- arguments that several commands share -------------------------------------------------
 
 
-def _bytes(text: str) -> int:
-    """'65536', '64K' or '1M' (K = 1024 bytes)."""
-    match = re.fullmatch(r"(\d+)\s*([kKmM]?)(?:i?[bB])?", text.strip())
-    if match is None or int(match[1]) == 0:
-        raise typer.BadParameter(f"'{text}' is not a size; write for example 65536, 64K or 1M")
-    return int(match[1]) * {"": 1, "k": 1024, "m": 1024 * 1024}[match[2].lower()]
-
-
 def _optimize(choice: str) -> str:
     if choice not in OPTIMIZE:
         raise typer.BadParameter(f"'{choice}' is not one of {', '.join(OPTIMIZE)}")
@@ -91,11 +85,11 @@ Optimize = Annotated[
 ]
 MaxSram = Annotated[
     int | None,
-    typer.Option("--max-sram", parser=_bytes, metavar="SIZE", help="Arena and stack, e.g. 64K."),
+    typer.Option("--max-sram", parser=size, metavar="SIZE", help="Arena and stack, e.g. 64K."),
 ]
 MaxFlash = Annotated[
     int | None,
-    typer.Option("--max-flash", parser=_bytes, metavar="SIZE", help="Weights and code, e.g. 512K."),
+    typer.Option("--max-flash", parser=size, metavar="SIZE", help="Weights and code, e.g. 512K."),
 ]
 Name = Annotated[
     str | None, typer.Option("--name", help="Prefix of every C symbol; default: the file's name.")
@@ -371,6 +365,9 @@ def cost_command(
         tables.show_cost(result)
 
 
+app.command("search")(search)
+
+
 @app.command("boards")
 def boards_command(as_json: Json = False) -> None:
     """List what can be built for, and what can be emulated."""
@@ -436,3 +433,7 @@ def _refuse(kind: str, text: str, status: int) -> NoReturn:
         _print_json({"error": {"kind": kind, "message": message}})
     print(f"thumbnet: {message}", file=sys.stderr)
     sys.exit(status)
+
+
+if __name__ == "__main__":  # torchrun -m thumbnet.tools.cli
+    main()
