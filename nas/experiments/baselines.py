@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ from thumbnet.codegen.frontends.pytorch.quantize import quantize
 from thumbnet.codegen.passes import optimize
 from thumbnet.nas.architecture import Architecture, Bottleneck, Pair, Stem
 from thumbnet.nas.cost import Deployment, Limits, NetworkCost, exceeds, network_cost
-from thumbnet.nas.network import build, initialise
+from thumbnet.nas.experiments.contest import Contender, contender
+from thumbnet.nas.network import initialise
 from thumbnet.nas.search_space import make_divisible
 
 # Sandler et al., CVPR 2018, table 2: expansion, channels, repeats, stride of the first repeat.
@@ -32,10 +34,17 @@ RESNET_8 = ((16, 1), (32, 2), (64, 2))  # channels and stride of the three block
 
 
 def mobilenet_v2(
-    width: float, resolution: int, stem_stride: int, first_stride: int, classes: int
+    width: float,
+    resolution: int,
+    stem_stride: int,
+    first_stride: int,
+    classes: int,
+    *,
+    head: bool = True,
 ) -> Architecture:
     """MobileNetV2 as people fit it to small images: all channels times `width`, the head too (as in
-    MCUNet's mbv2-w0.35), strides of the stem and of the first expanded stage chosen."""
+    MCUNet's mbv2-w0.35) or left out (as in MCUNet), strides of the stem and of the first expanded
+    stage chosen."""
 
     def scaled(channels: int) -> int:
         return make_divisible(channels * width, 8)
@@ -51,13 +60,13 @@ def mobilenet_v2(
                 Bottleneck(scaled(out), expanded, (3, 3), (step, step), residual=residual)
             )
             channels = scaled(out)
-    head = scaled(MOBILENET_V2_HEAD)
-    return Architecture((resolution, resolution, 3), stem, tuple(blocks), head, classes)
+    last = scaled(MOBILENET_V2_HEAD) if head else 0
+    return Architecture((resolution, resolution, 3), stem, tuple(blocks), last, classes)
 
 
 class ResNet8(nn.Module):  # type: ignore[misc]  # torch is not followed
-    """MLPerf Tiny's image classifier (Banbury et al., 2021): [N, 3, H, W] to logits [N, classes], all
-    channels times `width`, rounded to whole ones."""
+    """MLPerf Tiny's image classifier (Banbury et al., 2021), all channels times `width`, rounded to
+    whole ones: [N, 3, H, W] to logits [N, classes]."""
 
     def __init__(self, width: float, classes: int) -> None:
         super().__init__()
@@ -99,54 +108,35 @@ def _convolution(inputs: int, outputs: int, *, stride: Pair = (1, 1)) -> nn.Sequ
 # ---- the largest that fit ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Scaled:
-    """A network scaled by hand until it just fits. `make` gives it with fresh weights."""
-
-    name: str
-    resolution: int
-    cost: NetworkCost
-    architecture: Architecture | None
-    width: float
-    classes: int
-
-    def make(self) -> nn.Module:
-        if self.architecture is not None:
-            return build(self.architecture)
-        return ResNet8(self.width, self.classes)
+def scaled_mobilenets(limits: Limits, deployment: Deployment, classes: int) -> Iterator[Contender]:
+    """For each usual choice of strides, resolution and head, the widest that fits, if any does."""
+    for strides, resolution, head in product(((1, 1), (2, 1), (2, 2)), (32, 24), (True, False)):
+        widest = None
+        for percent in range(5, 105, 5):
+            made = mobilenet_v2(percent / 100, resolution, *strides, classes, head=head)
+            told = network_cost(made, deployment, limits)
+            if exceeds(told, limits) is not None:
+                break
+            name = f"mobilenet_v2-w{percent / 100:g}-r{resolution}-s{strides[0]}{strides[1]}"
+            widest = contender(name + ("" if head else "-headless"), made, told)
+        if widest is not None:
+            yield widest
 
 
-def scaled_mobilenets(limits: Limits, deployment: Deployment, classes: int) -> Iterator[Scaled]:
-    """For each usual choice of strides and resolution, the widest that fits, if any does."""
-    for stem_stride, first_stride in ((1, 1), (2, 1), (2, 2)):
-        for resolution in (32, 24):
-            widest = None
-            for percent in range(5, 105, 5):
-                found = mobilenet_v2(percent / 100, resolution, stem_stride, first_stride, classes)
-                told = network_cost(found, deployment, limits)
-                if exceeds(told, limits) is None:
-                    widest = (percent, found, told)
-            if widest is not None:
-                percent, found, told = widest
-                name = f"mobilenet_v2-w{percent / 100:g}-r{resolution}-s{stem_stride}{first_stride}"
-                yield Scaled(name, resolution, told, found, percent / 100, classes)
-
-
-def scaled_resnet(limits: Limits, deployment: Deployment, classes: int) -> Scaled | None:
+def scaled_resnet(limits: Limits, deployment: Deployment, classes: int) -> Contender | None:
     """The widest ResNet-8 that fits, by sixteenths: one more channel in the first block."""
     widest = None
     for channels in range(1, 17):
         width = channels / 16
         told = resnet_cost(width, deployment, limits, classes)
-        if exceeds(told, limits) is None:
-            name = f"resnet8-w{width:g}"
-            widest = Scaled(name, 32, told, None, width, classes)
+        if exceeds(told, limits) is not None:
+            break
+        make = partial(ResNet8, width, classes)
+        widest = Contender(f"resnet8-w{width:g}", (32, 32, 3), told, make)
     return widest
 
 
-def resnet_cost(
-    width: float, deployment: Deployment, limits: Limits, classes: int
-) -> NetworkCost:
+def resnet_cost(width: float, deployment: Deployment, limits: Limits, classes: int) -> NetworkCost:
     """Asked of the planner like that of any other network."""
     torch.manual_seed(0)
     network = ResNet8(width, classes).eval()
