@@ -78,10 +78,11 @@ def image_folder(
     """The images of FOLDER/{train,test}/CLASS/*, or of FOLDER/CLASS/* split by the hash of their
     names into `test_share` for the test and the rest. Classes are the names of folders, sorted.
 
-    `held_out` of the training images (a number, or a share below 1; default: a tenth) are for
-    validation, unless there is FOLDER/validation/CLASS/* (or val, valid). `group_by` is a regular
-    expression that is searched for in file names: files of equal matches (of its first group, where
-    it has one), of one person, say, are never in two parts. Raises DataError.
+    `held_out` of the training images are for validation (a number, or a share below 1; default: a
+    tenth, one of each class at least), unless there is FOLDER/validation/CLASS/* (or val, valid).
+    `group_by` is a regular expression that is searched for in file names: files of equal matches
+    (of its first group, where it has one), of one person, say, are never in two parts. Raises
+    DataError.
     """
     folders = _part_folders(folder)
     classes = _folders(folders[_TRAIN])
@@ -111,7 +112,11 @@ def image_folder(
     if _VALIDATION not in parts:
         train = parts[_TRAIN]
         of_train = None if groups is None else [groups[i] for i in train]
-        amount = VALIDATION_SHARE if held_out is None else held_out
+        amount = (
+            max(round(VALIDATION_SHARE * len(train)), len(classes))
+            if held_out is None
+            else held_out
+        )
         kept, out = hold_out(labels[train], classes, of_train, amount, seed, str(folder))
         parts |= {_TRAIN: train[kept], _VALIDATION: train[out]}
     elif held_out is not None:
@@ -133,21 +138,6 @@ def image_folder(
         digest=digest,
         stamp=hashed("\n".join((digest, *(str(file.changed) for file in files)))),
     )
-
-
-def usual_size(source: ImageSource) -> int:
-    """Pixels of the shorter side, the median of up to 101 images: larger inputs show nothing more.
-    Raises DataError."""
-    sides = []
-    for index in np.linspace(0, len(source.labels) - 1, 101).astype(int):
-        try:
-            with source.open(int(index)) as image:
-                sides.append(min(image.size))
-        except Exception:  # one that cannot be read is refused when it is needed
-            continue
-    if not sides:
-        raise DataError(f"{source.names[0]} and others: cannot be read as images")
-    return int(np.median(sides))
 
 
 def hashed(text: str) -> str:
@@ -220,14 +210,12 @@ def _without_test(
     """Train and test, by the hash of each key."""
     if not 0 < share < 1:
         raise DataError(f"{folder}: {share:g} of the images for the test; give a share from 0 to 1")
-    tested = hashed_share(keys, share)
-    for part, mask in ((_TEST, tested), (_TRAIN, ~tested)):
-        missing = np.setdiff1d(labels, labels[mask])
-        if len(missing):
-            raise DataError(
-                f"{folder / classes[missing[0]]}: too few images: none of them is for {part} when "
-                f"{share:g} of all are for the test; add images, or make folders train and test"
-            )
+    tested = hashed_share(keys, labels, share)
+    for label in np.setdiff1d(labels, labels[~tested]):
+        raise DataError(
+            f"{folder / classes[label]}: too few images: all are for the test, which is to have "
+            f"{share:g} of all; add images, or make folders train and test"
+        )
     return {_TRAIN: np.flatnonzero(~tested), _TEST: np.flatnonzero(tested)}
 
 

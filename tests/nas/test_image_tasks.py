@@ -24,7 +24,7 @@ from thumbnet.nas import image_task as module
 from thumbnet.nas import task as task_module
 from thumbnet.nas.augmentation import ImageAugmentation
 from thumbnet.nas.cifar10 import CLASSES, cifar10
-from thumbnet.nas.image_source import ImageSource, image_folder, usual_size
+from thumbnet.nas.image_source import ImageSource, image_folder
 from thumbnet.nas.image_task import image_task
 from thumbnet.nas.splitting import hashed_share, hold_out
 from thumbnet.nas.task import Split, Task, batch, batches, int8_inputs
@@ -161,11 +161,24 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 
 
 def test_a_hashed_share_is_about_that_share() -> None:
-    keys = [f"{i}.jpg" for i in range(4000)]
-    tested = hashed_share(keys, 0.2)
+    keys, one_class = [f"{i}.jpg" for i in range(4000)], np.zeros(4000, np.int64)
+    tested = hashed_share(keys, one_class, 0.2)
     assert 720 < tested.sum() < 880
-    assert (hashed_share(keys, 0.3) | ~tested).all()
-    assert hashed_share(["caf\udce9.jpg"], 0.999999).all()  # a name that is no UTF-8
+    assert (hashed_share(keys, one_class, 0.3) | ~tested).all()
+    assert hashed_share(["caf\udce9.jpg"], one_class[:1], 0.999999).all()  # a name, but no UTF-8
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_few_images_of_many_classes_are_enough(tmp_path: Path, groups: bool) -> None:
+    """By hash or by tenths alone some classes would have none."""
+    count = 7 if groups else 4
+    names = [f"c{c:02}/{c}-{i}_{j}.png" for c in range(15) for i in range(count) for j in (0, 1)]
+    fill(tmp_path, names)
+    source = image_folder(tmp_path, group_by=r"^\d+-\d" if groups else None)
+    for part in PARTS:
+        assert len(np.unique(source.labels[getattr(source, part)])) == 15
+    if not groups:
+        assert len(source.validation) == 15
 
 
 def test_each_class_gives_its_part_exactly() -> None:
@@ -217,9 +230,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no images": ({}, "c: no images in it; remove the folder or fill it"),
     "new class": ({}, "no class 'z' among the training images, which have a, b"),
     "no test": ({}, "no test/test: no images in it"),
-    "few": ({}, "a: too few images: none of them is for (test|train)"),
-    "groups": ({"group_by": "^."}, "none of them is for|no samples left for"),
-    "fine": ({"held_out": 24}, "24 for validation of (1|2). training samples; give a share"),
+    "few": ({}, "a: too few images: all are for the test, which is to have 0.2 of all"),
+    "groups": ({"group_by": "^."}, "a: too few images: all are for the test"),
+    "fine": ({"held_out": 24}, "24 for validation of (1|2). training samples; give a number"),
 }
 
 
@@ -238,7 +251,8 @@ def test_folders_that_cannot_be_used(layouts: Path, case: str) -> None:
         ({"held_out": -0.5}, "-0.5 for validation of"),
         ({"held_out": 0.001}, "0.001 for validation of"),
         ({"held_out": float("inf")}, "inf for validation of"),
-        ({"held_out": 1}, r"class '[ab]' has no samples left for validation; hold out another"),
+        ({"held_out": 1}, r"1 for validation of .* for validation at least 2, one of each class"),
+        ({"held_out": 0.98}, r"class '[ab]' has no samples left for training; hold out less"),
         ({"test_share": 0.0}, "0 of the images for the test; give a share from 0 to 1"),
         ({"test_share": 1.5}, "1.5 of the images for the test"),
         ({"group_by": "("}, r"'\(' is no regular expression to group by"),
@@ -340,14 +354,6 @@ def test_the_default_augmentation_suits_the_size(parted: Path) -> None:
     assert large.augment.area is not None
     mine = ImageAugmentation(flip=False)
     assert image_task(source, 8, augment=mine, workers=0).augment is mine
-
-
-def test_the_usual_size(parted: Path) -> None:
-    assert usual_size(image_folder(parted)) == 8
-    for i in range(20):
-        save(parted / f"train/cat/{i}.png", pixels(i, 30, 17))
-    (parted / "train/dog/0.png").write_bytes(b"no image")
-    assert usual_size(image_folder(parted)) == 17
 
 
 # ---- what cannot be read -----------------------------------------------------------------------
