@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.codegen.errors import DataError
+from thumbnet.codegen.files import read_json, write_text
 from thumbnet.nas.cost import Limits, NetworkCost
 from thumbnet.nas.evolution import Candidate, Search, Settings
 from thumbnet.nas.search_space import Choice, SubNetwork
@@ -32,18 +31,12 @@ COLUMNS = (
 
 def write_search(search: Search, path: Path) -> None:
     """Under a temporary name, then renamed: a kill leaves the earlier file. Raises ToolError."""
-    _write(path, json.dumps(search_to_json(search)) + "\n")
+    write_text(path, json.dumps(search_to_json(search)) + "\n")
 
 
 def read_search(path: Path) -> Search:
     """What `write_search` wrote. Raises DataError."""
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: no JSON ({error}); remove it to search anew") from error
-    return search_from_json(value, str(path))
+    return search_from_json(read_json(path), str(path))
 
 
 def write_history(search: Search, path: Path) -> None:
@@ -52,7 +45,7 @@ def write_history(search: Search, path: Path) -> None:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     table.writerows(history(search))
-    _write(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def history(search: Search) -> Iterator[tuple[int | float | str, ...]]:
@@ -134,16 +127,3 @@ def sub_network_from_json(value: Any) -> SubNetwork:
         )
         for stage in value
     )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        handle, name = tempfile.mkstemp(dir=path.resolve().parent, suffix=path.suffix)
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ToolError(f"cannot write {path}: {error.strerror}") from error

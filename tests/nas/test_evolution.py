@@ -328,7 +328,7 @@ def test_files_that_are_no_state(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="half.json"):
             read_search(file)
     with pytest.raises(ToolError, match="cannot write"):
-        write_search(quick(), tmp_path / "no folder" / "state.json")
+        write_search(quick(), file / "state.json")
 
 
 def test_history_has_a_row_for_each_network(tmp_path: Path) -> None:
