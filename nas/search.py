@@ -58,7 +58,7 @@ from thumbnet.nas.search_space import SearchSpace, SubNetwork
 from thumbnet.nas.super_network import SuperNetwork
 from thumbnet.nas.super_training import train_super_network
 from thumbnet.nas.task import Task
-from thumbnet.nas.training import write_checkpoint
+from thumbnet.nas.training import load_file, write_checkpoint
 
 TaskAt = Callable[[Shape], Task]  # the task with inputs of (height, width, channels)
 
@@ -362,10 +362,10 @@ def weights_of(network: nn.Module) -> dict[str, Any]:
 
 def load_weights(path: Path) -> Network:
     """The float network that `finish` left in `network.pt`, in eval mode. Raises DataError."""
+    state = load_file(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         network = Network(from_json(state["architecture"], str(path)))
         network.load_state_dict(state["weights"])
-    except Exception as error:  # torch raises many types
-        raise DataError(f"{path}: cannot read these weights: {error}") from error
+    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise DataError(f"{path}: holds no network of a search ({type(error).__name__})") from error
     return network.eval()

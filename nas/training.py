@@ -257,11 +257,8 @@ def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
 
 def read_checkpoint(file: Path, identity: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """The state in `file`. Raises DataError where it cannot be read or is another run's."""
-    try:
-        state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises many types
-        raise DataError(f"{file}: cannot read this checkpoint: {error}; remove it") from error
-    found = state.get("identity") if isinstance(state, dict) else None
+    state = load_file(file, device)
+    found = state.get("identity")
     if found != identity:
         known = found if isinstance(found, dict) else {}
         changed = [k for k in identity if known.get(k) != identity[k]]
@@ -274,8 +271,23 @@ def read_checkpoint(file: Path, identity: dict[str, Any], device: torch.device) 
 
 def losses_of(file: Path) -> tuple[float, ...]:
     """The mean losses of the epochs that a checkpoint has behind it. Raises DataError."""
+    losses = load_file(file).get("losses")
+    if not isinstance(losses, list) or not all(isinstance(loss, float) for loss in losses):
+        raise DataError(f"{file}: no checkpoint of a training run; remove it")
+    return tuple(losses)
+
+
+def load_file(file: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What `write_checkpoint` wrote. Raises DataError."""
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        return tuple(float(loss) for loss in state["losses"])
-    except Exception as error:  # torch raises many types
-        raise DataError(f"{file}: cannot read this checkpoint: {error}") from error
+        state = torch.load(file, map_location=device, weights_only=True)
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from error
+    except Exception as error:  # torch raises many types, with long texts
+        reason = type(error).__name__
+        raise DataError(
+            f"{file}: is damaged, or no file of weights ({reason}); remove it"
+        ) from error
+    if not isinstance(state, dict):
+        raise DataError(f"{file}: holds no weights; remove it")
+    return state

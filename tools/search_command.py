@@ -68,10 +68,10 @@ def search(
     stage: Annotated[
         str | None,
         typer.Argument(
-            metavar="[STAGE]", help=f"One of {', '.join(STAGES)}: stop after it. Default: all."
+            metavar="STAGE", help=f"One of {', '.join(STAGES)}: stop after it. Default: all."
         ),
     ] = None,
-    folder: Annotated[Path | None, typer.Argument(metavar="[OUT]", help="As -o.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="OUT", help="As -o.")] = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="The folder of the search; one that is there goes on."),
