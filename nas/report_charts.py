@@ -166,7 +166,8 @@ figure{margin:0}
 .chart .dot.best{stroke:var(--peak);stroke-width:12}
 .chart path.faint:hover,.chart path.main:hover{stroke-width:3}
 .chart .dot:hover{stroke:var(--ink);opacity:1}
-.legend .k-faint{background:color-mix(in srgb,var(--soft) 38%,transparent)}.legend .k-all{background:var(--t1)}
+.legend .k-faint{background:color-mix(in srgb,var(--soft) 38%,transparent)}
+.legend .k-all{background:var(--t1)}
 .legend .k-main,.legend .k-front{background:var(--accent)}.legend .k-second{background:var(--r0)}
 .legend .k-best{background:var(--peak)}
 .legend .k-limit,.legend .k-mark{height:0;border-top:2px dashed var(--peak);border-radius:0;

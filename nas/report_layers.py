@@ -8,6 +8,11 @@ from html import escape
 
 from thumbnet.nas.architecture import Architecture, Pair
 
+HEADS = (
+    *("#", "layer", "kernel", "stride", "expansion", "channels", "output", "squeeze"),
+    *("residual", "MACs", "parameters"),
+)
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -154,9 +159,7 @@ def table(architecture: Architecture) -> str:
         )
         cut = ' class="cut"' if max(layer.stride) > 1 else ""
         body.append(f"<tr{cut}>{''.join(f'<td{css}>{text}</td>' for css, text in cells)}</tr>")
-    heads = ("#", "layer", "kernel", "stride", "expansion", "channels", "output", "squeeze")
-    heads += ("residual", "MACs", "parameters")
-    head = "".join(f"<th{' class=l' if name == 'layer' else ''}>{name}</th>" for name in heads)
+    head = "".join(f"<th{' class=l' if name == 'layer' else ''}>{name}</th>" for name in HEADS)
     total_macs, total_params = sum(la.macs for la in found), sum(la.params for la in found)
     foot = f"<tr class='cut'><td></td><td class='l'>all</td>{'<td></td>' * 7}"
     foot += f"<td><b>{total_macs:,}</b></td><td><b>{total_params:,}</b></td></tr>"
