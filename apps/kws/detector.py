@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from thumbnet.codegen.files import replacing
 from thumbnet.codegen.errors import DataError, ModelFormatError
+from thumbnet.codegen.files import replacing
 
 FILE_NAME = "detector.json"
 MOST_SMOOTHING = 25  # TN_DETECTOR_RUNS

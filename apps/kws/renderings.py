@@ -22,10 +22,10 @@ from thumbnet.apps.kws.augment import (
     render_fragment,
     render_silence,
 )
-from thumbnet.codegen.files import replacing
 from thumbnet.apps.kws.dataset import Clip, load_clips, load_noises
 from thumbnet.apps.kws.features import PARAMETERS, log_mel
 from thumbnet.codegen.errors import DataError
+from thumbnet.codegen.files import replacing
 
 Columns = NDArray[np.int8]
 Progress = Callable[[str], None]

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from thumbnet.apps.kws.column_augment import COLUMN_RANGES, augment_columns
-from thumbnet.codegen.files import replacing
 from thumbnet.apps.kws.features import SCALE, ZERO_POINT
 from thumbnet.apps.kws.network import SMALL, Architecture, make_network, network_input
 from thumbnet.codegen.errors import DataError, ModelFormatError
+from thumbnet.codegen.files import replacing
 from thumbnet.nas import architecture as nas
 
 Progress = Callable[[str], None]
@@ -159,6 +159,8 @@ class _Run:
     ) -> None:
         self.recipe, self.seed = recipe, seed
         self.network = make_network(training.class_count, architecture, recipe.dropout)
+        if isinstance(architecture, nas.Architecture):  # faster; the other keeps its figures
+            self.network = self.network.to(memory_format=torch.channels_last)
         self.words = nn.Linear(self.network.classifier.in_features, training.word_count + 1)
         self.average = copy.deepcopy(self.network)
         parameters = [*self.network.parameters(), *self.words.parameters()]

