@@ -186,16 +186,15 @@ class _Run:
         return self.space.architecture(chosen).digest
 
     def first(self) -> Search:
-        """The first population: samples, and where they seldom fit, mutations of what does, at
-        first of the smallest network."""
+        """The first population: the smallest network and samples; where these seldom fit,
+        mutations of what does."""
         rng, wanted = self.random(0), self.settings.population
         seen: set[str] = set()
         found: list[_Fitting] = []
         refused: list[NetworkCost] = []
-        draws = FIRST_DRAWS * wanted
+        self.fill(found, 1, 1, seen, lambda: self.space.smallest, refused)
+        draws = wanted * (FIRST_DRAWS if found else 1)
         self.fill(found, wanted, draws, seen, lambda: sample(self.space, rng), refused)
-        if not found:
-            self.fill(found, 1, 1, seen, lambda: self.space.smallest, refused)
         if not found:
             least = least_costs([("", cost) for cost in refused], self.limits)
             raise BudgetError(

@@ -66,6 +66,7 @@ def plot_spaces(choice: SpaceChoice, path: Path) -> None:
         for space, look in _looks(best):
             if space.name == choice.chosen:
                 look = {"color": CHOSEN, "lw": 2.8, "zorder": 4}
+            if space.name == choice.chosen and space.reach:
                 axes.plot(space.reach / 1e6, line, "o", color=CHOSEN, ms=7, zorder=5)
             _plot_cdf(axes, space, label=_space_label(space, name_width), **look)
         axes.axhline(line, color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=2)
@@ -79,12 +80,14 @@ def plot_spaces(choice: SpaceChoice, path: Path) -> None:
             color=MUTED,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
-        axes.set_xscale("log")
         axes.set_ylim(0, 100)
-        _plain_numbers(axes.xaxis)
+        if fitting:
+            axes.set_xscale("log")
+            _plain_numbers(axes.xaxis)
         axes.set_xlabel("MACs of one inference (millions)")
         axes.set_ylabel("networks with at most as many (%)")
-        title = f"{choice.chosen} reaches furthest of {len(choice.spaces)} search spaces"
+        why = "reaches furthest" if choice.best.reach else "is taken"
+        title = f"{choice.chosen} {why} of {len(choice.spaces)} search spaces"
         _title(axes, title, f"{_limits_text(choice.limits)}; what does not fit counts as 0 MACs")
         axes.legend(
             loc="upper left",
@@ -136,7 +139,14 @@ def plot_search(
     with _figure(path, 8.6, 5.2) as figure:
         axes = figure.add_subplot()
         dots = axes.scatter(
-            cycles, accuracy, c=born, cmap="GnBu", vmin=-0.35 * last, vmax=last or 2, s=14, lw=0
+            cycles,
+            accuracy,
+            c=born,
+            cmap="GnBu",
+            vmin=-0.35 * max(last, 1),
+            vmax=max(last, 1),
+            s=14,
+            lw=0,
         )
         front = search.front
         axes.plot(

@@ -13,7 +13,8 @@ and have. Networks that do not fit count as having none. So
   fit are common, which is also where the super-network is trained on what can be used.
 
 Among spaces of equal reach the one of which more fits is taken, then the one whose smallest network
-fits and is larger: where hardly anything fits, reaches are 0.
+is larger: where hardly anything fits, reaches are 0. A space whose smallest network does not fit is
+left out.
 """
 
 from __future__ import annotations
@@ -38,12 +39,13 @@ FORMAT = "thumbnet-space-1"
 SAMPLES = 1000
 REACHED = 0.2  # share of a space's networks
 BATCH = 100  # networks whose costs are asked at once
+DOUBT = 1e-7  # chance of giving up a space that would have won
 
 
 @dataclass(frozen=True)
 class SpaceReport:
     """What is known of one space. Its first `asked` samples were costed: all of them, or as many as
-    it took to see that it cannot win."""
+    it took to see that it will not win; none where not even its smallest network fits."""
 
     name: str
     width: float
@@ -98,48 +100,50 @@ def choose_space(
     exhaustive: bool = False,
     progress: Progress = lambda line: None,
 ) -> SpaceChoice:
-    """Samples each space `samples` times and takes the best.
+    """Samples each space `samples` times and takes the best. The same seed gives the same choice.
 
-    Costs are asked for `BATCH` of each space at first, then in the order of what that promises, and
-    of a space no more once it cannot win even if all of its others fit. The choice is the same as
-    with `exhaustive`, which asks for all.
+    Costs are asked for `BATCH` of each space at first, then in the order of what that promises; of
+    a space no more when the chance that it still beats the best, given how many of its networks did
+    fit, is below `DOUBT`. With `exhaustive` all are asked for.
 
-    Raises BudgetError where no space has a network that fits, DataError for no spaces or samples.
+    Raises BudgetError where no space's smallest network fits, DataError for no spaces or samples.
     """
     if not spaces or samples < 1:
         raise DataError("choosing a search space needs at least one space and one sample")
-    found = [_Sampled(space, index, samples, seed) for index, space in enumerate(spaces)]
+    drawn = [_Sampled(space, index, samples, seed) for index, space in enumerate(spaces)]
+    open_ones = _with_smallest(drawn, costs, limits)
     started = time.monotonic()
-    for i, each in enumerate(found):
+    for i, each in enumerate(open_ones):
         each.ask(costs, limits, samples if exhaustive else BATCH)
-        left = (time.monotonic() - started) / (i + 1) * (len(found) - i - 1)
+        left = (time.monotonic() - started) / (i + 1) * (len(open_ones) - i - 1)
         progress(
-            f"space {i + 1} of {len(found)}, {each.space.name}: {each.report.fits:.0%} fit, "
+            f"space {i + 1} of {len(open_ones)}, {each.space.name}: {each.report.fits:.0%} fit, "
             f"{duration(left)} left"
         )
-    best = 0
-    order = sorted(found, key=lambda each: _key(each.report), reverse=True)
+    order = sorted(open_ones, key=lambda each: _key(each.report), reverse=True)
+    best = order[0]
+    if len(order) > 1 and best.fitting:
+        best = _race(order, costs, limits, progress)
+    return SpaceChoice(limits, samples, seed, tuple(each.report for each in drawn), best.space.name)
+
+
+def _race(order: Sequence[_Sampled], costs: Costs, limits: Limits, progress: Progress) -> _Sampled:
+    """The best of spaces, the most promising first; asks of each until it is complete or beaten."""
+    best = order[0]
+    started, before = time.monotonic(), sum(each.asked for each in order)
     for i, each in enumerate(order):
-        while not each.complete and each.most() >= best:
+        while not each.complete and (each is best or not each.is_beaten_by(best.report)):
             each.ask(costs, limits, BATCH)
-            spent = (time.monotonic() - started) / sum(other.asked for other in found)
-            left = spent * sum(samples - o.asked for o in order[i:] if o.most() >= best)
+            asked = sum(other.asked for other in order) - before
+            waiting = sum(len(other.drawn) - other.asked for other in order[i:])
+            left = (time.monotonic() - started) / asked * waiting
             progress(
                 f"{each.asked} networks of {each.space.name}: {each.report.fits:.0%} fit, "
                 f"at most {duration(left)} left"
             )
-        if each.complete:
-            best = max(best, each.report.reach)
-    reports = tuple(each.report for each in found)
-    chosen = max((report for report in reports if report.complete), key=_key)
-    if not chosen.macs and not chosen.smallest_macs:
-        least = least_costs([(o.space.name, cost) for o in found for cost in o.refused], limits)
-        raise BudgetError(
-            f"no network of {len(spaces)} search spaces, {spaces[0].name} to {spaces[-1].name}, "
-            f"fits; {least}. Raise the limit that is broken, or give narrower spaces or lower "
-            "resolutions"
-        )
-    return SpaceChoice(limits, samples, seed, reports, chosen.name)
+        if each.complete and _key(each.report) > _key(best.report):
+            best = each
+    return best
 
 
 def least_costs(found: Iterable[tuple[str, NetworkCost]], limits: Limits) -> str:
@@ -170,8 +174,7 @@ class _Sampled:
         self.drawn = [sample(space, rng) for _ in range(samples)]
         self.macs = [macs(space.architecture(chosen)) for chosen in self.drawn]
         self.asked = 0
-        self.fitting: list[int] = []
-        self.refused: list[NetworkCost] = []
+        self.fitting: list[int] = []  # MACs
         self.smallest_macs = 0
 
     @property
@@ -191,26 +194,59 @@ class _Sampled:
         )
 
     def ask(self, costs: Costs, limits: Limits, count: int) -> None:
-        """Asks for `count` more, or as many as there are; for the smallest."""
+        """Asks for `count` more, or as many as there are."""
         stop = min(self.asked + count, len(self.drawn))
-        chosen = [self.space.smallest, *self.drawn[self.asked : stop]]
-        smallest, *answers = costs([self.space.architecture(each) for each in chosen])
-        if exceeds(smallest, limits) is None:
-            self.smallest_macs = macs(self.space.architecture(self.space.smallest))
-        for found, cost in zip(self.macs[self.asked : stop], answers, strict=True):
+        asked = [self.space.architecture(chosen) for chosen in self.drawn[self.asked : stop]]
+        for found, cost in zip(self.macs[self.asked : stop], costs(asked), strict=True):
             if exceeds(cost, limits) is None:
                 self.fitting.append(found)
-        self.refused += (cost for cost in (smallest, *answers) if exceeds(cost, limits) is not None)
         self.asked = stop
 
-    def most(self) -> int:
-        """The reach if all that was not asked for fits."""
-        return _reach(self.fitting + self.macs[self.asked :], len(self.drawn))
+    def is_beaten_by(self, best: SpaceReport) -> bool:
+        """Whether this space will hardly be as good as a complete one. For that it needs `needed`
+        networks that fit and have `level` MACs. If it had just as many, the number of them among
+        those asked for would be hypergeometric."""
+        level = best.reach
+        needed = _needed(len(self.drawn)) if level else len(best.macs)
+        able = sum(found >= level for found in self.macs)
+        asked = sum(found >= level for found in self.macs[: self.asked])
+        seen = sum(found >= level for found in self.fitting)
+        if able < needed:
+            return True
+        ways = sum(
+            math.comb(needed, i) * math.comb(able - needed, asked - i)
+            for i in range(min(seen, asked) + 1)
+        )
+        return ways / math.comb(able, asked) < DOUBT
+
+
+def _with_smallest(drawn: Sequence[_Sampled], costs: Costs, limits: Limits) -> list[_Sampled]:
+    """Those whose smallest network fits. Raises BudgetError where there are none."""
+    smallest = [each.space.architecture(each.space.smallest) for each in drawn]
+    found = costs(smallest)
+    for each, architecture, cost in zip(drawn, smallest, found, strict=True):
+        if exceeds(cost, limits) is None:
+            each.smallest_macs = macs(architecture)
+    fitting = [each for each in drawn if each.smallest_macs]
+    if not fitting:
+        names = [each.space.name for each in drawn]
+        least = least_costs(zip(names, found, strict=True), limits)
+        raise BudgetError(
+            f"no network of {len(names)} search spaces, {names[0]} to {names[-1]}, fits: their "
+            f"smallest ones do not; {least}. Raise the limit that is broken, or give narrower "
+            "spaces or lower resolutions"
+        )
+    return fitting
 
 
 def _reach(fitting: Sequence[int], samples: int) -> int:
-    count = math.ceil(REACHED * samples)
+    count = _needed(samples)
     return sorted(fitting)[-count] if 0 < count <= len(fitting) else 0
+
+
+def _needed(samples: int) -> int:
+    """How many of so many samples have to fit for a reach."""
+    return math.ceil(REACHED * samples)
 
 
 def _key(report: SpaceReport) -> tuple[int, float, int]:
