@@ -110,7 +110,7 @@ class Folder:
                 )
             return
         other = [
-            f"{where} is {_said(found)}, not {_said(wanted)}"
+            f"{where} is {_said(found)}, asked for is {_said(wanted)}"
             for where, wanted, found in _differences(plan.to_json(), self.plan().to_json())
             if where not in FREE
         ]
@@ -138,7 +138,7 @@ def _differences(one: Any, other: Any, where: str = "") -> Iterator[tuple[str, A
 
 
 def _said(value: Any) -> str:
-    return "not given" if value is None else str(value)
+    return "none" if value is None else str(value)
 
 
 # ---- stage 1 -----------------------------------------------------------------------------------
