@@ -34,9 +34,9 @@ class Stem:
 class Bottleneck:
     """One inverted bottleneck: 1x1 to `expanded` channels, depthwise, 1x1 to `channels`.
 
-    `expanded` 0: no first 1x1, the depthwise convolution sees the input. `squeeze`: channels between
-    the two 1x1 of a squeeze-and-excite after the depthwise convolution (Hu et al., CVPR 2018), 0 for
-    none. `residual` adds the input, which needs equal channels and stride 1.
+    `expanded` 0: no first 1x1, the depthwise convolution sees the input. `squeeze`: channels
+    between the two 1x1 of a squeeze-and-excite after the depthwise convolution (Hu et al., CVPR
+    2018), 0 for none. `residual` adds the input, which needs equal channels and stride 1.
     """
 
     channels: int
@@ -51,10 +51,10 @@ class Bottleneck:
 class Architecture:
     """A whole network. `input_shape` is (height, width, channels).
 
-    A convolution of kernel k pads k // 2 on each side, as PyTorch's models do. With `pad_rows` False
-    nothing pads along the rows (time), so that the network can be streamed (`--input stream`), and a
-    residual connection is cut to the rows that are left. `head` is the number of channels of the 1x1
-    convolution before the mean, 0 for none.
+    A convolution of kernel k pads k // 2 on each side, as PyTorch's models do. With `pad_rows`
+    False nothing pads along the rows (time), so that the network can be streamed (`--input
+    stream`), and a residual connection is cut to the rows that are left. `head` is the number of
+    channels of the 1x1 convolution before the mean, 0 for none.
     """
 
     input_shape: tuple[int, int, int]
@@ -79,12 +79,14 @@ class Architecture:
         """(rows, columns) after the stem and after each block. Raises ModelFormatError where
         nothing is left."""
         size = self.input_shape[:2]
-        for layer in (self.stem, *self.blocks):
+        layers: tuple[Stem | Bottleneck, ...] = (self.stem, *self.blocks)
+        for layer in layers:
             size = self.output_size(size, layer.kernel, layer.stride)
             if min(size) < 1:
                 raise ModelFormatError(
-                    f"architecture: a {self.input_shape[0]}x{self.input_shape[1]} input has no rows "
-                    "left for all layers; give it a larger input, or smaller kernels or strides"
+                    f"architecture: a {self.input_shape[0]}x{self.input_shape[1]} input has no "
+                    "rows left for all layers; give it a larger input, or smaller kernels or "
+                    "strides"
                 )
             yield size
 

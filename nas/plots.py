@@ -26,7 +26,7 @@ CHOSEN, GOOD, LIMIT = "#d9480f", "#1c7ed6", "#c92a2a"
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 NAMED_SPACES = 8  # in the legend, the best
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
@@ -52,7 +52,7 @@ def plot_spaces(choice: SpaceChoice, path: Path) -> None:
     """The cumulative distribution of each space's MACs; networks that do not fit count as having
     none, so that a curve further right and further down is the better one."""
     fitting = [space for space in choice.spaces if space.macs]
-    best = sorted(fitting, key=lambda s: (s.reach, s.fits), reverse=True)[:NAMED_SPACES]
+    best = sorted(fitting, key=lambda s: s.key, reverse=True)[:NAMED_SPACES]
     if choice.best.macs and choice.best not in best:
         best = [choice.best, *best[:-1]]
     line = 100 * (1 - REACHED)
@@ -213,7 +213,7 @@ def plot_history(search: Search, path: Path) -> None:
         axes.plot(x, best, "o", color=CHOSEN, ms=3.5, label="best of the generation")
         so_far = np.maximum.accumulate(best)
         axes.step(x, so_far, color=CHOSEN, lw=1.6, where="post", label="best so far")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_xlim(-0.5, search.generation + 0.5)
         axes.set_xlabel("generation")
         axes.set_ylabel("validation accuracy (%)")

@@ -70,6 +70,11 @@ class SpaceReport:
         """MACs; see the module. An estimate while the space is not complete."""
         return _reach(self.macs, self.asked)
 
+    @property
+    def key(self) -> tuple[int, float, int]:
+        """Of two spaces the one with the larger key is the better."""
+        return self.reach, self.fits, self.smallest_macs
+
 
 @dataclass(frozen=True)
 class SpaceChoice:
@@ -120,7 +125,7 @@ def choose_space(
             f"space {i + 1} of {len(open_ones)}, {each.space.name}: {each.report.fits:.0%} fit, "
             f"{duration(left)} left"
         )
-    order = sorted(open_ones, key=lambda each: _key(each.report), reverse=True)
+    order = sorted(open_ones, key=lambda each: each.report.key, reverse=True)
     best = order[0]
     if len(order) > 1 and best.fitting:
         best = _race(order, costs, limits, progress)
@@ -141,7 +146,7 @@ def _race(order: Sequence[_Sampled], costs: Costs, limits: Limits, progress: Pro
                 f"{each.asked} networks of {each.space.name}: {each.report.fits:.0%} fit, "
                 f"at most {duration(left)} left"
             )
-        if each.complete and _key(each.report) > _key(best.report):
+        if each.complete and each.report.key > best.report.key:
             best = each
     return best
 
@@ -247,10 +252,6 @@ def _reach(fitting: Sequence[int], samples: int) -> int:
 def _needed(samples: int) -> int:
     """How many of so many samples have to fit for a reach."""
     return math.ceil(REACHED * samples)
-
-
-def _key(report: SpaceReport) -> tuple[int, float, int]:
-    return report.reach, report.fits, report.smallest_macs
 
 
 # ---- JSON --------------------------------------------------------------------------------------
