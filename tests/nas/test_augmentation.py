@@ -70,6 +70,8 @@ def test_cutout_is_a_square_within_the_image(images: Tensor, side: int) -> None:
         expected[:, max(top, 0) : top + side, max(left, 0) : left + side] = 0
         assert torch.equal(changed[i], expected)
         assert (changed[i] == 0).any()
+    anywhere = augment.draw((2000, *SHAPE[1:]), np.random.default_rng(4)).centres
+    assert (anywhere.min(0).tolist(), anywhere.max(0).tolist()) == ([0, 0], [11, 9])
 
 
 def test_crops_take_the_box_that_was_drawn() -> None:

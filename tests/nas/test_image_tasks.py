@@ -507,7 +507,10 @@ def test_the_cache_serves_any_split(parted: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(int8_inputs(other.validation), int8_inputs(fresh.validation))
 
 
-def test_the_cache_of_large_folders_is_that_of_the_split(parted: Path, tmp_path: Path) -> None:
+def test_the_cache_of_large_folders_is_that_of_the_split(
+    parted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEPT", 3)  # as many as validate
     for seed in (1, 2):
         source = image_folder(parted, seed=seed)
         task = image_task(source, 8, cache=tmp_path / "c", workers=0, memory_limit=6 * 192)
@@ -739,6 +742,7 @@ BAD_PICKLES = {
     "data of another kind": _pickled([1, 2, 3]),
     "floats": _pickled(TWO.astype(np.float32)),
     "objects": _pickled(np.array([[object.__class__] * 3072] * 2)),
+    "by columns": _pickled(np.asfortranarray(TWO)),
     "too small": _pickled(TWO[:, :100]),
     "one label": _pickled(TWO, (0,)),
     "labels of lists": _pickled(TWO, ((0,), (1,))),
