@@ -67,8 +67,8 @@ def train_network(
 
 
 def quantized_graph(network: nn.Module, task: Task, name: str) -> Graph:
-    """The optimised integer graph of a trained network, quantised after training. Its input is the
-    task's int8, its outputs are int8 logits. Raises ThumbnetError."""
+    """The optimised integer graph of a trained network, `forward(x)`, quantised after training. Its
+    input is the task's int8, its outputs are int8 logits. Raises ThumbnetError."""
     network = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)
     program = quantize(
         network, _example(task), _calibration(task), input_quantization=_fixed_input(task)

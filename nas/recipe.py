@@ -27,6 +27,7 @@ class Sandwich:
 
     random: int = 2
     largest_epochs: int = 2  # at first, the largest alone
+    most_macs: int | None = None  # of any that is trained: see super_training
 
 
 @dataclass(frozen=True)

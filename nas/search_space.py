@@ -307,7 +307,7 @@ SMALL_IMAGES = Template(
     ),
     head=0,
     widths=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-    resolutions=(20, 24, 28, 32),
+    resolutions=(24, 28, 32),
 )
 
 # For spectrograms of some 40 bands, rows being time: nothing pads along time, so that a stream

@@ -5,6 +5,10 @@ networks"; Yu et al., ECCV 2020, "BigNAS"): each batch trains the largest sub-ne
 and the smallest and some random ones on what the largest says. Before that, the largest alone for
 some epochs, after which channels are sorted (Once-for-All, section 3.3: train the largest, then
 share).
+
+Where limits are tight, the largest network of a space costs many times what may be used, and so
+does training it. With `Sandwich.most_macs` no sub-network of more is trained: the largest of some
+random ones within it takes the place of the largest of all, and nothing goes before.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
+from thumbnet.nas.architecture import macs
 from thumbnet.nas.distributed import ALONE, Workers
 from thumbnet.nas.progress import Progress
 from thumbnet.nas.recipe import Recipe
@@ -26,6 +31,9 @@ from thumbnet.nas.search_space import SearchSpace, SubNetwork, sample
 from thumbnet.nas.super_network import SuperNetwork
 from thumbnet.nas.task import Task
 from thumbnet.nas.training import Objective, Trained, train
+
+TOP_DRAWS = 4  # of which the largest is at the top of a sandwich within `most_macs`
+MOST_DRAWS = 300  # for one sub-network within it
 
 Draw = Callable[[np.random.Generator], SubNetwork]
 
@@ -45,23 +53,42 @@ class SuperObjective(Objective):
         self.draw = draw
 
     def start_epoch(self, epoch: int) -> bool:
-        if epoch != self.sandwich.largest_epochs:
+        if epoch != self.sandwich.largest_epochs or self.sandwich.most_macs is not None:
             return False
         self.network.sort_channels()
         return True
 
     def forward(self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int) -> Tensor:
-        space = self.network.space
-        logits = self.network(x, space.largest)
+        space, sandwich = self.network.space, self.sandwich
+        logits = self.network(x, self.top(draw))
         loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         loss = loss + 0.0 * sum(p.sum() for p in self.network.parameters())
-        if epoch < self.sandwich.largest_epochs:
+        if epoch < sandwich.largest_epochs and sandwich.most_macs is None:
             return loss
         said = logits.detach().float().softmax(1)
-        chosen = [space.smallest, *(self.draw(draw) for _ in range(self.sandwich.random))]
+        chosen = [space.smallest, *(self.random(draw) for _ in range(sandwich.random))]
         for each in chosen:
             loss = loss - (said * log_softmax(self.network(x, each).float(), 1)).sum(1).mean()
         return loss
+
+
+    def top(self, draw: np.random.Generator) -> SubNetwork:
+        """The sub-network that learns from the labels and teaches the others."""
+        if self.sandwich.most_macs is None:
+            return self.network.space.largest
+        return max((self.random(draw) for _ in range(TOP_DRAWS)), key=self.macs)
+
+    def random(self, draw: np.random.Generator) -> SubNetwork:
+        """A random sub-network within `most_macs`; the smallest where none is drawn."""
+        most = self.sandwich.most_macs
+        for _ in range(MOST_DRAWS):
+            drawn = self.draw(draw)
+            if most is None or self.macs(drawn) <= most:
+                return drawn
+        return self.network.space.smallest
+
+    def macs(self, chosen: SubNetwork) -> int:
+        return macs(self.network.space.architecture(chosen))
 
 
 def train_super_network(

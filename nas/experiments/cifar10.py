@@ -38,11 +38,12 @@ BOARDS = {
     "nrf52840": Limits(sram=64 * 1024, flash=256 * 1024, cycles=10_000_000),
     "tight": Limits(sram=16 * 1024, flash=64 * 1024, cycles=3_000_000),
 }
+MOST_MACS = {"nrf52840": 4_000_000, "tight": 900_000}  # hardly a network that fits has more
 CLASSES = 10
 PICKED_AFTER = 5  # a MobileNetV2 is chosen after this part of the epochs
 PARTS = ("search", "searched", "mobilenet_v2", "resnet8")
 RECIPE = Recipe(epochs=20, batch=64, learning_rate=0.1, weight_decay=5e-5)
-SUPER_TRAINING = Recipe(epochs=12, batch=64, learning_rate=0.05, weight_decay=5e-5)
+SUPER_TRAINING = Recipe(epochs=20, batch=64, learning_rate=0.05, weight_decay=5e-5)
 
 
 def plan(board: str, memory: str, epochs: int, samples: int) -> Plan:
@@ -53,7 +54,7 @@ def plan(board: str, memory: str, epochs: int, samples: int) -> Plan:
         template="small-images",
         samples=samples,
         super_training=replace(SUPER_TRAINING, epochs=epochs),
-        sandwich=Sandwich(random=1, largest_epochs=1),
+        sandwich=Sandwich(random=1, most_macs=MOST_MACS[board]),
         effort=Effort(calibration=512, validation=2500),
         evolution=Settings(population=60, generations=15, parents=15),
         data={"task": "cifar10"},
