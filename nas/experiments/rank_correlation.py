@@ -36,12 +36,15 @@ RESAMPLES = 10_000
 
 
 def interval(
-    shared: NDArray[np.float64], alone: NDArray[np.float64], seed: int = 0
+    shared: NDArray[np.float64],
+    alone: NDArray[np.float64],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
     """95 % of Kendall's tau over networks drawn with replacement."""
     rng = np.random.default_rng(seed)
     found = []
-    for _ in range(RESAMPLES):
+    for _ in range(resamples):
         drawn = rng.integers(len(shared), size=len(shared))
         tau = kendalltau(shared[drawn], alone[drawn]).statistic
         if np.isfinite(tau):
