@@ -407,7 +407,8 @@ def _evolution(known: Known) -> str:
 
 
 def _losses(known: Known) -> str:
-    recipe, alone = known.plan.super_training, known.plan.sandwich.largest_epochs
+    recipe, focus = known.plan.super_training, known.plan.focus
+    alone = 0 if focus else known.plan.sandwich.largest_epochs
     charts = []
     if known.losses:
         charts.append(_loss_chart(known.losses, recipe.epochs, "Super-network", alone))
@@ -417,9 +418,9 @@ def _losses(known: Known) -> str:
     if not charts:
         return ""
     text = (
-        f"Each batch of the super-network trains the largest network on the labels, the smallest "
-        f"and {known.plan.sandwich.random} random ones on what the largest says; the loss is the "
-        "sum."
+        f"Each batch of the super-network trains {'a large' if focus else 'the largest'} network "
+        f"{'that may fit ' if focus else ''}on the labels, the smallest and "
+        f"{known.plan.sandwich.random} random ones on what that one says; the loss is the sum."
     )
     if alone:
         text += f" In the first {alone} epochs the largest trains alone."

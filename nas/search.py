@@ -102,7 +102,7 @@ def share(
         space,
         task,
         plan.super_training,
-        plan.sandwich,
+        search_plan.focused(folder, plan),
         plan.seed,
         norm_samples=plan.norm_samples,
         checkpoint=folder / SHARED,

@@ -26,6 +26,7 @@ WEIGHTS, MODEL_FILE, MODEL = "network.pt", "model.tflite", "model"
 
 SUPER_TRAINING = Recipe(epochs=40, learning_rate=0.05)
 FINE_TUNING = Recipe(epochs=20, learning_rate=0.05)
+HEADROOM = 1.1  # the search may find larger ones that fit than a thousand samples hold
 FREE = ("data.folder",)  # may change while a search goes on: the data is told by its content
 
 
@@ -43,6 +44,7 @@ class Plan:
     samples: int = SAMPLES  # networks of each space, in stage 1
     super_training: Recipe = SUPER_TRAINING
     sandwich: Sandwich = field(default_factory=Sandwich)
+    focus: bool = True  # train sub-networks that may fit only: see `focused`
     norm_samples: int | None = None  # see SuperNetwork
     effort: Effort = field(default_factory=Effort)
     evolution: Settings = field(default_factory=Settings)  # its seed is that below
@@ -213,6 +215,16 @@ def choose(
             "another version of Thumbnet? Write to another folder"
         )
     return found[chosen]
+
+
+def focused(folder: Folder, plan: Plan) -> Sandwich:
+    """The plan's sandwich; with `focus`, and unless it says so itself, no sub-network of more MACs
+    than `HEADROOM` times the largest that stage 1 found to fit is to be trained: under tight limits
+    the largest of a space may have ten times as many. Raises DataError."""
+    fitting = read_choice(folder).best.macs
+    if not plan.focus or plan.sandwich.most_macs is not None or not fitting:
+        return plan.sandwich
+    return replace(plan.sandwich, most_macs=round(HEADROOM * fitting[-1]))
 
 
 def read_choice(folder: Folder) -> SpaceChoice:
