@@ -93,8 +93,8 @@ class InvertedBottleneck(nn.Module):  # type: ignore[misc]
 
 
 class SqueezeExcite(nn.Module):  # type: ignore[misc]
-    """Channels times a factor from 0 to 1 that two 1x1 convolutions compute of their means; the gate
-    is MobileNetV3's hard sigmoid (Howard et al., ICCV 2019)."""
+    """Channels times a factor from 0 to 1 that two 1x1 convolutions compute of their means; the
+    gate is MobileNetV3's hard sigmoid (Howard et al., ICCV 2019)."""
 
     def __init__(self, channels: int, squeeze: int) -> None:
         super().__init__()

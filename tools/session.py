@@ -22,12 +22,12 @@ from thumbnet.codegen.compile import (
 from thumbnet.codegen.cost import cost
 from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError, UnsupportedError
 from thumbnet.codegen.frontends.tflite_writer import write_tflite
+from thumbnet.codegen.host import HostModel
 from thumbnet.codegen.manifest import Manifest, read_manifest
 from thumbnet.codegen.targets import Board, board, boards
 from thumbnet.codegen.toolchain import Image, build_image, host_library
 from thumbnet.tools.arrays import Array, dequantize, quantize, random_calls, split_calls
 from thumbnet.tools.emulator import Emulation, emulate
-from thumbnet.codegen.host import HostModel
 from thumbnet.tools.reference import reference_outputs
 
 if TYPE_CHECKING:

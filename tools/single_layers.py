@@ -11,10 +11,10 @@ import numpy as np
 
 from thumbnet.codegen.compile import Options, compile_graph
 from thumbnet.codegen.graph import Graph, Operator, Tensor
+from thumbnet.codegen.host import HostModel
 from thumbnet.codegen.passes import drop_dead_operators
 from thumbnet.codegen.toolchain import host_library
 from thumbnet.tools.arrays import Array
-from thumbnet.codegen.host import HostModel
 
 _LAYERS = 8  # compiled as one graph: planning an arena takes longer than in proportion
 Values = Mapping[str, Array]  # of tensors, by name, in the graph's shapes and types
