@@ -189,7 +189,7 @@ def test_resolutions_above_the_task_are_left_out() -> None:
 
 
 def test_a_spectrogram_that_is_too_short_is_refused() -> None:
-    with pytest.raises(ModelFormatError, match="search space 'spectrograms' w0.5.*no rows left"):
+    with pytest.raises(ModelFormatError, match="search space 'spectrograms' w0.4.*no rows left"):
         list(SPECTROGRAMS.spaces((12, 40, 1), 2))
 
 
