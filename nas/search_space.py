@@ -311,10 +311,10 @@ SMALL_IMAGES = Template(
 )
 
 # For spectrograms of some 40 bands, rows being time: nothing pads along time, so that a stream
-# computes each column once; two strides of 2 along time, early, so that it takes four columns a call
-# and all later layers work half as often. At so few positions separable blocks (no first 1x1) gain
-# more accuracy for their cycles than expanded ones. A kernel centred on the first of five bands, 9
-# wide, makes one of them.
+# computes each column once; two strides of 2 along time, early, so that it takes four columns a
+# call and all later layers work half as often. At so few positions separable blocks (no first 1x1)
+# gain more accuracy for their cycles than expanded ones. A kernel centred on the first of five
+# bands, 9 wide, makes one of them.
 SPECTROGRAMS = Template(
     name="spectrograms",
     stem=24,
