@@ -7,6 +7,7 @@ times costs that tools/fit_cycles.py fits to the emulator and writes into cycle_
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from thumbnet.codegen.budget import peak_layer
@@ -14,7 +15,7 @@ from thumbnet.codegen.cycles import cycle_model, layer_cycles
 from thumbnet.codegen.emit_c import constant_key, state_constant
 from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.graph import Graph
-from thumbnet.codegen.kernel import Call, Constant
+from thumbnet.codegen.kernel import Call, Constant, Kernel
 from thumbnet.codegen.loop_counts import Counts
 from thumbnet.codegen.planner import WHOLE, Mode
 from thumbnet.codegen.schedule import Schedule, align
@@ -58,16 +59,21 @@ def cost(
 
 
 def schedule_cost(
-    schedule: Schedule, target: str = "cortex-m4", optimize: str = "balanced"
+    schedule: Schedule,
+    target: str = "cortex-m4",
+    optimize: str = "balanced",
+    *,
+    trained_differ: bool = False,
 ) -> Cost:
-    """The same of a schedule that was made already, compiled with `optimize`."""
+    """The same of a schedule that is made already, compiled with `optimize`; `trained_differ` is as
+    in `constant_bytes`."""
     named = target_named(target)
     code = None if named.reference_board is None else estimated_code(schedule, target, optimize)
     return Cost(
         macs=schedule.graph.macs,
         params=parameters(schedule.graph),
         arena_bytes=schedule.arena_bytes,
-        weights_bytes=weights_bytes(schedule),
+        weights_bytes=weights_bytes(schedule, trained_differ=trained_differ),
         code_bytes=code,
         cycles=sum(layer_cycles(schedule, optimize)) + round(cycle_model()["run"]),
         peak_layer=peak_layer(schedule),
@@ -80,18 +86,27 @@ def parameters(graph: Graph) -> int:
     return sum(graph.tensors[name].elements for name in names if graph.is_constant(name))
 
 
-def weights_bytes(schedule: Schedule) -> int:
-    """Bytes of the constants in the generated C: `flash.weights`. Equal arrays are stored once."""
-    constants = [
-        field
-        for kernel in schedule.kernels
-        for call in kernel.calls
-        for field in call.fields.values()
-        if isinstance(field, Constant)
-    ]
+def weights_bytes(schedule: Schedule, *, trained_differ: bool = False) -> int:
+    """Bytes of the constants in the generated C: `flash.weights`; see `constant_bytes`."""
     resets = (state_constant(state) for state in schedule.graph.states)
-    constants += [constant for constant in resets if constant is not None]
-    return sum({constant_key(c): align(c.data.nbytes) for c in constants}.values())
+    kept = [constant for constant in resets if constant is not None]
+    return constant_bytes(schedule.kernels, kept, trained_differ=trained_differ)
+
+
+def constant_bytes(
+    kernels: Iterable[Kernel], others: Iterable[Constant] = (), *, trained_differ: bool = False
+) -> int:
+    """Bytes of constants, of which equal ones are stored once; with `trained_differ` those of
+    convolutions and dense layers are never taken for equal."""
+    shared, own = list(others), 0
+    for kernel in kernels:
+        fields = (field for call in kernel.calls for field in call.fields.values())
+        constants = [field for field in fields if isinstance(field, Constant)]
+        if trained_differ and kernel.kind in TRAINED:
+            own += sum(align(constant.data.nbytes) for constant in constants)
+        else:
+            shared += constants
+    return own + sum({constant_key(c): align(c.data.nbytes) for c in shared}.values())
 
 
 # ---- estimates ---------------------------------------------------------------------------------
@@ -99,7 +114,11 @@ def weights_bytes(schedule: Schedule) -> int:
 
 def estimated_code(schedule: Schedule, target: str, optimize: str = "balanced") -> int:
     """Bytes of code, descriptors and step tables, estimated for the compiler that was fitted."""
-    linked = code_counts(schedule)
+    return code_bytes(code_counts(schedule), target, optimize)
+
+
+def code_bytes(linked: Counts, target: str, optimize: str = "balanced") -> int:
+    """The same of what is linked."""
 
     def total(name: str) -> float:
         return sum(n * cycle_model().get(f"{name}:{what}", 0.0) for what, n in linked.items())
@@ -112,9 +131,23 @@ def estimated_code(schedule: Schedule, target: str, optimize: str = "balanced") 
 
 def code_counts(schedule: Schedule) -> Counts:
     """What makes code, and how much of it there is."""
+    counts = kernel_code(schedule.kernels)
+    counts["bytes"] += sum(align(2 * len(t)) for t in {r.table for r in schedule.rings.values()})
+    for stage in schedule.stages:
+        steps = stage.end_step - stage.first_step
+        kernels = stage.end_kernel - stage.first_kernel
+        if steps > 1:
+            counts["stage"] = counts.get("stage", 0) + 1
+            counts["case"] = counts.get("case", 0) + kernels
+            counts["bytes"] += align(steps)
+    return counts
+
+
+def kernel_code(kernels: Iterable[Kernel]) -> Counts:
+    """The share of the kernels, however they are scheduled."""
     counts: Counts = {"image": 1, "bytes": 0, "layer": 0, "argument": 0}
     seen: set[tuple[object, ...]] = set()
-    for kernel in schedule.kernels:
+    for kernel in kernels:
         counts["layer"] += 1
         for call in kernel.calls:
             counts["bytes"] += _descriptor_bytes(call)
@@ -129,14 +162,6 @@ def code_counts(schedule: Schedule) -> Counts:
                 more = f"{call.function}.more"
                 counts[more] = counts.get(more, 0) + 1
             seen.add(key)
-    counts["bytes"] += sum(align(2 * len(t)) for t in {r.table for r in schedule.rings.values()})
-    for stage in schedule.stages:
-        steps = stage.end_step - stage.first_step
-        kernels = stage.end_kernel - stage.first_kernel
-        if steps > 1:
-            counts["stage"] = counts.get("stage", 0) + 1
-            counts["case"] = counts.get("case", 0) + kernels
-            counts["bytes"] += align(steps)
     return counts
 
 

@@ -9,9 +9,11 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from thumbnet.codegen.errors import ToolError
-from thumbnet.codegen.loop_counts import layer_counts
+from thumbnet.codegen.kernel import Call, Kernel
+from thumbnet.codegen.loop_counts import Counts, Turns, kernel_counts, layer_turns
 from thumbnet.codegen.schedule import Schedule
 
 MODEL = Path(__file__).with_name("cycle_model.json")
@@ -33,13 +35,27 @@ def cycle_model() -> Mapping[str, float]:
 
 def layer_cycles(schedule: Schedule, optimize: str = "balanced") -> list[int]:
     """By kernel: estimated Cortex-M4 cycles of one call of the model."""
+    return [kernel_cycles(k, turns, optimize) for k, turns in layer_turns(schedule)]
+
+
+def kernel_cycles(kernel: Kernel, turns: Turns, optimize: str = "balanced") -> int:
+    """Estimated Cortex-M4 cycles of a kernel in one call of the model."""
+    known = _known.setdefault(kernel.calls[0], {}) if kernel.calls else {}
+    key = optimize, turns
+    if key not in known:
+        known[key] = _cycles_of(kernel_counts(kernel, turns), optimize)
+    return known[key]
+
+
+# By the first call of a kernel; kernels of one geometry may have all their calls in common.
+_known: WeakKeyDictionary[Call, dict[tuple[str, Turns], int]] = WeakKeyDictionary()
+
+
+def _cycles_of(counts: Counts, optimize: str) -> int:
     model = cycle_model()
     prefix = "size:" if optimize == "size" else ""
 
     def turn(loop: str) -> float:
         return model.get(prefix + loop, model.get(loop, model["unknown"]))
 
-    return [
-        round(sum(times * turn(loop) for loop, times in counts.items()))
-        for counts in layer_counts(schedule)
-    ]
+    return round(sum(times * turn(loop) for loop, times in counts.items()))

@@ -21,7 +21,7 @@ from thumbnet.codegen.kernel import Read
 from thumbnet.codegen.schedule import Ring
 from thumbnet.codegen.ticks import Clock, Ints, made_bytes, needed_from, reader_needs, row_lives
 
-_FAR = np.int64(1) << 40
+FAR = np.int64(1) << 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,36 +41,23 @@ class Lifetimes:
     in_place: dict[tuple[str, str], int]
     shared: Ints  # per tick: bytes that an elementwise kernel's row and its input's row share
 
-    def distances(self) -> dict[tuple[str, str], int]:
-        """(lower, upper) -> least distance from start to start, for all pairs that ever meet."""
-        found: dict[tuple[str, str], int] = {}
-        for i, name in enumerate(self.names):
-            live = np.flatnonzero(self.high[i] > -_FAR)
-            if not live.size:
-                continue
-            when = slice(live[0], live[-1] + 1)
-            gaps = (self.high[i, when] - self.low[:, when]).max(axis=1)
-            for j in np.flatnonzero(gaps > -_FAR // 2):
-                if i != j:
-                    key = (name, self.names[j])
-                    found[key] = min(max(int(gaps[j]), 0), int(self.nbytes[i]))
-        return {k: self.in_place.get(k, d) for k, d in found.items()}
+    def gaps(self) -> Ints:
+        """[lower, upper]: least distance from start to start; far below 0 where they never meet."""
+        found = np.full((len(self.names), len(self.names)), -FAR, dtype=np.int64)
+        for i in range(len(self.names)):
+            live = np.flatnonzero(self.high[i] > -FAR)
+            if live.size:
+                when = slice(live[0], live[-1] + 1)
+                found[i] = (self.high[i, when] - self.low[:, when]).max(axis=1)
+        index = {name: i for i, name in enumerate(self.names)}
+        for (lower, upper), distance in self.in_place.items():
+            found[index[lower], index[upper]] = distance
+        return found
 
-    def live_bytes(self, steps: int) -> tuple[int, ...]:
-        """By step: the most bytes that are live at one of its ticks."""
-        live = np.maximum(self.high - self.low, 0).sum(axis=0) - self.shared
-        most = np.zeros(max(steps, 1), dtype=np.int64)
-        np.maximum.at(most, self.step_of_tick, live)
-        return tuple(int(n) for n in most)
-
-    def spans(self) -> dict[str, tuple[int, int]]:
-        """First and last step at which each storage is live; 0, 0 where it never is."""
-        live = self.high > self.low
-        first = self.step_of_tick[live.argmax(axis=1)]
-        last = self.step_of_tick[live.shape[1] - 1 - live[:, ::-1].argmax(axis=1)]
-        ever = live.any(axis=1)
-        ends = np.where(ever, first, 0).tolist(), np.where(ever, last, 0).tolist()
-        return dict(zip(self.names, zip(*ends, strict=True), strict=True))
+    def live_by_tick(self) -> Ints:
+        """Bytes that are live."""
+        live: Ints = np.maximum(self.high - self.low, 0).sum(axis=0) - self.shared
+        return live
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +79,16 @@ def lifetimes(
     inputs: Sequence[str],
     outputs: frozenset[str],
 ) -> Lifetimes:
-    """`inputs` are live from the first tick, `outputs` (values) to the last."""
+    """`inputs` are live from the first tick, `outputs` (values) to the last. Where the clock is
+    that of a stage, `held` may lack what the stage neither makes nor reads."""
     flow = clock.flow
     names = tuple(h.name for h in held)
     nbytes = np.array([h.nbytes for h in held], dtype=np.int64)
     if not clock.ticks:  # nothing runs: inputs are outputs
         zero = np.zeros((len(held), 1), dtype=np.int64)
         return Lifetimes(names, nbytes, zero, zero + nbytes[:, None], zero[:1, 0], {}, zero[:1, 0])
-    low = np.full((len(held), clock.ticks), _FAR, dtype=np.int64)
-    high = np.full((len(held), clock.ticks), -_FAR, dtype=np.int64)
+    low = np.full((len(held), clock.ticks), FAR, dtype=np.int64)
+    high = np.full((len(held), clock.ticks), -FAR, dtype=np.int64)
     for i, item in enumerate(held):
         if item.always:
             low[i], high[i] = 0, item.nbytes
@@ -145,8 +133,8 @@ def _value_bounds(
         live[clock.ticks_of(maker)] = True
     low[live] = needed[live]
     high[live] = made[live]
-    if maker is None and value in inputs:  # all of it is written, also rows that nothing reads
-        low[0] = 0
+    if maker is None and value in inputs and not clock.kernels.start:
+        low[0] = 0  # all of it is written, also rows that nothing reads
     if maker is not None and not clock.flow.kernels[maker].unit_rows:
         own = clock.ticks_of(maker)  # a row is written even if nothing ever reads it
         low[own] = np.minimum(low[own], clock.row[own] * clock.flow.tensor(value).row_bytes)
@@ -185,14 +173,18 @@ def _in_place(
     index = {h.name: i for i, h in enumerate(held)}
     found: dict[tuple[str, str], int] = {}
     shared = np.zeros(clock.ticks, dtype=np.int64)
-    for k, kernel in enumerate(flow.kernels):
+    for k in clock.kernels:
+        kernel = flow.kernels[k]
         output = flow.tensor(kernel.output)
         for read in kernel.reads:
-            value = flow.value_of[read.tensor]
-            i, o = index[storage_of[value]], index[storage_of[flow.value_of[kernel.output]]]
-            once = sum(flow.value_of[r.tensor] == value for r in kernel.reads) == 1
-            if not is_elementwise(read, output) or held[i].rings or held[o].rings or i == o:
+            if not is_elementwise(read, output):
                 continue
+            value = flow.value_of[read.tensor]
+            i = index.get(storage_of[value], -1)
+            o = index.get(storage_of[flow.value_of[kernel.output]], -1)
+            if i < 0 or o < 0 or i == o or held[i].rings or held[o].rings:
+                continue
+            once = sum(flow.value_of[r.tensor] == value for r in kernel.reads) == 1
             if held[i].always or held[o].always or not once or value in outputs:
                 continue
             nbytes = flow.tensor(value).nbytes
@@ -201,7 +193,7 @@ def _in_place(
                 if reader != k:
                     needed = np.minimum(needed, reader_needs(clock, reader, other, nbytes))
             own = clock.ticks_of(k)
-            still = np.flatnonzero((needed < nbytes) & (low[i] < _FAR))
+            still = np.flatnonzero((needed < nbytes) & (low[i] < FAR))
             gap = int((high[o][still] - needed[still]).max(initial=0))
             if int((needed[own] - low[i][own]).min()) >= 0:
                 found[held[o].name, held[i].name] = min(

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from thumbnet.codegen.kernel import Call, Constant
+from thumbnet.codegen.graph import Tensor
+from thumbnet.codegen.kernel import Call, Constant, Kernel
 from thumbnet.codegen.lowering.convolution import depthwise_chunks
 from thumbnet.codegen.schedule import Schedule
 
@@ -65,8 +66,48 @@ class Work:
         return dict(self.heights) if flat else {1: self.rows}
 
 
+@dataclass(frozen=True)
+class Turns:
+    """How a kernel runs in one call of the model: `heights`, of how many rows how many of its steps
+    are; bytes of a row by read and of the output, whose rows are `out_rows`; which of them lie in
+    rings; whether it shares its stage."""
+
+    heights: tuple[tuple[int, int], ...]
+    in_pitches: tuple[int, ...]
+    out_pitch: int
+    out_rows: int
+    in_rings: tuple[bool, ...]
+    out_ring: bool
+    streamed: bool
+
+
+def turns_of(
+    kernel: Kernel,
+    tensors: Mapping[str, Tensor],
+    heights: Mapping[int, int],
+    is_ring: Callable[[str], bool],
+    streamed: bool,
+) -> Turns:
+    """`is_ring` tells it of a tensor."""
+    output = tensors[kernel.output]
+    return Turns(
+        tuple(heights.items()),
+        tuple([tensors[read.tensor].row_bytes for read in kernel.reads]),
+        output.row_bytes,
+        output.rows,
+        tuple([is_ring(read.tensor) for read in kernel.reads]),
+        is_ring(kernel.output),
+        streamed,
+    )
+
+
 def layer_counts(schedule: Schedule) -> list[Counts]:
     """By kernel: how often each loop runs in one call of the model."""
+    return [kernel_counts(kernel, turns) for kernel, turns in layer_turns(schedule)]
+
+
+def layer_turns(schedule: Schedule) -> list[tuple[Kernel, Turns]]:
+    """By kernel: how it runs."""
     heights: list[Counter[int]] = [Counter() for _ in schedule.kernels]
     for step in schedule.steps:
         heights[step.kernel][step.y_end - step.y_begin] += 1
@@ -76,31 +117,37 @@ def layer_counts(schedule: Schedule) -> list[Counts]:
         if stage.end_kernel - stage.first_kernel > 1
         for kernel in range(stage.first_kernel, stage.end_kernel)
     }
-    found = []
+
+    def is_ring(tensor: str) -> bool:
+        return schedule.ring(tensor) is not None
+
     tensors = schedule.graph.tensors
-    for i, kernel in enumerate(schedule.kernels):
-        counts: Counts = {}
-        output = tensors[kernel.output]
-        reads = [tensors[read.tensor] for read in kernel.reads]
-        rings = [schedule.ring(read.tensor) is not None for read in kernel.reads]
-        for call in kernel.calls:
-            pitches = [reads[j].row_bytes for j in call.inputs]
-            work = Work(
-                call=call,
-                heights=heights[i],
-                in_pitch=pitches[0] if pitches else 0,
-                out_pitch=output.row_bytes,
-                out_rows=output.rows,
-                in_ring=any(rings[j] for j in call.inputs),
-                out_ring=schedule.ring(kernel.output) is not None,
-                counts=counts,
-            )
-            work.add(f"{call.function}.call", work.steps)
-            COUNTERS.get(call.function, _unknown)(work)
-        if i in streamed:
-            counts["stage.step"] = sum(heights[i].values())
-        found.append(counts)
-    return found
+    return [
+        (kernel, turns_of(kernel, tensors, heights[i], is_ring, i in streamed))
+        for i, kernel in enumerate(schedule.kernels)
+    ]
+
+
+def kernel_counts(kernel: Kernel, turns: Turns) -> Counts:
+    """How often each loop of a kernel runs."""
+    counts: Counts = {}
+    for call in kernel.calls:
+        pitches = [turns.in_pitches[j] for j in call.inputs]
+        work = Work(
+            call=call,
+            heights=dict(turns.heights),
+            in_pitch=pitches[0] if pitches else 0,
+            out_pitch=turns.out_pitch,
+            out_rows=turns.out_rows,
+            in_ring=any(turns.in_rings[j] for j in call.inputs),
+            out_ring=turns.out_ring,
+            counts=counts,
+        )
+        work.add(f"{call.function}.call", work.steps)
+        COUNTERS.get(call.function, _unknown)(work)
+    if turns.streamed:
+        counts["stage.step"] = sum(height for _, height in turns.heights)
+    return counts
 
 
 # ---- tn_dot.h ----------------------------------------------------------------------------------

@@ -9,14 +9,14 @@ interval graph, which taking rows by birth does optimally). A ring is the case o
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import numpy as np
 
-from thumbnet.codegen.lifetimes import is_elementwise, unit_distance
-from thumbnet.codegen.schedule import Ring, Stage
+from thumbnet.codegen.lifetimes import Held, is_elementwise, unit_distance
+from thumbnet.codegen.schedule import Ring
 from thumbnet.codegen.streaming import Flow
 from thumbnet.codegen.ticks import Clock, Ints, row_lives
 
@@ -25,10 +25,15 @@ from thumbnet.codegen.ticks import Clock, Ints, row_lives
 class Slots:
     """`count` slots of `row_bytes`, and the ring of each value whose rows lie in them."""
 
-    name: str
     row_bytes: int
     count: int
     rings: Mapping[str, Ring]
+
+    def held(self, stage: int) -> Held:
+        """Their storage; those of several values are called after the number of the stage."""
+        shared = f"rows of {self.row_bytes} bytes, stage {stage}"
+        name = shared if len(self.rings) > 1 else next(iter(self.rings))
+        return Held(name, self.count * self.row_bytes, self.rings)
 
 
 def local_values(flow: Flow, first: int, end: int) -> list[str]:
@@ -51,45 +56,42 @@ def waiting_rows(born: Ints, dead: Ints) -> int:
     return int(alive.max(initial=0))
 
 
-def make_slots(clock: Clock, stages: Sequence[Stage], *, shared: bool = True) -> list[Slots]:
-    """The slots of each stage, one set for every size of row, or where they are not `shared` for
-    every value; values all of whose rows wait at once are left out: they are whole.
+def make_slots(clock: Clock, first: int, end: int, *, shared: bool = True) -> list[Slots]:
+    """The slots of the stage of kernels [first, end), one set for every size of row, or where they
+    are not `shared` for every value; values all of whose rows wait at once are left out: they are
+    whole.
 
     Slots are not shared either where the tables that tell who is where would take more flash than
     sharing can spare: the row that comes, for all values but one.
     """
     flow = clock.flow
     found = []
-    for number, stage in enumerate(stages):
-        groups: dict[int, dict[str, tuple[Ints, Ints]]] = {}
-        for value in local_values(flow, stage.first_kernel, stage.end_kernel):
-            lives = row_lives(clock, value)
-            if waiting_rows(*lives) < flow.tensor(value).rows:
-                groups.setdefault(flow.tensor(value).row_bytes, {})[value] = lives
-        for row_bytes, lives_of in groups.items():
-            name = f"rows of {row_bytes} bytes, stage {number + 1}"
-            if shared and len(lives_of) > 1:
-                slots = _assign(clock, name, row_bytes, lives_of)
-                tables = {ring.table for ring in slots.rings.values()}
-                if sum(2 * len(table) for table in tables) <= (len(lives_of) - 1) * row_bytes:
-                    found.append(slots)
-                    continue
-            found += [_ring_of_its_own(clock, v, row_bytes, lives_of[v]) for v in lives_of]
+    groups: dict[int, dict[str, tuple[Ints, Ints]]] = {}
+    for value in local_values(flow, first, end):
+        lives = row_lives(clock, value)
+        if waiting_rows(*lives) < flow.tensor(value).rows:
+            groups.setdefault(flow.tensor(value).row_bytes, {})[value] = lives
+    for row_bytes, lives_of in groups.items():
+        if shared and len(lives_of) > 1:
+            slots = _assign(clock, row_bytes, lives_of)
+            tables = {ring.table for ring in slots.rings.values()}
+            if sum(2 * len(table) for table in tables) <= (len(lives_of) - 1) * row_bytes:
+                found.append(slots)
+                continue
+        found += [_ring_of_its_own(clock, v, row_bytes, lives_of[v]) for v in lives_of]
     return found
 
 
 def _ring_of_its_own(clock: Clock, value: str, row_bytes: int, lives: tuple[Ints, Ints]) -> Slots:
     """Rows in turn, unless slots that repeat soon leave the last one free for a while."""
-    slots = _assign(clock, value, row_bytes, {value: lives})
+    slots = _assign(clock, row_bytes, {value: lives})
     if slots.rings[value].table[0] <= 2 * slots.count:
         return slots
     turns = tuple(y % slots.count for y in range(len(lives[0])))
-    return Slots(value, row_bytes, slots.count, {value: Ring(slots.count, turns)})
+    return Slots(row_bytes, slots.count, {value: Ring(slots.count, turns)})
 
 
-def _assign(
-    clock: Clock, name: str, row_bytes: int, lives_of: Mapping[str, tuple[Ints, Ints]]
-) -> Slots:
+def _assign(clock: Clock, row_bytes: int, lives_of: Mapping[str, tuple[Ints, Ints]]) -> Slots:
     """Rows in order of birth; there is one more slot only when none is free. Rows that live longer
     than the mean take the lowest free slot and the others the highest, so that the last slots are
     used late, or only for a while: neighbours in the arena may lie there too."""
@@ -129,7 +131,7 @@ def _assign(
         value: Ring(waiting_rows(*lives_of[value]), tuple(places))
         for value, places in slots.items()
     }
-    return Slots(name, row_bytes, len(last_use), rings)
+    return Slots(row_bytes, len(last_use), rings)
 
 
 def _overwritten(clock: Clock, value: str, among: Mapping[str, object]) -> list[str]:

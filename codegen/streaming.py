@@ -6,13 +6,18 @@ rows wait. Nothing is computed twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
+
+import numpy as np
+from numpy.typing import NDArray
 
 from thumbnet.codegen.graph import Graph, Tensor
 from thumbnet.codegen.kernel import FEED, Kernel, Read
 from thumbnet.codegen.schedule import Step
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +75,29 @@ def make_flow(
     return Flow(graph, tuple(kernels), value_of, maker, frozen, frozenset(whole), kept)
 
 
+@dataclass(frozen=True, eq=False)
+class StageSteps:
+    """Steps as arrays: kernels and their rows [begin, end)."""
+
+    kernel: Ints
+    begin: Ints
+    end: Ints
+
+    def __len__(self) -> int:
+        return len(self.kernel)
+
+    def __iter__(self) -> Iterator[Step]:
+        return map(Step, self.kernel.tolist(), self.begin.tolist(), self.end.tolist())
+
+
+def as_arrays(steps: Sequence[Step]) -> StageSteps:
+    table = np.array([(s.kernel, s.y_begin, s.y_end) for s in steps], dtype=np.int64)
+    return StageSteps(*table.reshape(len(steps), 3).T)
+
+
 def stage_steps(
     flow: Flow, first: int, end: int, bands: Sequence[int], *, split: bool = False
-) -> list[Step]:
+) -> StageSteps:
     """The steps of the stage of kernels [first, end); kernel i runs `bands[i]` rows at a time.
 
     A layer alone runs whole, unless `split`.
@@ -82,51 +107,69 @@ def stage_steps(
         rows = rows_of(flow.graph, kernel)
         whole = kernel.band == "whole" or not split
         at_once = 1 if kernel.kind == FEED else rows if whole else min(bands[first], rows)
-        return [Step(first, y, min(y + at_once, rows)) for y in range(0, rows, at_once)]
-    count = end - first
-    total = [rows_of(flow.graph, flow.kernels[i]) for i in range(first, end)]
+        begin = np.arange(0, rows, max(at_once, 1))
+        return StageSteps(np.full(len(begin), first), begin, np.minimum(begin + at_once, rows))
+    kernels = flow.kernels[first:end]
+    total = [rows_of(flow.graph, kernel) for kernel in kernels]
     band = [
-        total[k] if flow.kernels[first + k].band == "whole" else bands[first + k]
+        1 if kernel.kind == FEED else rows if kernel.band == "whole" else at_once
+        for kernel, rows, at_once in zip(kernels, total, bands[first:end], strict=True)
+    ]
+    made = {v: i - first for v, i in flow.maker.items() if first <= i < end}
+    needs = [_needs(flow, kernel, made, total) for kernel in kernels]
+    order, numbers = _deepest_first(total, band, needs)
+    kernel_of_step, bands_of = np.array(order), np.array(band)[order]
+    begin = np.array(numbers) * bands_of
+    ends = np.minimum(begin + bands_of, np.array(total)[order])
+    return StageSteps(kernel_of_step + first, begin, ends)
+
+
+def _deepest_first(
+    total: Sequence[int], band: Sequence[int], needs: Sequence[Sequence[_Need]]
+) -> tuple[list[int], list[int]]:
+    """Of each step: the kernel, and the how manieth of the kernel's it is.
+
+    Of the kernels that can run the deepest does. One that can run stays so until it does: what a
+    step changes are its own kernel and the readers of what it made.
+    """
+    count = len(total)
+    last = [-(-rows // high) if high else 0 for rows, high in zip(total, band, strict=True)]
+    # By kernel, for each need: the maker, and by step how many of its steps must be done.
+    waits = [
+        [(need.maker, need.steps(total[k], band[k], band[need.maker])) for need in needs[k]]
         for k in range(count)
     ]
+    touched: list[list[int]] = [[k] for k in range(count)]
     for k in range(count):
-        if flow.kernels[first + k].kind == FEED:
-            band[k] = 1
-    made = {v: i - first for v, i in flow.maker.items() if first <= i < end}
-    needs = [_needs(flow, flow.kernels[first + k], made, total) for k in range(count)]
-    readers: list[list[int]] = [[] for _ in range(count)]
-    for k, wanted in enumerate(needs):
-        for maker in {need.maker for need in wanted}:
-            readers[maker].append(k)
+        for maker in {need.maker for need in needs[k]}:
+            touched[maker].append(k)
     done = [0] * count
-
-    def ready(k: int) -> bool:
-        stop = min(done[k] + band[k], total[k])
-        return all(done[n.maker] >= min(stop * n.stride + n.offset, n.rows) for n in needs[k])
-
-    # A kernel that can run stays so until it does: what a step changes are its own kernel and the
-    # readers of what it made. The heap holds those that can run, the deepest first.
-    waiting = [False] * count
-    runnable: list[int] = []
-    for k in range(count):
-        if done[k] < total[k] and ready(k):
-            waiting[k] = True
-            runnable.append(-k)
-    heapify(runnable)
-    steps: list[Step] = []
-    while runnable:
+    idle = [True] * count
+    runnable: list[int] = []  # a heap, the deepest first
+    order: list[int] = []
+    numbers: list[int] = []
+    look: Sequence[int] = range(count)
+    while True:
+        for k in look:
+            step = done[k]
+            if idle[k] and step < last[k]:
+                for maker, wanted in waits[k]:
+                    if done[maker] < wanted[step]:
+                        break
+                else:
+                    idle[k] = False
+                    heappush(runnable, -k)
+        if not runnable:
+            break
         k = -heappop(runnable)
-        waiting[k] = False
-        stop = min(done[k] + band[k], total[k])
-        steps.append(Step(first + k, done[k], stop))
-        done[k] = stop
-        for other in (k, *readers[k]):
-            if not waiting[other] and done[other] < total[other] and ready(other):
-                waiting[other] = True
-                heappush(runnable, -other)
-    if done != total:
+        order.append(k)
+        numbers.append(done[k])
+        done[k] += 1
+        idle[k] = True
+        look = touched[k]
+    if done != last:
         raise AssertionError("a stage cannot go on")
-    return steps
+    return order, numbers
 
 
 @dataclass(frozen=True)
@@ -137,6 +180,14 @@ class _Need:
     stride: int
     offset: int
     rows: int
+
+    def steps(self, total: int, band: int, makers_band: int) -> list[int]:
+        """By step of `band` of the kernel's `total` rows: how many of the maker's it needs."""
+        if not band:
+            return []
+        stops = (min(stop, total) for stop in range(band, total + band, band))
+        stride, offset, rows = self.stride, self.offset, self.rows
+        return [-(-min(stop * stride + offset, rows) // makers_band) for stop in stops]
 
 
 def _needs(

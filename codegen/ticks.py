@@ -9,39 +9,54 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from thumbnet.codegen.kernel import Read, RowWindow
 from thumbnet.codegen.schedule import Step
-from thumbnet.codegen.streaming import Flow, rows_of
-
-Ints = NDArray[np.int64]
+from thumbnet.codegen.streaming import Flow, Ints, StageSteps, as_arrays, rows_of
 
 
 class Clock:
-    """Ticks of a step sequence: which kernel and row each one is."""
+    """Ticks of a step sequence: which kernel and row each one is.
 
-    def __init__(self, flow: Flow, steps: Sequence[Step]) -> None:
+    The steps are those of kernels [first, end) (default: all); kernels before are past, those after
+    have not begun.
+    """
+
+    def __init__(
+        self, flow: Flow, steps: Sequence[Step] | StageSteps, first: int = 0, end: int | None = None
+    ) -> None:
         self.flow = flow
-        counts = [s.y_end - s.y_begin for s in steps]
-        self.ticks = sum(counts)
-        self.step = np.repeat(np.arange(len(steps)), counts)
-        self.kernel = np.repeat(np.array([s.kernel for s in steps], dtype=np.int64), counts)
-        self.begin = np.repeat(np.array([s.y_begin for s in steps], dtype=np.int64), counts)
-        starts = np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64)
-        self.row = np.arange(self.ticks) - np.repeat(starts, counts) + self.begin
-        self._ticks_of = {k: np.flatnonzero(self.kernel == k) for k in range(len(flow.kernels))}
+        self.kernels = range(first, len(flow.kernels) if end is None else end)
+        arrays = steps if isinstance(steps, StageSteps) else as_arrays(steps)
+        counts = arrays.end - arrays.begin
+        self.step = np.repeat(np.arange(len(counts)), counts)
+        self.ticks = len(self.step)
+        self.kernel = arrays.kernel[self.step]
+        self.begin = arrays.begin[self.step]
+        self.row = np.arange(self.ticks) + (arrays.begin - np.cumsum(counts) + counts)[self.step]
         self.needs: dict[tuple[int, int, bool], Ints] = {}  # of reader_needs
-        marks = self.kernel == np.arange(len(flow.kernels))[:, None]
-        self._past_with = np.cumsum(marks, axis=1, dtype=np.int64)
-        self._past = self._past_with - marks
+        self.lives: dict[str, tuple[Ints, Ints]] = {}  # of row_lives
+        self._stands: dict[tuple[int, bool], Ints] = {}
+        by_kernel = np.argsort(self.kernel, kind="stable")
+        ends = np.cumsum(np.bincount(self.kernel, minlength=len(flow.kernels))).tolist()
+        self._ticks_of = [by_kernel[a:b] for a, b in zip([0, *ends], ends, strict=False)]
 
     def ticks_of(self, kernel: int) -> Ints:
         return self._ticks_of[kernel]
 
     def stands(self, kernel: int, *, after_row: bool) -> Ints:
         """By tick: how many of the kernel's rows are past; with `after_row` its own tick's too."""
-        return self._past_with[kernel] if after_row else self._past[kernel]
+        key = kernel, after_row
+        if key not in self._stands:
+            if kernel in self.kernels:
+                marks = self.kernel == kernel
+                past = np.cumsum(marks, dtype=np.int64)
+                self._stands[kernel, True], self._stands[kernel, False] = past, past - marks
+            else:
+                before = kernel < self.kernels.start
+                rows = rows_of(self.flow.graph, self.flow.kernels[kernel]) if before else 0
+                self._stands[key] = np.full(self.ticks, rows, dtype=np.int64)
+        return self._stands[key]
 
     def of_kernel(self, kernel: int, *, spanning: bool) -> Ints:
         """The kernel's own ticks, or all from its first to its last."""
@@ -55,6 +70,9 @@ def made_bytes(clock: Clock, value: str, inputs: Sequence[str]) -> Ints:
     maker = flow.maker.get(value)
     if maker is None:
         full = tensor.nbytes if value in inputs else 0
+        return np.full(clock.ticks, full, dtype=np.int64)
+    if maker not in clock.kernels:
+        full = tensor.nbytes if maker < clock.kernels.start else 0
         return np.full(clock.ticks, full, dtype=np.int64)
     made = np.zeros(clock.ticks, dtype=np.int64)
     own = clock.ticks_of(maker)
@@ -91,17 +109,25 @@ def reader_needs(
 
 
 def _needs_of(clock: Clock, reader: int, read: Read, nbytes: int, after_row: bool) -> Ints:
-    flow, view = clock.flow, clock.flow.tensor(read.tensor)
-    kernel = flow.kernels[reader]
-    first = _first_needed(
-        read.window, view.rows, view.row_bytes, rows_of(flow.graph, kernel), nbytes
-    )
+    kernel = clock.flow.kernels[reader]
+    first = first_needed(clock.flow, reader, read, nbytes)
     stands = clock.stands(reader, after_row=after_row)
-    if read.overlap.mode == "none" and not kernel.unit_rows:
+    if read.overlap.mode == "none" and not kernel.unit_rows and reader in clock.kernels:
         own = clock.ticks_of(reader)  # the whole band is read while any of it is written
         stands = stands.copy()
         stands[own] = clock.begin[own]
     return first[stands]
+
+
+def first_needed(flow: Flow, reader: int, read: Read, nbytes: int) -> Ints:
+    """[rows + 1]: the lowest byte that the reader still reads when so many of its rows are past."""
+    return _first_needed(*_window_of(flow, reader, read), nbytes)
+
+
+def _window_of(flow: Flow, reader: int, read: Read) -> tuple[RowWindow | None, int, int, int]:
+    """What the reader's rows read of which rows, of how many bytes; and how many rows it has."""
+    view = flow.tensor(read.tensor)
+    return read.window, view.rows, view.row_bytes, rows_of(flow.graph, flow.kernels[reader])
 
 
 @lru_cache(maxsize=4096)
@@ -122,11 +148,34 @@ def _first_needed(
 
 def row_lives(clock: Clock, value: str) -> tuple[Ints, Ints]:
     """First and last tick of each row of a value that a kernel makes and none reads whole."""
-    rows, row_bytes = clock.flow.tensor(value).rows, clock.flow.tensor(value).row_bytes
-    maker = clock.flow.maker[value]
-    born = clock.ticks_of(maker)
-    if clock.flow.kernels[maker].unit_rows:
-        born = np.repeat(born[-1:], rows)
-    needed = needed_from(clock, value, frozenset())
-    dead = np.searchsorted(needed, np.arange(rows, dtype=np.int64) * row_bytes, side="right") - 1
-    return born, np.maximum(born, dead)
+    if value not in clock.lives:
+        clock.lives[value] = _row_lives(clock, value)
+    return clock.lives[value]
+
+
+def _row_lives(clock: Clock, value: str) -> tuple[Ints, Ints]:
+    flow, tensor = clock.flow, clock.flow.tensor(value)
+    born = clock.ticks_of(flow.maker[value])
+    if flow.kernels[flow.maker[value]].unit_rows:
+        born = np.repeat(born[-1:], tensor.rows)
+    dead = born
+    for reader, read in flow.readers.get(value, ()):
+        last = _last_reads(*_window_of(flow, reader, read), tensor.nbytes)
+        own = clock.ticks_of(reader)
+        if read.overlap.mode == "none" and not flow.kernels[reader].unit_rows:
+            bands = clock.begin[own]  # all of a band is read while any of it is written
+            ends = own[np.searchsorted(bands, bands, side="right") - 1]
+        else:
+            ends = own
+        dead = np.maximum(dead, np.where(last < 0, -1, ends[last]))
+    return born, dead
+
+
+@lru_cache(maxsize=4096)
+def _last_reads(
+    window: RowWindow | None, rows: int, row_bytes: int, total: int, nbytes: int
+) -> Ints:
+    """[rows]: the last of the reader's rows that reads this row or an earlier one; -1 for none."""
+    first = _first_needed(window, rows, row_bytes, total, nbytes)
+    starts = np.arange(rows, dtype=np.int64) * row_bytes
+    return np.searchsorted(first, starts, side="right") - 1

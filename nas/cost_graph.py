@@ -18,10 +18,12 @@ and code go where a trained network breaks one of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import (
     Activation,
     Attributes,
@@ -35,19 +37,30 @@ from thumbnet.codegen.graph import (
     Tensor,
 )
 from thumbnet.codegen.validate import operator_macs
-from thumbnet.nas.architecture import Architecture, Bottleneck, Pair
+from thumbnet.nas.architecture import Architecture, Bottleneck, Pair, parameters
 
 Shape = tuple[int, ...]
 
+MOST_ROWS, MOST_PARAMETERS = 2048, 1 << 26
 PLAIN = Attributes()
 WEIGHT_SCALE = 0.004
-THREE = 3 / 127  # the scale of the constant 3 of a hard sigmoid
+# Scale and zero point of what comes after; "SUM": of an addition, "TERM": of what goes into one.
+RANGES = {
+    "RELU": (0.05, -128),
+    "RELU6": (0.9 * 6 / 255, -128),
+    "NONE": (0.04, 3),
+    "TERM": (0.03, 3),
+    "SUM": (0.06, 3),
+}
+THREE = np.full((1, 1, 1, 1), 127, np.int8)  # of a hard sigmoid
+THREE_SCALE = 3 / 127
 
 
 def cost_graph(architecture: Architecture, name: str = "network") -> Graph:
     """The optimised graph [1, height, width, channels] -> [1, classes]; its weights mean nothing.
-    Raises ModelFormatError where the input is too small for the layers."""
-    list(architecture.sizes())
+    Raises ModelFormatError where the input is too small for the layers, UnsupportedError where the
+    network is beyond any microcontroller."""
+    _check_size(architecture, name)
     net = _Network(architecture)
     x = net.activation("x", (1, *architecture.input_shape))
     stem = architecture.stem
@@ -77,6 +90,17 @@ def cost_graph(architecture: Architecture, name: str = "network") -> Graph:
     )
 
 
+def _check_size(architecture: Architecture, name: str) -> None:
+    """Before tables of its rows and weights are made."""
+    rows = max(rows for rows, _ in (architecture.input_shape[:2], *architecture.sizes()))
+    weights = parameters(architecture)
+    if rows > MOST_ROWS or weights > MOST_PARAMETERS:
+        raise UnsupportedError(
+            f"{name}: {rows} rows and {weights} parameters; at most {MOST_ROWS} and "
+            f"{MOST_PARAMETERS} are planned: a smaller input or narrower layers"
+        )
+
+
 @dataclass
 class _Network:
     """The graph in the making; methods take and give tensor names, which are the front end's."""
@@ -91,27 +115,22 @@ class _Network:
     # ---- tensors -----------------------------------------------------------------------------
 
     def activation(self, name: str, shape: Shape, function: str = "NONE") -> str:
-        """An int8 activation after `function`; no two have the same scale."""
-        most = 0.9 * 6 / 255 if function == "RELU6" else 0.05
-        scale = most - 1e-6 * len(self.tensors)
-        return self._tensor(name, shape, scale, 3 if function == "NONE" else -128)
+        """An int8 activation after `function`."""
+        return self._tensor(name, shape, *RANGES[function])
 
     def constant(self, name: str, data: NDArray[np.generic], scale: float) -> str:
-        quantization = Quantization(np.array([scale], np.float32), np.zeros(1, np.int64))
-        self.tensors[name] = Tensor(name, data.shape, str(data.dtype), quantization, data)
+        self.tensors[name] = Tensor(name, data.shape, str(data.dtype), _numbers(scale, 0), data)
         return name
 
     def _tensor(self, name: str, shape: Shape, scale: float, zero_point: int) -> str:
-        quantization = Quantization(np.array([scale], np.float32), np.array([zero_point], np.int64))
-        self.tensors[name] = Tensor(name, shape, "int8", quantization)
+        self.tensors[name] = Tensor(name, shape, "int8", _numbers(scale, zero_point))
         return name
 
     def _parameters(self, name: str, shape: Shape, channels: int) -> tuple[str, str]:
         """Weights and bias; the bias is another for each layer."""
-        weights = np.broadcast_to(np.int8(1), shape)
         bias = np.broadcast_to(np.int32(len(self.operators)), (channels,))
         return (
-            self.constant(f"{name}.weight", weights, WEIGHT_SCALE),
+            self.constant(f"{name}.weight", _ones(shape), WEIGHT_SCALE),
             self.constant(f"{name}.bias", bias, WEIGHT_SCALE),
         )
 
@@ -169,12 +188,14 @@ class _Network:
         if block.squeeze:
             y = self.excited(f"{name}.layers.excite", y, block.squeeze)
         y = self.convolution(f"{name}.layers.project.convolution", y, block.channels)
+        if block.residual:
+            self.activation(y, self.shape(y), "TERM")
         if not block.residual:
             return y
         lost = self.shape(x)[1] - self.shape(y)[1]
         if lost:
             x = self.rows(f"{name}.slice", x, lost // 2, self.shape(y)[1])
-        self.activation(f"{name}.add", self.shape(y))
+        self.activation(f"{name}.add", self.shape(y), "SUM")
         return self.add(f"{name}.add", "ADD", (y, x), Activation())
 
     def excited(self, name: str, x: str, squeeze: int) -> str:
@@ -183,8 +204,8 @@ class _Network:
         y = self.mean(f"{name}.mean", x)
         y = self.convolution(f"{name}.reduce", y, squeeze, activation="relu")
         y = self.convolution(f"{name}.expand", y, channels)
-        self._tensor(y, self.shape(y), 0.6 * THREE, 3)
-        three = self.constant(f"{name}.add.operand1", np.full((1, 1, 1, 1), 127, np.int8), THREE)
+        self._tensor(y, self.shape(y), 0.6 * THREE_SCALE, 3)
+        three = self.constant(f"{name}.add.operand1", THREE, THREE_SCALE)
         gate = self.activation(f"{name}.add", self.shape(y), "RELU6")
         self.add(gate, "ADD", (y, three), Activation("RELU6"))
         gate = self.view(f"{name}.add.view", gate, self.shape(gate)[1:], 1 / 6)
@@ -211,6 +232,16 @@ class _Network:
         weights, bias = self._parameters(name, (channels, self.shape(x)[-1]), channels)
         self.activation(name, (1, channels))
         return self.add(name, "FULLY_CONNECTED", (x, weights, bias), Activation())
+
+
+@cache
+def _numbers(scale: float, zero_point: int) -> Quantization:
+    return Quantization(np.array([scale], np.float32), np.array([zero_point], np.int64))
+
+
+@lru_cache(maxsize=4096)
+def _ones(shape: Shape) -> NDArray[np.int8]:
+    return np.broadcast_to(np.int8(1), shape)
 
 
 def _after(length: int, output: int, kernel: int, stride: int, before: int) -> int:

@@ -343,7 +343,12 @@ def bench(
 
 @app.command("cost")
 def cost_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .pt2 file.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL|ARCH.json", help="A .tflite or .pt2 file, or an architecture."
+        ),
+    ],
     target: Annotated[
         str, typer.Option("--target", help="cortex-m0, m0plus, m3, m4, m7, m33, or host.")
     ] = "cortex-m4",

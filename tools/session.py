@@ -26,6 +26,9 @@ from thumbnet.codegen.host import HostModel
 from thumbnet.codegen.manifest import Manifest, read_manifest
 from thumbnet.codegen.targets import Board, board, boards
 from thumbnet.codegen.toolchain import Image, build_image, host_library
+from thumbnet.nas.architecture import parameters
+from thumbnet.nas.cost_graph import cost_graph
+from thumbnet.nas.published import load_architecture
 from thumbnet.tools.arrays import Array, dequantize, quantize, random_calls, split_calls
 from thumbnet.tools.emulator import Emulation, emulate
 from thumbnet.tools.reference import reference_outputs
@@ -213,22 +216,29 @@ def compiled_result(manifest: Manifest) -> dict[str, Any]:
 
 
 def cost_result(model: Path, options: Options) -> dict[str, Any]:
-    """The fields of `cost --json` for a model file; no C is compiled. Raises ThumbnetError, a
-    BudgetError among them when the arena, or weights and estimated code, are over the limits."""
-    if model.suffix not in (".tflite", ".pt2"):
+    """The fields of `cost --json` for a model file or an architecture (.json); no C is compiled.
+    Raises ThumbnetError, a BudgetError among them when the arena, or weights and estimated code,
+    are over the limits."""
+    params = None
+    if model.suffix == ".json":
+        architecture = load_architecture(model)
+        graph, params = cost_graph(architecture, model.name), parameters(architecture)
+    elif model.suffix in (".tflite", ".pt2"):
+        graph = load_graph(model)
+    else:
         raise UnsupportedError(
-            f"{model}: 'thumbnet cost' reads .tflite and .pt2 files only; architectures (.json) "
-            "and compiled folders have no cost report"
+            f"{model}: 'thumbnet cost' reads .tflite and .pt2 files and architectures (.json); "
+            "compiled folders have no cost report"
         )
-    graph, limit = options.applied(load_graph(model)), options.max_step_cycles
-    found = cost(graph, options.target, options.optimize, options.mode, limit)
+    limit = options.max_step_cycles
+    found = cost(options.applied(graph), options.target, options.optimize, options.mode, limit)
     code = found.code_bytes
     check_cost(model.name, found, options.max_sram, options.max_flash)
     return {
         "model": model.stem,
         "target": options.target,
         "macs": found.macs,
-        "params": found.params,
+        "params": found.params if params is None else params,
         "arena_bytes": found.arena_bytes,
         "flash": {
             "code": code,

@@ -49,6 +49,9 @@ LOWERINGS: dict[str, Callable[[Graph, Operator], Kernel]] = {
 }
 
 
+Lower = Callable[[Graph, Sequence[Operator]], list[Kernel]]  # `lower_all`, or what stands for it
+
+
 def lower_all(graph: Graph, operators: Sequence[Operator]) -> list[Kernel]:
     """The kernels of `operators`. Raises one UnsupportedError that lists all that have none."""
     kernels: list[Kernel] = []

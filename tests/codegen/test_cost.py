@@ -142,7 +142,7 @@ def test_command_prints_the_report(tmp_path: Path) -> None:
     assert "arena" in text and f"{told.arena_bytes:,}" in text
 
 
-@pytest.mark.parametrize("name", ["arch.json", "folder"])
+@pytest.mark.parametrize("name", ["arch.npz", "folder"])
 def test_command_refuses_what_has_no_report(name: str, tmp_path: Path) -> None:
     kind, message = refusal_of(thumbnet(tmp_path, "cost", name, "--json"))
     assert kind == "unsupported" and name in message

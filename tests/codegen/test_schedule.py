@@ -422,7 +422,7 @@ def test_in_place_equals_out_of_place(
         size = {b.name: b.nbytes for b in blocks}
         return place(blocks, {pair: size[pair[0]] for pair in distances}, bound, tries)
 
-    monkeypatch.setattr("thumbnet.codegen.planner.place", place_apart)
+    monkeypatch.setattr("thumbnet.codegen.layouts.place", place_apart)
     apart = compile_model(path, tmp_path / "apart", Options(target="host"))
     assert tight.schedule.arena_bytes <= apart.schedule.arena_bytes
     shape = tight.schedule.graph.tensors[tight.schedule.graph.inputs[0]].shape

@@ -1,0 +1,359 @@
+"""A graph's kernels in order, and layouts of their partitions: steps, bounds, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from thumbnet.codegen.arena import Block, place
+from thumbnet.codegen.binding import Binding, bind
+from thumbnet.codegen.cycles import kernel_cycles
+from thumbnet.codegen.errors import UnsupportedError
+from thumbnet.codegen.graph import Graph
+from thumbnet.codegen.kernel import FEED, Kernel
+from thumbnet.codegen.lifetimes import Held
+from thumbnet.codegen.loop_counts import turns_of
+from thumbnet.codegen.lowering.registry import Lower
+from thumbnet.codegen.meetings import Meetings
+from thumbnet.codegen.order import operator_order
+from thumbnet.codegen.partition import Choice
+from thumbnet.codegen.schedule import (
+    CONTROL,
+    Ring,
+    Schedule,
+    Stage,
+    Storage,
+    align,
+    counter_bytes,
+    scratch_name,
+)
+from thumbnet.codegen.stages import Form, StageLayout, Stages
+from thumbnet.codegen.streaming import Flow, make_flow, rows_of
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How the caller drives the model (it brings the input row by row, or runs it step by step),
+    and what the schedule should spare: see `plan`. `max_sram` is in bytes."""
+
+    row_fed: bool = False
+    stepper: bool = False
+    optimize: str = "balanced"  # or latency, size
+    max_sram: int | None = None
+    step_rows: tuple[int, ...] = ()  # by kernel, at most so many rows a step; () for no limit
+
+    @property
+    def has_control(self) -> bool:
+        """Whether a counter for each layer lives in the arena between calls."""
+        return self.row_fed or self.stepper
+
+
+WHOLE = Mode()
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """The kernels of a graph in the order of least peak memory, to be cut into stages."""
+
+    binding: Binding
+    flow: Flow
+    mode: Mode
+    stages: Stages
+    known_cycles: dict[tuple[StageLayout, Kernel], int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graph: Graph, mode: Mode, lower: Lower) -> Order:
+        """Raises UnsupportedError."""
+        binding = bind(graph)
+        kernels = lower(binding.graph, binding.operators)
+        ordered = [kernels[i] for i in operator_order(binding, kernels)]
+        if mode.row_fed:
+            ordered = [_feed(binding.graph), *ordered]
+        flow = _flow(binding, ordered, mode)
+        states = {s.tensor for s in graph.states}
+        apart = {value for value, storage in binding.storage_of.items() if storage in states}
+        apart |= {name for name in _inputs(graph, mode) if name not in flow.readers}
+        outputs = frozenset(binding.value_of[name] for name in graph.outputs)
+        stages = Stages(
+            flow, binding.storage_of, frozenset(apart), _inputs(binding.graph, mode), outputs
+        )
+        return cls(binding, flow, mode, stages)
+
+    def plan(self, choice: Choice, *, shared: bool) -> Plan:
+        """A partition laid out; `shared`: rows of several values may share slots."""
+        chosen = [
+            kernel.as_reducer if i in choice.reducers and kernel.as_reducer is not None else kernel
+            for i, kernel in enumerate(self.flow.kernels)
+        ]
+        stages = [self._stage(choice, *stage, shared=shared) for stage in choice.stages]
+        return Plan(self, choice, tuple(chosen), tuple(stages))
+
+    def _stage(self, choice: Choice, first: int, end: int, *, shared: bool) -> StageLayout:
+        bands, limit = choice.bands, self.mode.step_rows
+        if limit:
+            alone = end - first == 1  # a layer alone runs in bands as high as may be
+            bands = limit if alone else tuple(map(min, bands, limit))
+        elif end - first == 1:
+            bands = (1,) * len(bands)  # it runs whole
+        reducers = choice.reducers.intersection(range(first, end))
+        return self.stages.layout(first, end, Form(bands, bool(limit), reducers, shared))
+
+    def held_always(self, kernels: Sequence[Kernel], steps: int) -> list[Held]:
+        """What is held whatever runs: variables, counters, inputs that nothing reads."""
+        graph = self.flow.graph
+        states = [s.tensor for s in graph.states]
+        held = [Held(s, graph.tensors[s].nbytes, always=True) for s in states]
+        if self.mode.has_control:
+            rows = max((rows_of(graph, kernel) for kernel in kernels), default=0)
+            counter = counter_bytes(steps, rows)
+            held.append(Held(CONTROL, counter * (1 + len(kernels)), always=True))
+        unread = (name for name in self.inputs if name not in self.flow.readers)
+        return [*held, *(Held(name, graph.tensors[name].nbytes, always=True) for name in unread)]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Inputs that lie in the arena before a run."""
+        return _inputs(self.flow.graph, self.mode)
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Values that the model gives."""
+        return frozenset(self.binding.value_of[name] for name in self.flow.graph.outputs)
+
+    def cycles(self, kernel: Kernel, stage: StageLayout, heights: Mapping[int, int]) -> int:
+        """Estimated, of a kernel that runs in a stage in steps of `heights`."""
+        value_of, rings = self.flow.value_of, stage.rings
+
+        def is_ring(tensor: str) -> bool:
+            return value_of[tensor] in rings
+
+        streamed = stage.end - stage.first > 1
+        tensors = self.flow.graph.tensors
+        return kernel_cycles(kernel, turns_of(kernel, tensors, heights, is_ring, streamed))
+
+
+def _feed(graph: Graph) -> Kernel:
+    """The pseudo kernel of the rows that the caller brings."""
+    if len(graph.inputs) != 1:
+        raise UnsupportedError(
+            f"{graph.source}: --input rows needs a model with one input, this one has "
+            f"{len(graph.inputs)}; compile it with --input whole"
+        )
+    return Kernel(name=graph.inputs[0], kind=FEED, reads=(), output=graph.inputs[0], calls=())
+
+
+def _inputs(graph: Graph, mode: Mode) -> tuple[str, ...]:
+    return () if mode.row_fed else graph.inputs
+
+
+def _flow(binding: Binding, kernels: Sequence[Kernel], mode: Mode) -> Flow:
+    graph = binding.graph
+    states = {s.tensor for s in graph.states}
+    kept = {binding.value_of[name] for name in graph.outputs} | set(_inputs(graph, mode))
+    kept |= {value for value, storage in binding.storage_of.items() if storage in states}
+    return make_flow(graph, kernels, binding.value_of, frozenset(kept))
+
+
+# ---- one partition -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A partition, laid out and bounded stage by stage; it gets addresses when `placed`."""
+
+    order: Order
+    choice: Choice
+    kernels: tuple[Kernel, ...]
+    stages: tuple[StageLayout, ...]
+    _schedules: dict[int, Schedule] = field(default_factory=dict)
+
+    @cached_property
+    def count(self) -> int:
+        """Of steps."""
+        return sum(len(stage.shape.steps) for stage in self.stages)
+
+    @cached_property
+    def always(self) -> list[Held]:
+        """What is held whatever runs."""
+        return self.order.held_always(self.kernels, self.count)
+
+    @cached_property
+    def scratch(self) -> list[int]:
+        """By kernel: bytes that it needs only while it runs, which a reducer's are not."""
+        return [0 if kernel.unit_rows else kernel.scratch_bytes for kernel in self.kernels]
+
+    @cached_property
+    def peaks(self) -> list[int]:
+        """By kernel: most bytes that are live while it runs."""
+        always = sum(held.nbytes for held in self.always)
+        peaks = (stage.waits + peak for stage in self.stages for peak in stage.shape.peaks)
+        return [always + n + more for n, more in zip(peaks, self.scratch, strict=True)]
+
+    @cached_property
+    def lower_bound(self) -> int:
+        """No placement can need less than the bytes that are live at once."""
+        if not self.count:  # nothing runs: inputs are outputs
+            return sum(held.nbytes for held in self._held((), {}))
+        return max(self.peaks)
+
+    @property
+    def shares(self) -> bool:
+        """Whether rows of several values share slots."""
+        return any(stage.shares for stage in self.stages)
+
+    @cached_property
+    def cycles(self) -> int:
+        """Estimated, of one call."""
+        known = self.order.known_cycles
+        total = 0
+        for stage in self.stages:
+            for k, heights in enumerate(stage.shape.heights, stage.first):
+                key = stage, self.kernels[k]
+                if key not in known:
+                    known[key] = self.order.cycles(self.kernels[k], stage, heights)
+                total += known[key]
+        return total
+
+    def with_less_scratch(self) -> Plan | None:
+        """The same with less scratch where that lowers the bound; None where it does not."""
+        saved = [
+            kernel.scratch_bytes - kernel.with_less_scratch.scratch_bytes
+            if kernel.with_less_scratch is not None
+            else 0
+            for kernel in self.kernels
+        ]
+        bound = max((peak - less for peak, less in zip(self.peaks, saved, strict=True)), default=0)
+        if bound >= self.lower_bound:
+            return None
+        kernels = tuple(
+            kernel.with_less_scratch if kernel.with_less_scratch and peak > bound else kernel
+            for kernel, peak in zip(self.kernels, self.peaks, strict=True)
+        )
+        return Plan(self.order, self.choice, kernels, self.stages)
+
+    def placed(self, tries: int) -> Schedule:
+        """The schedule. More `tries` at placing it may give a smaller arena, never a larger one."""
+        found = self._schedules.get(tries)
+        if found is None:
+            least = align(max(self.lower_bound, 1))
+            done = (s for n, s in self._schedules.items() if n < tries and s.arena_bytes <= least)
+            found = next(done, None) or self.layout.placed(self.lower_bound, tries)
+            self._schedules[tries] = found
+        return found
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Its schedule but for addresses, and what they must keep to."""
+        order, binding = self.order, self.order.binding
+        stages: list[Stage] = []
+        slots: list[list[Held]] = []
+        begin = 0
+        for number, laid in enumerate(self.stages, 1):
+            stages.append(Stage(laid.first, laid.end, begin, begin + len(laid.shape.steps)))
+            begin = stages[-1].end_step
+            slots.append([each.held(number) for each in laid.slots])
+        shared = [held for each in slots for held in each]
+        rings = {value: ring for held in shared for value, ring in held.rings.items()}
+        held = self._held(shared, rings)
+        meetings = self._meetings(held, stages, slots)
+        steps = [step for laid in self.stages for step in laid.steps]
+        schedule = Schedule(
+            graph=order.flow.graph,
+            kernels=self.kernels,
+            stages=tuple(stages),
+            steps=tuple(steps),
+            storages={},
+            value_of=binding.value_of,
+            storage_of={**binding.storage_of, **{v: h.name for h in shared for v in h.rings}},
+            rings=rings,
+            initial_value=binding.initial_value,
+            final_value=binding.final_value,
+            arena_bytes=0,
+            live_bytes=self._live_bytes(),
+        )
+        return Layout(schedule, held, meetings)
+
+    def _live_bytes(self) -> tuple[int, ...]:
+        always = sum(held.nbytes for held in self.always)
+        live: list[int] = []
+        for laid in self.stages:
+            scratch = np.array(self.scratch[laid.first : laid.end], dtype=np.int64)
+            shape = laid.shape
+            live += (shape.live + scratch[shape.steps.kernel] + (laid.waits + always)).tolist()
+        return tuple(live) or (self.lower_bound,)
+
+    def _held(self, slots: Sequence[Held], rings: Mapping[str, Ring]) -> tuple[Held, ...]:
+        apart = {held.name for held in self.always}
+        whole = [
+            Held(value, self.order.flow.tensor(value).nbytes)
+            for value, storage in self.order.binding.storage_of.items()
+            if storage not in apart and value not in rings
+        ]
+        scratch = [
+            Held(scratch_name(i), kernel.scratch_bytes, kernel=i)
+            for i, kernel in enumerate(self.kernels)
+            if kernel.scratch_bytes
+        ]
+        return (*self.always, *slots, *whole, *scratch)
+
+    def _meetings(
+        self, held: Sequence[Held], stages: Sequence[Stage], slots: Sequence[Sequence[Held]]
+    ) -> Meetings:
+        """Of storages in the order of `held`; `slots` are those of each stage."""
+        index = {each.name: i for i, each in enumerate(held)}
+        found = Meetings(np.array([each.nbytes for each in held], dtype=np.int64), len(self.always))
+        if not self.count:
+            found.add_all()
+        waiting = self.order.stages.waiting
+        values = [v for v in waiting if v in index]
+        places = np.array([index[v] for v in values], dtype=np.int64)
+        kept = np.array([waiting[v] for v in values], dtype=np.int64)
+        for laid, stage, own in zip(self.stages, stages, slots, strict=True):
+            if stage.first_step == stage.end_step:
+                continue
+            names = [each.name for each in own]
+            names += [*laid.whole, *(scratch_name(laid.first + k) for k in laid.shape.reducers)]
+            touched = [index[name] for name in names]
+            plain = [k for k in range(laid.end - laid.first) if self.scratch[laid.first + k]]
+            scratch = [index[scratch_name(laid.first + k)] for k in plain]
+            now = kept[:, laid.first]
+            waits = now > 0
+            waits[np.isin(places, touched)] = False
+            waits_too = places[waits], now[waits]
+            found.add(laid.shape, stage.first_step, touched, plain, scratch, *waits_too)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A schedule without storages, and what they will be."""
+
+    schedule: Schedule
+    held: tuple[Held, ...]
+    meetings: Meetings
+
+    def placed(self, lower_bound: int, tries: int) -> Schedule:
+        """With addresses."""
+        schedule = self.schedule
+        graph, end = schedule.graph, len(schedule.steps)
+        made = {schedule.value_of[kernel.output] for kernel in schedule.kernels}
+        kept = {schedule.value_of[name] for name in graph.outputs}
+        spans = {}
+        for item, (first, last) in zip(self.held, self.meetings.spans(), strict=True):
+            before = item.always or (item.name in graph.inputs and item.name not in made)
+            after = item.always or item.name in kept
+            spans[item.name] = -1 if before else first, end if after else last
+        blocks = [Block(h.name, h.nbytes, *spans[h.name]) for h in self.held]
+        distances = self.meetings.distances([h.name for h in self.held])
+        offsets, arena_bytes = place(blocks, distances, lower_bound, tries)
+        return replace(
+            schedule,
+            storages={
+                h.name: Storage(h.name, h.nbytes, *spans[h.name], offsets[h.name])
+                for h in self.held
+            },
+            arena_bytes=max(arena_bytes, align(1)),
+        )
