@@ -141,8 +141,9 @@ def cost_bounds(architecture: Architecture, deployment: Deployment = Deployment(
     """No more than `network_cost` tells, figure by figure, in a fraction of its time.
 
     MACs and parameters are exact, weights too. Arena: the largest of input, output and what
-    squeeze-and-excite keeps whole (of "tflm" exact). Cycles and code are those of running layer by layer: what more a
-    schedule costs, it spends on memory. CYCLES_SHARE and CODE_SHARE leave room for reducers.
+    squeeze-and-excite keeps whole (of "tflm" exact). Cycles and code are those of running layer by
+    layer: what more a schedule costs, it spends on memory. CYCLES_SHARE and CODE_SHARE leave room
+    for reducers.
     """
     options = deployment.options()
     graph = options.applied(cost_graph(architecture))
