@@ -49,18 +49,18 @@ STYLE: dict[Any, Any] = {
 
 
 def plot_spaces(choice: SpaceChoice, path: Path) -> None:
-    """The cumulative distribution of each space's MACs; networks that do not fit count as having
-    none, so that a curve further right and further down is the better one."""
+    """The distribution of each space's MACs, as the share of its networks that fit and have at
+    least as many (1 - CDF, where what does not fit has none); further right is better."""
     fitting = [space for space in choice.spaces if space.macs]
     best = sorted(fitting, key=lambda s: s.key, reverse=True)[:NAMED_SPACES]
     if choice.best.macs and choice.best not in best:
         best = [choice.best, *best[:-1]]
-    line = 100 * (1 - REACHED)
+    line = 100 * REACHED
     with _figure(path, 9.6, 5.2) as figure:
         axes = figure.add_subplot()
         for space in fitting:
             if space not in best:
-                _plot_cdf(axes, space, color=FAINT, lw=0.8, zorder=1)
+                _plot_shares(axes, space, color=FAINT, lw=0.8, zorder=1)
         name_width = max((len(space.name) for space in best), default=0)
         axes.plot([], [], alpha=0, label=f"{'space':<{name_width}}  fit    reach")
         for space, look in _looks(best):
@@ -68,10 +68,10 @@ def plot_spaces(choice: SpaceChoice, path: Path) -> None:
                 look = {"color": CHOSEN, "lw": 2.8, "zorder": 4}
             if space.name == choice.chosen and space.reach:
                 axes.plot(space.reach / 1e6, line, "o", color=CHOSEN, ms=7, zorder=5)
-            _plot_cdf(axes, space, label=_space_label(space, name_width), **look)
+            _plot_shares(axes, space, label=_space_label(space, name_width), **look)
         axes.axhline(line, color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=2)
         axes.annotate(
-            f"reach: {100 * REACHED:.0f} % fit and have as many",
+            f"reach: {line:g} % fit and have as many",
             (0, line),
             (5, 4),
             xycoords=("axes fraction", "data"),
@@ -80,15 +80,17 @@ def plot_spaces(choice: SpaceChoice, path: Path) -> None:
             color=MUTED,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
-        axes.set_ylim(0, 100)
+        axes.set_yscale("log")
+        axes.set_ylim(0.1, 100)
+        axes.yaxis.set_major_formatter("{x:g}")
         if fitting:
             axes.set_xscale("log")
             _plain_numbers(axes.xaxis)
         axes.set_xlabel("MACs of one inference (millions)")
-        axes.set_ylabel("networks with at most as many (%)")
+        axes.set_ylabel("networks that fit and have as many (%)")
         why = "reaches furthest" if choice.best.reach else "is taken"
         title = f"{choice.chosen} {why} of {len(choice.spaces)} search spaces"
-        _title(axes, title, f"{_limits_text(choice.limits)}; what does not fit counts as 0 MACs")
+        _title(axes, title, _limits_text(choice.limits))
         axes.legend(
             loc="upper left",
             bbox_to_anchor=(1.01, 1.02),
@@ -112,10 +114,9 @@ def _space_label(space: SpaceReport, name_width: int) -> str:
     return f"{space.name:<{name_width}} {space.fits:>4.0%}  {reach:>7}"
 
 
-def _plot_cdf(axes: Any, space: SpaceReport, **look: Any) -> None:
-    millions = np.array(space.macs) / 1e6
-    share = 100 * (1 - np.arange(len(millions), -1, -1) / space.asked)
-    axes.step(np.concatenate([millions[:1], millions]), share, where="post", **look)
+def _plot_shares(axes: Any, space: SpaceReport, **look: Any) -> None:
+    share = 100 * np.arange(len(space.macs), 0, -1) / space.asked
+    axes.step(np.array(space.macs) / 1e6, share, where="pre", **look)
 
 
 # ---- stage 3 -----------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ FORMAT = "thumbnet-space-1"
 SAMPLES = 1000
 REACHED = 0.01  # share of a space's networks
 BATCH = 100  # networks whose costs are asked at once
-DOUBT = 1e-7  # chance of giving up a space that would have won
+DOUBT = 1e-3  # chance of giving up a space that would have won
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -59,13 +58,13 @@ def report(name: str, fitting: Sequence[int], asked: int = 10) -> SpaceReport:
 
 
 def test_fits_mean_and_reach_by_hand() -> None:
-    one = report("one", [5, 1, 9, 3])
-    assert (one.fits, one.mean, one.reach) == (0.4, 4.5, 5)  # a fifth of 10 is 2 networks
-    assert report("few", [7]).reach == 0
+    one = report("one", [5, 1, 9, 3], asked=200)
+    assert (one.fits, one.mean, one.reach) == (0.02, 4.5, 5)  # a hundredth of 200 is 2 networks
+    assert report("few", [7], asked=200).reach == 0
     assert report("none", []).mean == report("none", []).fits == 0
     assert report("new", [], asked=0).fits == 0
-    assert report("all", range(100), asked=100).reach == 80
-    assert report("odd", [1, 2, 3], asked=11).reach == 1  # a fifth, rounded up: 3
+    assert report("all", range(1000), asked=1000).reach == 990
+    assert report("odd", [1, 2, 3], asked=201).reach == 1  # a hundredth, rounded up: 3
 
 
 @pytest.mark.parametrize("limits", EVERY_LIMIT, ids=str)
@@ -80,7 +79,7 @@ def test_the_choice_is_what_the_criterion_says(limits: Limits) -> None:
         smallest = space.architecture(space.smallest)
         if exceeds(synthetic_cost(smallest), limits) is None:
             assert found.macs == tuple(sorted(fit)) and found.asked == 200
-            assert found.reach == zeros[math.floor(0.8 * 200)]
+            assert found.reach == zeros[200 - 2]
             rows.append((found.reach, len(fit), macs(smallest), space.name))
         else:
             assert not fit and found.asked == 0
@@ -111,22 +110,27 @@ def test_hopeless_spaces_cost_little() -> None:
 
 
 def test_few_large_networks_that_fit_do_not_win() -> None:
-    """The wide space has the larger mean of those that fit, but only a tenth of it fits."""
+    """The wide space has the larger mean of those that fit, but hardly any of it fits."""
     narrow, wide = SPACES[2], SPACES[-2]
+    rng = np.random.default_rng((0, 1, 1))
+    drawn = [wide.architecture(sample(wide, rng)) for _ in range(400)]
+    largest = sorted(drawn, key=macs)[-3:]
+    fit = {a.digest for a in (*largest, wide.architecture(wide.smallest))}
 
     def costs(architectures: Sequence[Architecture]) -> list[NetworkCost]:
-        smallest = wide.architecture(wide.smallest)
-        cycles = [
-            1000 if a.stem == wide.stem and a != smallest and int(a.digest, 16) % 10 else 1
-            for a in architectures
-        ]
+        fits = [a.stem != wide.stem or a.digest in fit for a in architectures]
         found = synthetic_costs(architectures)
-        return [replace(cost, cycles=n) for cost, n in zip(found, cycles, strict=True)]
+        return [
+            replace(cost, cycles=1 if fit else 99) for cost, fit in zip(found, fits, strict=True)
+        ]
 
-    found = choose_space([narrow, wide], costs, Limits(cycles=10), samples=200, exhaustive=True)
-    one, other = found.spaces
-    assert other.mean > 2 * one.mean and 0 < other.fits < 0.2 and one.fits == 1
-    assert found.chosen == narrow.name
+    quick, full = (
+        choose_space([narrow, wide], costs, Limits(cycles=10), samples=400, exhaustive=exhaustive)
+        for exhaustive in (False, True)
+    )
+    assert quick.chosen == full.chosen == narrow.name
+    one, other = full.spaces
+    assert other.mean > 2 * one.mean and len(other.macs) == 3 and one.fits == 1
 
 
 def test_without_limits_the_largest_networks_win() -> None:
