@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,9 @@ class _Run:
         recipe, device = self.recipe, self.workers.device
         parallel = self.objective
         if self.workers.count > 1:
-            parallel = DistributedDataParallel(self.objective, broadcast_buffers=False)
+            parallel = DistributedDataParallel(self.objective, forward_sync_buffers=False)
+            # Of gradients that are laid out otherwise than weights: slower, not wrong.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         self.objective.train()
         saved = began = said = time.monotonic()
         done_before = self.epoch + self.step / self.steps

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -14,12 +19,14 @@ import pytest
 pytest.importorskip("torch", reason="needs torch")
 
 import torch
+from command_line import ROOT
+from one_of_two import FEW, losses_in_double
 from toy_task import CLASSES, toy_task
 
 from thumbnet.codegen.errors import BudgetError, DataError, ThumbnetError
 from thumbnet.codegen.files import read_json, write_json
 from thumbnet.nas import cost, evolution, search, search_plan
-from thumbnet.nas.architecture import from_json
+from thumbnet.nas.architecture import from_json, macs
 from thumbnet.nas.cost import Deployment, Limits, network_cost
 from thumbnet.nas.evaluation import recalibrate, shared_accuracy
 from thumbnet.nas.evolution import Candidate, Search, Settings
@@ -48,7 +55,7 @@ def small_steps() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evolution, "LEAST_BATCH", 4)
+        patch.setattr(evolution, "LEAST_BATCH", FEW)
         patch.setattr(cost, "network_cost", cache(network_cost))
         yield
     torch.set_num_threads(before)
@@ -431,6 +438,39 @@ def test_a_search_that_was_stopped_ends_with_the_same_files(
     assert len(losses_of(folder / SHARED)) == 3
 
 
+def test_two_processes_find_what_one_does(whole: Folder, task: Task, tmp_path: Path) -> None:
+    """Losses are those of one process with the whole batch: in float64, to what float32 leaves of
+    the softmax. (In float32 the order of sums shows after some steps, as it does between any two
+    machines.) Evolution in the same super-network ends with the same files."""
+    folder = Folder(tmp_path / "two")
+    folder.path.mkdir()
+    for name in (PLAN, search_plan.SPACE, SHARED):
+        (folder / name).write_bytes((whole / name).read_bytes())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    script = Path(__file__).with_name("one_of_two.py")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(folder.path), str(SIZE)],
+            env={**os.environ, **group, "RANK": str(rank), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    spaces = search_plan.spaces(small_plan(), task.input_shape, len(task.classes))
+    expected = losses_in_double(spaces[search_plan.read_choice(whole).chosen], task)
+    answers = [process.communicate(timeout=600) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], answers
+    for out, _ in answers:
+        assert json.loads(out) == pytest.approx(expected, rel=1e-5)
+    for name in (STATE, HISTORY, BEST, search_plan.FRONT):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+
+
 def test_what_the_stages_leave(whole: Folder) -> None:
     plan = small_plan()
     best = from_json(read_json(whole / BEST), "best.json")
@@ -451,6 +491,20 @@ def test_what_the_stages_leave(whole: Folder) -> None:
         search.candidate_named(found, "zz")
     with pytest.raises(DataError, match="begin with ''"):
         search.candidate_named(found, "")
+
+
+def test_what_is_far_from_fitting_is_not_trained(whole: Folder) -> None:
+    spaces = search_plan.spaces(small_plan(), (SIZE, SIZE, 3), len(CLASSES))
+    choice = search_plan.read_choice(whole)
+    space, fitting = spaces[choice.chosen], choice.best.macs
+    largest = macs(space.architecture(space.largest))
+    assert largest > 2 * fitting[-1]
+    plan = small_plan()
+    assert search.sandwich_for(whole, plan, space) == Sandwich(1, 1, most_macs=fitting[-1])
+    given = small_plan(sandwich=Sandwich(1, 1, most_macs=99))
+    assert search.sandwich_for(whole, given, space).most_macs == 99
+    small = replace(space, stages=space.stages[:1])
+    assert search.sandwich_for(whole, plan, small) == plan.sandwich
 
 
 def test_limits_that_nothing_satisfies_leave_no_folder(task: Task, tmp_path: Path) -> None:
