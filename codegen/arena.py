@@ -45,9 +45,9 @@ def place(
     `tries` may give less than fewer do, never more."""
     index = {b.name: i for i, b in enumerate(blocks)}
     gap: list[list[tuple[int, int, int]]] = [[] for _ in blocks]
-    for (lower, upper), distance in distances.items():
-        above, below = align(distances[upper, lower]), align(distance)
-        gap[index[lower]].append((index[upper], above, below))
+    aligned = {pair: align(distance) for pair, distance in distances.items()}
+    for (lower, upper), below in aligned.items():
+        gap[index[lower]].append((index[upper], aligned[upper, lower], below))
     sizes = [align(b.nbytes) for b in blocks]
     target = align(lower_bound)
     packings = [_pack(order, gap, sizes) for order in _orders(blocks, sizes)]
@@ -119,11 +119,9 @@ def _repack(
 def _lowest(neighbours: Sequence[tuple[int, int, int]], offsets: Sequence[int]) -> int:
     """Where a block may start: each placed neighbour forbids the open interval (its start - below,
     its start + above)."""
-    forbidden = []
-    for j, above, below in neighbours:
-        at = offsets[j]
-        if at >= 0:
-            forbidden.append((at - below, at + above))
+    forbidden = [
+        (at - below, at + above) for j, above, below in neighbours if (at := offsets[j]) >= 0
+    ]
     forbidden.sort()
     lowest = 0
     for start, end in forbidden:
@@ -149,6 +147,14 @@ def _improve(
     if best.total <= target:
         return best
     chance = random.Random(len(sizes))
+    number, share = chance.getrandbits, chance.random
+
+    def below(limit: int) -> int:
+        bits = limit.bit_length()
+        while (drawn := number(bits)) >= limit:
+            pass
+        return drawn
+
     chain, chain_total = _critical(best, gap, sizes), best.total
     since = 0
     for _ in range(tries):
@@ -158,12 +164,14 @@ def _improve(
         if best.total < chain_total:
             chain, chain_total, since = _critical(best, gap, sizes), best.total, 0
         order, same, moves = list(best.order), len(sizes), []
-        for _ in range(chance.randint(1, 3)):
-            moved = chance.choice(chain if chance.random() < 0.6 else order)
-            beside = chance.choice(chain if chance.random() < 0.6 else order)
+        for _ in range(1 + below(3)):
+            pool = chain if share() < 0.6 else order
+            moved = pool[below(len(pool))]
+            pool = chain if share() < 0.6 else order
+            beside = pool[below(len(pool))]
             source = order.index(moved)
             order.pop(source)
-            goal = source if beside == moved else order.index(beside) + chance.randrange(2)
+            goal = source if beside == moved else order.index(beside) + below(2)
             order.insert(goal, moved)
             moves.append(moved)
             same = min(same, source, goal)

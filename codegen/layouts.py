@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,6 @@ from thumbnet.codegen.order import operator_order
 from thumbnet.codegen.partition import Choice
 from thumbnet.codegen.schedule import (
     CONTROL,
-    Ring,
     Schedule,
     Stage,
     Storage,
@@ -62,6 +61,7 @@ class Order:
     flow: Flow
     mode: Mode
     stages: Stages
+    alone: dict[int, StageLayout] = field(default_factory=dict)  # whole, by kernel
     known_cycles: dict[tuple[StageLayout, Kernel], int] = field(default_factory=dict)
 
     @classmethod
@@ -92,12 +92,16 @@ class Order:
         return Plan(self, choice, tuple(chosen), tuple(stages))
 
     def _stage(self, choice: Choice, first: int, end: int, *, shared: bool) -> StageLayout:
+        if end - first == 1 and not self.mode.step_rows:
+            found = self.alone.get(first)
+            if found is None:
+                form = Form((), split=False, reducers=frozenset(), shared=True)
+                found = self.alone[first] = self.stages.layout(first, end, form)
+            return found
         bands, limit = choice.bands, self.mode.step_rows
         if limit:
             alone = end - first == 1  # a layer alone runs in bands as high as may be
             bands = limit if alone else tuple(map(min, bands, limit))
-        elif end - first == 1:
-            bands = (1,) * len(bands)  # it runs whole
         reducers = choice.reducers.intersection(range(first, end))
         return self.stages.layout(first, end, Form(bands, bool(limit), reducers, shared))
 
@@ -168,7 +172,7 @@ class Plan:
     choice: Choice
     kernels: tuple[Kernel, ...]
     stages: tuple[StageLayout, ...]
-    _schedules: dict[int, Schedule] = field(default_factory=dict)
+    _placed: dict[int, tuple[dict[str, int], int]] = field(default_factory=dict)  # by tries
 
     @cached_property
     def count(self) -> int:
@@ -196,7 +200,7 @@ class Plan:
     def lower_bound(self) -> int:
         """No placement can need less than the bytes that are live at once."""
         if not self.count:  # nothing runs: inputs are outputs
-            return sum(held.nbytes for held in self._held((), {}))
+            return sum(held.nbytes for held in self._held(()))
         return max(self.peaks)
 
     @property
@@ -236,18 +240,49 @@ class Plan:
 
     def placed(self, tries: int) -> Schedule:
         """The schedule. More `tries` at placing it may give a smaller arena, never a larger one."""
-        found = self._schedules.get(tries)
-        if found is None:
+        layout, (offsets, arena_bytes) = self.layout, self._addresses(tries)
+        steps = tuple([step for laid in self.stages for step in laid.steps])
+        order, binding = self.order, self.order.binding
+        slots = layout.slots
+        return Schedule(
+            graph=order.flow.graph,
+            kernels=self.kernels,
+            stages=layout.stages,
+            steps=steps,
+            storages={
+                b.name: Storage(b.name, b.nbytes, b.first, b.last, offsets[b.name])
+                for b in layout.blocks
+            },
+            value_of=binding.value_of,
+            storage_of={**binding.storage_of, **{v: h.name for h in slots for v in h.rings}},
+            rings={value: ring for held in slots for value, ring in held.rings.items()},
+            initial_value=binding.initial_value,
+            final_value=binding.final_value,
+            arena_bytes=arena_bytes,
+            live_bytes=self._live_bytes(),
+        )
+
+    def arena_bytes(self, tries: int) -> int:
+        """Of the schedule that `placed` gives."""
+        return self._addresses(tries)[1]
+
+    def _addresses(self, tries: int) -> tuple[dict[str, int], int]:
+        """Offsets by storage, and the arena's size."""
+        if tries not in self._placed:
             least = align(max(self.lower_bound, 1))
-            done = (s for n, s in self._schedules.items() if n < tries and s.arena_bytes <= least)
-            found = next(done, None) or self.layout.placed(self.lower_bound, tries)
-            self._schedules[tries] = found
-        return found
+            done = (p for n, p in self._placed.items() if n < tries and p[1] <= least)
+            found = next(done, None)
+            if found is None:
+                layout = self.layout
+                offsets, total = place(layout.blocks, layout.distances, self.lower_bound, tries)
+                found = offsets, max(total, align(1))
+            self._placed[tries] = found
+        return self._placed[tries]
 
     @cached_property
     def layout(self) -> Layout:
-        """Its schedule but for addresses, and what they must keep to."""
-        order, binding = self.order, self.order.binding
+        """What gets addresses, and what they must keep to."""
+        order = self.order
         stages: list[Stage] = []
         slots: list[list[Held]] = []
         begin = 0
@@ -255,26 +290,19 @@ class Plan:
             stages.append(Stage(laid.first, laid.end, begin, begin + len(laid.shape.steps)))
             begin = stages[-1].end_step
             slots.append([each.held(number) for each in laid.slots])
-        shared = [held for each in slots for held in each]
-        rings = {value: ring for held in shared for value, ring in held.rings.items()}
-        held = self._held(shared, rings)
+        shared = tuple([held for each in slots for held in each])
+        held = self._held(shared)
         meetings = self._meetings(held, stages, slots)
-        steps = [step for laid in self.stages for step in laid.steps]
-        schedule = Schedule(
-            graph=order.flow.graph,
-            kernels=self.kernels,
-            stages=tuple(stages),
-            steps=tuple(steps),
-            storages={},
-            value_of=binding.value_of,
-            storage_of={**binding.storage_of, **{v: h.name for h in shared for v in h.rings}},
-            rings=rings,
-            initial_value=binding.initial_value,
-            final_value=binding.final_value,
-            arena_bytes=0,
-            live_bytes=self._live_bytes(),
-        )
-        return Layout(schedule, held, meetings)
+        outputs = order.outputs
+        blocks = []
+        for item, (first, last) in zip(held, meetings.spans(), strict=True):
+            before = item.always or item.name in order.inputs
+            after = item.always or item.name in outputs
+            blocks.append(
+                Block(item.name, item.nbytes, -1 if before else first, begin if after else last)
+            )
+        distances = meetings.distances([h.name for h in held])
+        return Layout(tuple(stages), shared, blocks, distances)
 
     def _live_bytes(self) -> tuple[int, ...]:
         always = sum(held.nbytes for held in self.always)
@@ -285,8 +313,9 @@ class Plan:
             live += (shape.live + scratch[shape.steps.kernel] + (laid.waits + always)).tolist()
         return tuple(live) or (self.lower_bound,)
 
-    def _held(self, slots: Sequence[Held], rings: Mapping[str, Ring]) -> tuple[Held, ...]:
+    def _held(self, slots: Sequence[Held]) -> tuple[Held, ...]:
         apart = {held.name for held in self.always}
+        rings = {value for held in slots for value in held.rings}
         whole = [
             Held(value, self.order.flow.tensor(value).nbytes)
             for value, storage in self.order.binding.storage_of.items()
@@ -310,7 +339,8 @@ class Plan:
         waiting = self.order.stages.waiting
         values = [v for v in waiting if v in index]
         places = np.array([index[v] for v in values], dtype=np.int64)
-        kept = np.array([waiting[v] for v in values], dtype=np.int64)
+        numbers = {value: i for i, value in enumerate(values)}
+        kept = np.array([waiting[v] for v in values], dtype=np.int64).T.copy()
         for laid, stage, own in zip(self.stages, stages, slots, strict=True):
             if stage.first_step == stage.end_step:
                 continue
@@ -319,41 +349,20 @@ class Plan:
             touched = [index[name] for name in names]
             plain = [k for k in range(laid.end - laid.first) if self.scratch[laid.first + k]]
             scratch = [index[scratch_name(laid.first + k)] for k in plain]
-            now = kept[:, laid.first]
-            waits = now > 0
-            waits[np.isin(places, touched)] = False
-            waits_too = places[waits], now[waits]
-            found.add(laid.shape, stage.first_step, touched, plain, scratch, *waits_too)
+            now = kept[laid.first]
+            for value in laid.whole:
+                now[numbers[value]] = 0
+            waits = np.flatnonzero(now)
+            begin = stage.first_step
+            found.add(laid.shape, begin, touched, plain, scratch, places[waits], now[waits])
         return found
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """A schedule without storages, and what they will be."""
+    """Stages, storages of shared slots, and all storages with the distances that they must keep."""
 
-    schedule: Schedule
-    held: tuple[Held, ...]
-    meetings: Meetings
-
-    def placed(self, lower_bound: int, tries: int) -> Schedule:
-        """With addresses."""
-        schedule = self.schedule
-        graph, end = schedule.graph, len(schedule.steps)
-        made = {schedule.value_of[kernel.output] for kernel in schedule.kernels}
-        kept = {schedule.value_of[name] for name in graph.outputs}
-        spans = {}
-        for item, (first, last) in zip(self.held, self.meetings.spans(), strict=True):
-            before = item.always or (item.name in graph.inputs and item.name not in made)
-            after = item.always or item.name in kept
-            spans[item.name] = -1 if before else first, end if after else last
-        blocks = [Block(h.name, h.nbytes, *spans[h.name]) for h in self.held]
-        distances = self.meetings.distances([h.name for h in self.held])
-        offsets, arena_bytes = place(blocks, distances, lower_bound, tries)
-        return replace(
-            schedule,
-            storages={
-                h.name: Storage(h.name, h.nbytes, *spans[h.name], offsets[h.name])
-                for h in self.held
-            },
-            arena_bytes=max(arena_bytes, align(1)),
-        )
+    stages: tuple[Stage, ...]
+    slots: tuple[Held, ...]
+    blocks: list[Block]
+    distances: dict[tuple[str, str], int]

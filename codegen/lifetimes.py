@@ -19,7 +19,8 @@ import numpy as np
 from thumbnet.codegen.graph import Tensor
 from thumbnet.codegen.kernel import Read
 from thumbnet.codegen.schedule import Ring
-from thumbnet.codegen.ticks import Clock, Ints, made_bytes, needed_from, reader_needs, row_lives
+from thumbnet.codegen.streaming import Ints
+from thumbnet.codegen.ticks import Clock, made_bytes, needed_from, reader_needs, row_lives
 
 FAR = np.int64(1) << 40
 

@@ -47,24 +47,25 @@ class Meetings:
         nbytes, seen = self.nbytes, shape.touched
         low, high = np.full_like(nbytes, FAR), np.full_like(nbytes, -FAR)
         low[: self.always], high[: self.always] = 0, nbytes[: self.always]
-        low[waiting], high[waiting] = nbytes[waiting] - kept, nbytes[waiting]
-        low[touched], high[touched] = seen.low, seen.high
-        low[scratch], high[scratch] = 0, nbytes[scratch]
+        full = nbytes[waiting]
+        low[waiting], high[waiting] = full - kept, full
+        own = np.array(touched, dtype=np.int64)
+        low[own], high[own] = seen.low, seen.high
         gaps = high[:, None] - low
-        gaps[np.ix_(touched, touched)] = seen.gaps
-        gaps[np.ix_(scratch, scratch)] = -FAR
-        gaps[np.ix_(scratch, touched)] = nbytes[scratch][:, None] - seen.own_low[running]
-        gaps[np.ix_(touched, scratch)] = seen.own_high[running].T
-        np.maximum(self.gaps, gaps, out=self.gaps)
-        steps = len(shape.steps)
-        self._span(waiting, begin, begin + steps - 1)
-        ever = seen.first >= 0
-        spans = begin + seen.first[ever], begin + seen.last[ever]
-        self._span(np.array(touched, dtype=np.int64)[ever], *spans)
+        gaps[own[:, None], own] = seen.gaps
+        self._span(waiting, begin, begin + len(shape.steps) - 1)
+        self._span(own, begin + seen.first, begin + seen.last)
         for kernel, storage in zip(running, scratch, strict=True):
-            own = np.flatnonzero(shape.steps.kernel == kernel)
-            if own.size:
-                self._span(storage, begin + own[0], begin + own[-1])
+            size, steps = nbytes[storage], np.flatnonzero(shape.steps.kernel == kernel)
+            gaps[storage], gaps[:, storage] = size - low, high
+            gaps[storage, own], gaps[own, storage] = (
+                size - seen.own_low[kernel],
+                seen.own_high[kernel],
+            )
+            gaps[storage, storage] = -FAR
+            if steps.size:
+                self._span(storage, begin + int(steps[0]), begin + int(steps[-1]))
+        np.maximum(self.gaps, gaps, out=self.gaps)
 
     def _span(self, storages: Ints | int, first: Ints | int, last: Ints | int) -> None:
         self.first[storages] = np.minimum(self.first[storages], first)

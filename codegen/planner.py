@@ -63,9 +63,8 @@ def _fitting(plans: Sequence[Plan], max_sram: int) -> Schedule | None:
     """The first, by cycles, whose arena is at most `max_sram`."""
     possible = [p for p in plans if p.lower_bound <= max_sram]
     for each in sorted(possible, key=lambda p: (p.cycles, p.lower_bound)):
-        schedule = each.placed(MANY_TRIES)
-        if schedule.arena_bytes <= max_sram:
-            return schedule
+        if each.arena_bytes(MANY_TRIES) <= max_sram:
+            return each.placed(MANY_TRIES)
     return None
 
 
@@ -105,7 +104,7 @@ def _fewest_cycles(near: Sequence[Plan]) -> Plan:
     open_ones = sorted(range(len(near)), key=arenas.__getitem__)
 
     def close(i: int) -> None:
-        arenas[i] = near[i].placed(FEW_TRIES).arena_bytes
+        arenas[i] = near[i].arena_bytes(FEW_TRIES)
         open_ones.remove(i)
 
     for cycles in sorted({p.cycles for p in near}):

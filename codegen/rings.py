@@ -17,8 +17,8 @@ import numpy as np
 
 from thumbnet.codegen.lifetimes import Held, is_elementwise, unit_distance
 from thumbnet.codegen.schedule import Ring
-from thumbnet.codegen.streaming import Flow
-from thumbnet.codegen.ticks import Clock, Ints, row_lives
+from thumbnet.codegen.streaming import Flow, Ints
+from thumbnet.codegen.ticks import Clock, row_lives
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ class Form:
 class Touched:
     """Storages that a stage's kernels write or read, and when: its slots, then values that are
     whole, then the scratch of reducers. `low` and `high` bound the bytes that are ever live,
-    `first` and `last` the steps; where one is never live, low is far above high and first is -1.
+    `first` and `last` the steps; where one is never live, low and first are far above them.
     `gaps` are those of `Lifetimes`. `own_low`, `own_high` [kernel, storage] bound what is live
     while the kernel runs."""
 
@@ -281,8 +281,8 @@ def _touched(clock: Clock, lives: Lifetimes) -> Touched:
     return Touched(
         low=low.min(axis=1),
         high=high.max(axis=1),
-        first=np.where(ever, lives.step_of_tick[live.argmax(axis=1)], -1),
-        last=np.where(ever, lives.step_of_tick[last], -1),
+        first=np.where(ever, lives.step_of_tick[live.argmax(axis=1)], FAR),
+        last=np.where(ever, lives.step_of_tick[last], -FAR),
         gaps=lives.gaps(),
         own_low=np.stack([low[:, own].min(axis=1, initial=FAR) for own in kernels]),
         own_high=np.stack([high[:, own].max(axis=1, initial=-FAR) for own in kernels]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import heappop, heappush
 
 import numpy as np
@@ -183,11 +184,17 @@ class _Need:
 
     def steps(self, total: int, band: int, makers_band: int) -> list[int]:
         """By step of `band` of the kernel's `total` rows: how many of the maker's it needs."""
-        if not band:
-            return []
-        stops = (min(stop, total) for stop in range(band, total + band, band))
-        stride, offset, rows = self.stride, self.offset, self.rows
-        return [-(-min(stop * stride + offset, rows) // makers_band) for stop in stops]
+        return _steps_needed(self.stride, self.offset, self.rows, total, band, makers_band)
+
+
+@lru_cache(maxsize=4096)
+def _steps_needed(
+    stride: int, offset: int, rows: int, total: int, band: int, makers_band: int
+) -> list[int]:
+    if not band:
+        return []
+    stops = (min(stop, total) for stop in range(band, total + band, band))
+    return [-(-min(stop * stride + offset, rows) // makers_band) for stop in stops]
 
 
 def _needs(

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from multiprocessing import get_context
@@ -196,7 +195,7 @@ class CostOracle:
     """Costs of many architectures, each computed once, over `processes` (1: in this one).
 
     A context manager, which ends its processes; they are started by "spawn", so a script that makes
-    one needs `if __name__ == "__main__":`.
+    one needs `if __name__ == "__main__":`. Raises ToolError for fewer than one process.
     """
 
     def __init__(
@@ -205,6 +204,8 @@ class CostOracle:
         limits: Limits | None = None,
         processes: int = 1,
     ) -> None:
+        if processes < 1:
+            raise ToolError(f"{processes} processes cannot compute costs; give 1 or more")
         self.deployment = deployment
         self.limits = limits
         self.processes = processes
@@ -243,16 +244,11 @@ class CostOracle:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self.processes, get_context("spawn"))
         chunk = max(1, min(64, len(architectures) // (4 * self.processes)))
-        with _named_break():
+        try:
             yield from self._pool.map(network_cost, architectures, *settings, chunksize=chunk)
-
-
-@contextmanager
-def _named_break() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool as error:
-        raise ToolError(
-            "a process that computes costs died; was the script started without 'if __name__ == "
-            '"__main__":\', or memory short? processes=1 computes in one process'
-        ) from error
+        except BrokenProcessPool as error:
+            self.close()
+            raise ToolError(
+                "a process that computes costs died: memory may be short, or the script runs all "
+                'of itself when imported (if __name__ == "__main__": ...); processes=1 needs none'
+            ) from error

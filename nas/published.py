@@ -120,8 +120,9 @@ def published(top: Mapping[str, Any], source: str) -> Architecture:
 
 def _block(entry: Mapping[str, Any], channels: int, where: str) -> tuple[Bottleneck | None, str]:
     """A block whose input has `channels`, and its activation; None for one that does nothing."""
-    convolution, shortcut = entry.get("mobile_inverted_conv"), entry.get("shortcut")
-    if not _is_layer(convolution, where):
+    convolution = _layer(entry, "mobile_inverted_conv", where)
+    shortcut = _layer(entry, "shortcut", where)
+    if convolution is None:
         return None, ""
     where = f"{where}: mobile_inverted_conv"
     _expect(convolution, "in_channels", channels, where)
@@ -146,22 +147,23 @@ def _block(entry: Mapping[str, Any], channels: int, where: str) -> tuple[Bottlen
         kernel=_pair(convolution, "kernel_size", where, 3),
         stride=_pair(convolution, "stride", where, 1),
         squeeze=squeeze,
-        residual=_is_layer(shortcut, where),
+        residual=shortcut is not None,
     )
     return block, _activation(convolution, where)
 
 
-def _is_layer(value: Any, where: str) -> bool:
-    """Whether a layer is there: null and ZeroLayer are none."""
-    if value is None:
-        return False
-    if not isinstance(value, dict):
-        raise ModelFormatError(f"{where}: expected a layer, a JSON object or null")
-    name = value.get("name")
+def _layer(entry: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any] | None:
+    """A layer of a block; null and ZeroLayer are none."""
+    found = entry.get(key)
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise ModelFormatError(f"{where}: '{key}' is no layer, a JSON object or null")
+    name = found.get("name")
     known = (_NOTHING, "MBInvertedConvLayer", "IdentityLayer")
     if name not in known:
         raise UnsupportedError(f"{where}: a layer {name!r}; only {', '.join(known)} are read")
-    return name != _NOTHING
+    return None if name == _NOTHING else found
 
 
 # ---- fields ------------------------------------------------------------------------------------

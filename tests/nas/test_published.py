@@ -124,6 +124,23 @@ def test_macs_and_parameters_are_the_published_ones(name: str) -> None:
     assert abs(parameters(architecture) / 1e6 - million_parameters) <= 0.01 * million_parameters
 
 
+@pytest.mark.parametrize("name", ["mcunet-10fps", "mcunet-5fps"])
+def test_the_page_tells_our_figures(name: str) -> None:
+    path = PUBLISHED / f"{name}_imagenet.json"
+    if not path.is_file():
+        pytest.skip("../shared/models/mcunet is not here")
+    architecture = load_architecture(path)
+    whole = network_cost(architecture)
+    rows = network_cost(architecture, Deployment(input="rows"))
+    lines = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith(f"| {name} |"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1] == f"{whole.macs / 1e6:.1f} M" and cells[2] == f"{whole.params / 1e6:.3f} M"
+    assert cells[4] == f"{whole.arena_bytes / 1e3:.1f} kB"
+    assert cells[5] == f"{rows.arena_bytes / 1e3:.1f} kB"
+    assert cells[7] == f"{whole.flash / 1e3:.0f} kB"
+
+
 # ---- what is refused -------------------------------------------------------------------------
 
 Edit = Callable[[dict[str, Any]], object]
