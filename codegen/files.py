@@ -1,4 +1,4 @@
-"""Files that are whole or untouched: written under a temporary name beside their place, then renamed."""
+"""Files that are whole or untouched: written under a temporary name beside, then renamed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from thumbnet.codegen.errors import DataError, ToolError
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A new file beside `file`, of the same suffix, renamed to it at the end; gone where that fails.
-    Makes the folder. Raises ToolError where it cannot be written."""
+    """A new file beside `file`, of the same suffix, renamed to it at the end; gone where that
+    fails. Makes the folder. Raises ToolError where it cannot be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".new-", suffix=file.suffix, dir=file.parent)

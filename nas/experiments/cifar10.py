@@ -46,7 +46,7 @@ RECIPE = Recipe(epochs=20, batch=64, learning_rate=0.1, weight_decay=5e-5)
 SUPER_TRAINING = Recipe(epochs=20, batch=64, learning_rate=0.05, weight_decay=5e-5)
 
 
-def plan(board: str, memory: str, epochs: int, samples: int) -> Plan:
+def plan(board: str, memory: str, epochs: int, samples: int, generations: int = 15) -> Plan:
     """How the network of a board is searched for."""
     return Plan(
         limits=BOARDS[board],
@@ -56,7 +56,7 @@ def plan(board: str, memory: str, epochs: int, samples: int) -> Plan:
         super_training=replace(SUPER_TRAINING, epochs=epochs),
         sandwich=Sandwich(random=1, most_macs=MOST_MACS[board]),
         effort=Effort(calibration=512, validation=2500),
-        evolution=Settings(population=60, generations=15, parents=15),
+        evolution=Settings(population=60, generations=generations, parents=15),
         data={"task": "cifar10"},
     )
 
@@ -104,7 +104,8 @@ def run(parsed: argparse.Namespace) -> None:
     rows = []
     if "search" in parts or "searched" in parts:
         place = Folder(folder / f"search-{parsed.memory}")
-        wanted = plan(parsed.board, parsed.memory, parsed.super_epochs, parsed.samples)
+        efforts = parsed.super_epochs, parsed.samples, parsed.generations
+        wanted = plan(parsed.board, parsed.memory, *efforts)
         winner = searched(place, wanted, task_at, parsed.processes)
         say(f"{winner.name}: {winner.cost.to_json()}")
         if "searched" in parts:
@@ -149,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
     parser.add_argument("--super-epochs", type=int, default=SUPER_TRAINING.epochs)
     parser.add_argument("--samples", type=int, default=1000, help="of each space, in stage 1")
+    parser.add_argument("--generations", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2, help="that compute costs")
     return parser

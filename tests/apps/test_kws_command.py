@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from thumbnet.apps.kws.__main__ import main
-from thumbnet.codegen.files import replacing
 from thumbnet.apps.kws.model_files import COMMITTED, read_weights, write_weights
 from thumbnet.codegen.errors import ModelFormatError, ToolError
+from thumbnet.codegen.files import replacing
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -30,11 +30,11 @@ from thumbnet.codegen.graph import (
     Tensor,
     Variable,
 )
+from thumbnet.codegen.host import HostModel
 from thumbnet.codegen.passes import optimize
 from thumbnet.codegen.stream import stream
 from thumbnet.codegen.toolchain import host_library
 from thumbnet.tools.arrays import Array
-from thumbnet.codegen.host import HostModel
 from thumbnet.tools.random_graphs import FAMILIES
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "models"
