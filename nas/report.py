@@ -208,7 +208,7 @@ def _costs(known: Known) -> str:
             _sum(compiled, "weights_bytes", "code_bytes"),
             flash.get("total"),
         ),
-        ("cycles", cost.cycles, None, measured.get("cycles")),
+        ("cycles", cost.cycles, compiled.get("cycles"), measured.get("cycles")),
     )
     limit_of = {
         "arena and stack": limits.sram,
@@ -265,6 +265,8 @@ def _promise(known: Known) -> str:
             f" {measured['calls_equal']} of {measured['calls']} outputs on the board are byte for "
             "byte those of this computer."
         )
+    if result.get("over_limits"):
+        text += f"<br><strong>Measured: {escape(result['over_limits'])}.</strong>"
     broken = result.get("broken_promises") or []
     if broken:
         text += f"<br><strong>Broken promises: {escape('; '.join(broken))}.</strong>"

@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from thumbnet.codegen.compile import Compiled, compile_graph
+from thumbnet.codegen.cost import schedule_cost
 from thumbnet.codegen.errors import BudgetError, DataError
 from thumbnet.codegen.files import read_json, replacing, write_json
 from thumbnet.codegen.frontends.tflite_writer import write_tflite
@@ -263,6 +264,7 @@ class Finished:
 
     def to_json(self) -> dict[str, Any]:
         manifest = self.compiled.manifest
+        cost = schedule_cost(self.compiled.schedule, manifest.target, manifest.optimize)
         return {
             "digest": self.candidate.digest,
             "target": manifest.target,
@@ -272,6 +274,7 @@ class Finished:
                 "stack_bytes": manifest.stack_bytes,
                 "weights_bytes": manifest.weights_bytes,
                 "code_bytes": manifest.code_bytes,
+                "cycles": cost.cycles,  # as estimated now that numbers are known
                 "compiler": manifest.compiler,
             },
             "quantised": self.method,

@@ -24,6 +24,7 @@ from thumbnet.tools.session import Place, open_session, run_calls, run_result
 SAMPLES = 20  # inputs whose outputs are compared with the host's
 CYCLES_TARGET = "cortex-m4"  # that estimates of cycles are of
 CYCLES_ERROR = 0.05  # of estimates; docs/cost.md states 4.9 % as the greatest of 50 networks
+STREAMED_ERROR = 0.08  # of streamed networks, which take 3 to 5 % less than is estimated
 
 
 def emulated_board(target: str) -> Board | None:
@@ -82,9 +83,13 @@ def calls_of(manifest: Manifest, inputs: NDArray[np.int8]) -> list[list[Array]]:
     return [[rows[:, at : at + step]] for at in range(0, rows.shape[1] - step + 1, step)]
 
 
-def broken_promises(plan: Plan, promised: NetworkCost, measured: dict[str, Any]) -> list[str]:
+def broken_promises(
+    plan: Plan, promised: NetworkCost, estimated: int, measured: dict[str, Any]
+) -> list[str]:
     """In words, what was measured to be other than it was promised. Arena and weights are exact
-    (but what memory "tflm" charges is not what our C needs), cycles as docs/cost.md says."""
+    (but what memory "tflm" charges is not what our C needs), cycles within what docs/cost.md says
+    of `estimated`, the cost report's of the trained network: training may bring forth numbers that
+    take longer to requantise than was promised."""
     if "skipped" in measured:
         return []
     found = []
@@ -94,11 +99,12 @@ def broken_promises(plan: Plan, promised: NetworkCost, measured: dict[str, Any])
     for name, now, then in exact:
         if now != then:
             found.append(f"{name}: {now} bytes, promised {then}")
-    error = cycles_error(plan, promised, measured)
-    if error is not None and abs(error) > CYCLES_ERROR:
+    stated = STREAMED_ERROR if plan.deployment.input.startswith("stream") else CYCLES_ERROR
+    cycles = measured["cycles"]
+    if plan.deployment.target == CYCLES_TARGET and abs(cycles - estimated) > stated * estimated:
         found.append(
-            f"cycles: {measured['cycles']}, promised {promised.cycles} ({error:+.1%}; stated is "
-            f"{CYCLES_ERROR:.0%})"
+            f"cycles: {cycles}, estimated {estimated} ({cycles / estimated - 1:+.1%}; stated is "
+            f"{stated:.0%})"
         )
     if measured["calls_equal"] != measured["calls"]:
         different = measured["calls"] - measured["calls_equal"]
@@ -113,3 +119,12 @@ def cycles_error(plan: Plan, promised: NetworkCost, measured: dict[str, Any]) ->
         return None
     cycles = measured.get("cycles")
     return None if cycles is None else (cycles - promised.cycles) / promised.cycles
+
+
+def over_limits(plan: Plan, measured: dict[str, Any]) -> str | None:
+    """What was measured to break a limit of the plan, in words: cycles, which are estimates before
+    they are measured."""
+    limit, cycles = plan.limits.cycles, measured.get("cycles")
+    if limit is None or cycles is None or cycles <= limit:
+        return None
+    return f"{cycles} cycles, {cycles - limit} more than the limit of {limit}"

@@ -22,7 +22,13 @@ from thumbnet.nas.progress import Progress
 from thumbnet.nas.report import write_report
 from thumbnet.nas.search_plan import BEST, MODEL_FILE, RESULT, Folder, Plan
 from thumbnet.tools.narration import Narration
-from thumbnet.tools.search_measure import SAMPLES, broken_promises, cycles_error, measure
+from thumbnet.tools.search_measure import (
+    SAMPLES,
+    broken_promises,
+    cycles_error,
+    measure,
+    over_limits,
+)
 from thumbnet.tools.search_options import data_of, plan_of
 from thumbnet.tools.search_tasks import Source, open_source
 from thumbnet.tools.tables import number
@@ -224,26 +230,21 @@ def _finished(
     voice.line("measuring on an emulated board")
     inputs = int8_inputs(task.test, range(min(SAMPLES, len(task.test))))
     measured = measure(place / MODEL_FILE, plan, inputs)
-    broken = broken_promises(plan, candidate.cost, measured)
-    write_json(
-        place / RESULT,
-        read_json(place / RESULT)
-        | {
-            "space": space.name,
-            "measured": measured,
-            "cycles_error": cycles_error(plan, candidate.cost, measured),
-            "broken_promises": broken,
-        },
-    )
+    result = read_json(place / RESULT)
+    estimated = result["compiled"]["cycles"]
+    result |= {
+        "space": space.name,
+        "measured": measured,
+        "cycles_error": cycles_error(plan, candidate.cost, measured),
+        "over_limits": over_limits(plan, measured),
+        "broken_promises": broken_promises(plan, candidate.cost, estimated, measured),
+    }
+    write_json(place / RESULT, result)
     write_report(folder, place)
     if "skipped" in measured:
         voice.line(f"not measured: {measured['skipped']}")
-    limit = plan.limits.cycles
-    if limit is not None and (measured.get("cycles") or 0) > limit:
-        voice.line(
-            f"measured {measured['cycles']} cycles, {measured['cycles'] - limit} more than "
-            f"{limit}: estimates of cycles have an error (docs/cost.md)"
-        )
+    if result["over_limits"]:
+        voice.line(f"measured: {result['over_limits']}; estimates have an error (docs/cost.md)")
     return _result(place)
 
 
