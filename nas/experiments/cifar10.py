@@ -46,12 +46,20 @@ RECIPE = Recipe(epochs=20, batch=64, learning_rate=0.1, weight_decay=5e-5)
 SUPER_TRAINING = Recipe(epochs=20, batch=64, learning_rate=0.05, weight_decay=5e-5)
 
 
-def plan(board: str, memory: str, epochs: int, samples: int, generations: int = 15) -> Plan:
+def plan(
+    board: str,
+    memory: str,
+    epochs: int,
+    samples: int,
+    generations: int = 15,
+    space: str | None = None,
+) -> Plan:
     """How the network of a board is searched for."""
     return Plan(
         limits=BOARDS[board],
         deployment=Deployment(memory=memory),
         template="small-images",
+        space=space,
         samples=samples,
         super_training=replace(SUPER_TRAINING, epochs=epochs),
         sandwich=Sandwich(random=1, most_macs=MOST_MACS[board]),
@@ -73,7 +81,8 @@ def searched(folder: Folder, wanted: Plan, task_at: search.TaskAt, processes: in
     architecture = from_json(read_json(folder / BEST), str(folder / BEST))
     # What it really costs: the compiler's planner, also where the search charged another's memory.
     told = network_cost(architecture, Deployment(), wanted.limits)
-    return contender(f"searched-{wanted.deployment.memory}", architecture, told)
+    name = f"searched-{wanted.space or wanted.deployment.memory}"
+    return contender(name, architecture, told)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,9 +112,9 @@ def run(parsed: argparse.Namespace) -> None:
     parts = parsed.only or PARTS
     rows = []
     if "search" in parts or "searched" in parts:
-        place = Folder(folder / f"search-{parsed.memory}")
+        place = Folder(folder / f"search-{parsed.space or parsed.memory}")
         efforts = parsed.super_epochs, parsed.samples, parsed.generations
-        wanted = plan(parsed.board, parsed.memory, *efforts)
+        wanted = plan(parsed.board, parsed.memory, *efforts, parsed.space)
         winner = searched(place, wanted, task_at, parsed.processes)
         say(f"{winner.name}: {winner.cost.to_json()}")
         if "searched" in parts:
@@ -146,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory", choices=("thumbnet", "tflm"), default="thumbnet", help="how SRAM is charged"
     )
+    parser.add_argument("--space", help="search this one, whatever stage 1 would choose")
     parser.add_argument("--only", choices=PARTS, action="append", help="a part; may be repeated")
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
     parser.add_argument("--super-epochs", type=int, default=SUPER_TRAINING.epochs)

@@ -57,12 +57,11 @@ def run(parsed: argparse.Namespace) -> None:
     recipe = replace(RECIPE, epochs=parsed.epochs)
     rows = []
     for what, name in compared(read_choice(first), parsed.seed).items():
-        place = first if what == "chosen" else Folder(folder / f"search-{what}")
         asked = wanted if what == "chosen" else replace(wanted, space=name)
+        place = Folder(folder / f"search-{asked.space or asked.deployment.memory}")
         winner = searched(place, asked, task_at, parsed.processes)
-        winner = replace(winner, name="searched-thumbnet" if what == "chosen" else what)
         found = scores(winner, task_at, recipe, parsed.seeds, folder, say)
-        rows.append({"space": name, **row(winner, found), "name": what})
+        rows.append({"what": what, "space": name, **row(winner, found)})
     write_json(folder / "spaces.json", rows)
     print(json.dumps({"board": parsed.board, "rows": rows}, indent=1))
 
