@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from dying import die
 from torch import nn
 
 from thumbnet.codegen.compile import Options, compile_graph
@@ -303,16 +303,12 @@ def test_an_oracle_passes_refusals_on() -> None:
         oracle.costs([WITH_HEAD, WITHOUT])
 
 
-def _dies(*_: Any) -> NetworkCost:
-    os._exit(3)
-
-
 def test_a_process_that_dies_is_a_tool_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ToolError, match="0 processes"):
         CostOracle(processes=0)
     with CostOracle(processes=2) as oracle:
         with monkeypatch.context() as patched:
-            patched.setattr("thumbnet.nas.cost.network_cost", _dies)
+            patched.setattr("thumbnet.nas.cost.network_cost", die)
             with pytest.raises(ToolError, match="processes=1"):
                 oracle.costs([WITH_HEAD, WITHOUT])
         assert oracle.cost(WITHOUT) == network_cost(WITHOUT)
