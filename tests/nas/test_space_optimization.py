@@ -109,28 +109,59 @@ def test_hopeless_spaces_cost_little() -> None:
     assert max(asked.calls) == BATCH
 
 
-def test_few_large_networks_that_fit_do_not_win() -> None:
-    """The wide space has the larger mean of those that fit, but hardly any of it fits."""
-    narrow, wide = SPACES[2], SPACES[-2]
-    rng = np.random.default_rng((0, 1, 1))
-    drawn = [wide.architecture(sample(wide, rng)) for _ in range(400)]
-    largest = sorted(drawn, key=macs)[-3:]
-    fit = {a.digest for a in (*largest, wide.architecture(wide.smallest))}
+def drawn(space: SearchSpace, index: int, samples: int) -> list[Architecture]:
+    """What seed 0 samples of the space at `index`."""
+    rng = np.random.default_rng((0, 1, index))
+    return [space.architecture(sample(space, rng)) for _ in range(samples)]
+
+
+def fitting_only(*those: Architecture) -> Callable[[Sequence[Architecture]], list[NetworkCost]]:
+    """Costs by which these are the only ones, and the smallest ones, that fit ONE_CYCLE."""
+    smallest = [space.architecture(space.smallest) for space in SPACES]
+    fit = {architecture.digest for architecture in (*those, *smallest)}
 
     def costs(architectures: Sequence[Architecture]) -> list[NetworkCost]:
-        fits = [a.stem != wide.stem or a.digest in fit for a in architectures]
-        found = synthetic_costs(architectures)
         return [
-            replace(cost, cycles=1 if fit else 99) for cost, fit in zip(found, fits, strict=True)
+            replace(cost, cycles=1 if architecture.digest in fit else 2)
+            for architecture, cost in zip(
+                architectures, synthetic_costs(architectures), strict=True
+            )
         ]
 
+    return costs
+
+
+ONE_CYCLE = Limits(cycles=1)
+NARROW, WIDE = SPACES[2], SPACES[-2]
+
+
+def test_few_large_networks_that_fit_do_not_win() -> None:
+    """The wide space has the larger mean of those that fit, but hardly any of it fits."""
+    largest = sorted(drawn(WIDE, 1, 400), key=macs)[-3:]
+    costs = fitting_only(*drawn(NARROW, 0, 400), *largest)
     quick, full = (
-        choose_space([narrow, wide], costs, Limits(cycles=10), samples=400, exhaustive=exhaustive)
+        choose_space([NARROW, WIDE], costs, ONE_CYCLE, samples=400, exhaustive=exhaustive)
         for exhaustive in (False, True)
     )
-    assert quick.chosen == full.chosen == narrow.name
+    assert quick.chosen == full.chosen == NARROW.name
     one, other = full.spaces
     assert other.mean > 2 * one.mean and len(other.macs) == 3 and one.fits == 1
+
+
+def test_a_space_that_shows_late_what_it_has_is_not_given_up() -> None:
+    """One of its first hundred fits, of which a space with nothing to show may have as many."""
+    late = drawn(WIDE, 1, 400)
+    costs = fitting_only(*drawn(NARROW, 0, 400), late[50], *late[150:155])
+    found = choose_space([NARROW, WIDE], costs, ONE_CYCLE, samples=400)
+    assert found.chosen == WIDE.name and found.best.complete
+
+
+def test_where_reaches_are_0_a_space_is_given_up_by_how_many_fit() -> None:
+    """5 of the narrow space fit, soon; 9 of the wide one, late: not before half of it was asked."""
+    costs = fitting_only(*drawn(NARROW, 0, 1000)[:5], *drawn(WIDE, 1, 1000)[520:529])
+    found = choose_space([NARROW, WIDE], costs, ONE_CYCLE, samples=1000)
+    assert [space.reach for space in found.spaces] == [0, 0]
+    assert found.chosen == WIDE.name and len(found.best.macs) == 9
 
 
 def test_without_limits_the_largest_networks_win() -> None:
