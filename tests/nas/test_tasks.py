@@ -326,7 +326,7 @@ def test_what_a_worker_process_refuses_is_one_line() -> None:
         ({"zero_point": 128}, "zero point 128; .* from -128 to 127"),
         ({"train": images(0)}, "task 'mine': train has no items"),
     ],
-    ids=str,
+    ids=["one class", "twice a class", "scale 0", "scale NaN", "zero point", "no items"],
 )
 def test_a_task_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
