@@ -65,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ARCH.json",
         help="of a searched network (default: the network made by hand)",
     )
+    train.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="DIR",
+        help="a trained network, as train or export wrote it, whose outputs are learnt, too",
+    )
 
     scored = commands.add_parser("evaluate", help="score a network on a folder's testing clips")
     scored.add_argument("--data", type=Path, required=True, metavar="DIR")
@@ -112,7 +118,9 @@ def _train(parsed: argparse.Namespace) -> None:
     )
     recipe = Recipe() if parsed.epochs is None else replace(Recipe(), epochs=parsed.epochs)
     architecture = read_architecture(parsed.architecture, words) if parsed.architecture else None
-    chosen = Training(parsed.out, words, parsed.seed, parsed.renderings, recipe, architecture)
+    chosen = Training(
+        parsed.out, words, parsed.seed, parsed.renderings, recipe, architecture, parsed.teacher
+    )
     facts = run_training(corpus, chosen, lambda line: print(line, file=sys.stderr, flush=True))
     print(
         f"{chosen.run}: validation accuracy {facts.validation_accuracy:.2%} at epoch {facts.epoch}"

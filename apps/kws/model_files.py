@@ -40,6 +40,7 @@ class Facts:
     training_noises: tuple[str, ...]
     validation_noises: tuple[str, ...]
     architecture: Architecture | None = None  # None: the network made by hand
+    teacher: str | None = None  # whose outputs it learnt, too: a hash of the weights
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -48,9 +49,11 @@ class Facts:
 
 def write_facts(folder: Path, facts: Facts) -> None:
     entry = asdict(facts) | {"classes": facts.classes}
-    del entry["architecture"]
+    del entry["architecture"], entry["teacher"]
     if facts.architecture is not None:
         entry["architecture"] = facts.architecture.to_json()
+    if facts.teacher is not None:
+        entry["teacher"] = facts.teacher
     (folder / f"{NAME}.json").write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
 
 
@@ -68,6 +71,7 @@ def read_facts(folder: Path) -> Facts:
             training_noises=tuple(map(str, entry["training_noises"])),
             validation_noises=tuple(map(str, entry["validation_noises"])),
             architecture=_architecture(entry, path),
+            teacher=None if entry.get("teacher") is None else str(entry["teacher"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFormatError(

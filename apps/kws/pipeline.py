@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,9 +29,16 @@ from thumbnet.apps.kws.model_files import (
 )
 from thumbnet.apps.kws.network import SMALL
 from thumbnet.apps.kws.renderings import Renderings, read_renderings, renderings
-from thumbnet.apps.kws.training import Labelled, Recipe, TrainingSet, load_network, train
+from thumbnet.apps.kws.training import (
+    Labelled,
+    Recipe,
+    Teacher,
+    TrainingSet,
+    load_network,
+    train,
+)
 from thumbnet.codegen.compile import Compiled, Options, compile_model
-from thumbnet.codegen.errors import DataError
+from thumbnet.codegen.errors import DataError, ModelFormatError
 from thumbnet.codegen.output_folder import publish, staging_folder
 from thumbnet.nas.architecture import Architecture
 
@@ -50,6 +58,7 @@ class Training:
     renderings: int
     recipe: Recipe
     architecture: Architecture | None = None  # None: the network made by hand
+    teacher: Path | None = None  # the folder of a trained network to learn from
 
     @property
     def run(self) -> Path:
@@ -68,6 +77,7 @@ def run_training(corpus: Corpus, chosen: Training, progress: Callable[[str], Non
         absent = [names[i] for i in range(len(names)) if i not in here and i != len(names) - 2]
         if absent:
             raise DataError(f"{corpus.folder}: no {split} clips of '{absent[0]}'")
+    teacher = None if chosen.teacher is None else _teacher(chosen.teacher, chosen.words)
     chosen.run.mkdir(parents=True, exist_ok=True)  # fails now rather than after the rendering
     torch.set_num_threads(1)
     noises = split_noises(corpus)
@@ -89,6 +99,7 @@ def run_training(corpus: Corpus, chosen: Training, progress: Callable[[str], Non
         chosen.run / CHECKPOINT,
         progress,
         chosen.architecture or SMALL,
+        teacher,
     )
     facts = Facts(
         words=chosen.words,
@@ -99,11 +110,28 @@ def run_training(corpus: Corpus, chosen: Training, progress: Callable[[str], Non
         training_noises=tuple(path.name for path in noises["training"]),
         validation_noises=tuple(path.name for path in noises["validation"]),
         architecture=chosen.architecture,
+        teacher=None if teacher is None else teacher.key,
     )
     state = trained.network.state_dict()
     write_weights(chosen.run, {name: tensor.numpy() for name, tensor in state.items()})
     write_facts(chosen.run, facts)
     return facts
+
+
+def _teacher(folder: Path, words: tuple[str, ...]) -> Teacher:
+    """Raises ModelFormatError where it knows other words."""
+    facts, weights = read_facts(folder), read_weights(folder)
+    if facts.words != words:
+        raise ModelFormatError(
+            f"{folder}: the teacher knows the words {', '.join(facts.words)}, and the network is "
+            f"to learn {', '.join(words)}"
+        )
+    digest = hashlib.sha256()
+    for _, array in sorted(weights.items()):
+        digest.update(array.tobytes())
+    architecture = facts.architecture or SMALL
+    network = load_network(weights, len(facts.classes), folder, architecture)
+    return Teacher(network, digest.hexdigest()[:16])
 
 
 def training_set(corpus: Corpus, words: Sequence[str], rendered: Renderings) -> TrainingSet:

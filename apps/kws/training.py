@@ -49,6 +49,7 @@ class Recipe:
     unknown: float = 0.85
     silence: float = 0.24
     fragments: float = 0.08
+    temperature: float = 2.0  # at which a teacher's outputs are learnt, where there is one
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,14 @@ class Labelled:
 
 
 @dataclass(frozen=True, eq=False)
+class Teacher:
+    """A trained network whose outputs another one learns beside the classes."""
+
+    network: nn.Module  # in evaluation mode; the same classes
+    key: str  # a hash of its weights, for checkpoints
+
+
+@dataclass(frozen=True, eq=False)
 class Trained:
     """The network of the best epoch: that of the lowest loss on validation."""
 
@@ -99,10 +108,11 @@ def train(
     checkpoint: Path,
     progress: Progress,
     architecture: AnyArchitecture = SMALL,
+    teacher: Teacher | None = None,
 ) -> Trained:
     """Trains, or goes on from `checkpoint`. Raises DataError where that is of another run."""
     torch.manual_seed(seed)
-    run = _Run(training, recipe, seed, architecture)
+    run = _Run(training, recipe, seed, architecture, teacher)
     run.resume(checkpoint)
     while run.epoch < recipe.epochs and run.epoch - run.best_epoch < recipe.patience:
         loss = run.train_epoch(training)
@@ -155,9 +165,14 @@ class _Run:
     """State of one training run, between epochs."""
 
     def __init__(
-        self, training: TrainingSet, recipe: Recipe, seed: int, architecture: AnyArchitecture
+        self,
+        training: TrainingSet,
+        recipe: Recipe,
+        seed: int,
+        architecture: AnyArchitecture,
+        teacher: Teacher | None,
     ) -> None:
-        self.recipe, self.seed = recipe, seed
+        self.recipe, self.seed, self.teacher = recipe, seed, teacher
         self.network = make_network(training.class_count, architecture, recipe.dropout)
         if isinstance(architecture, nas.Architecture):  # faster; the other keeps its figures
             self.network = self.network.to(memory_format=torch.channels_last)
@@ -181,6 +196,8 @@ class _Run:
             "architecture": repr(architecture),
             "data": training.key,
         }
+        if teacher is not None:
+            self.identity["teacher"] = teacher.key
 
     def resume(self, file: Path) -> None:
         if not file.exists():
@@ -229,12 +246,14 @@ class _Run:
         for start in batches:
             part = slice(start, start + self.recipe.batch)
             x = network_input(torch.from_numpy(columns[part]), SCALE, ZERO_POINT)
-            features = self.network.features(augment_columns(x, lowest, highest, COLUMN_RANGES))
+            x = augment_columns(x, lowest, highest, COLUMN_RANGES)
+            features = self.network.features(x)
+            said = self.network.classifier(features)
             loss = cross_entropy(
-                self.network.classifier(features),
-                torch.from_numpy(classes[part]),
-                label_smoothing=self.recipe.smoothing,
+                said, torch.from_numpy(classes[part]), label_smoothing=self.recipe.smoothing
             )
+            if self.teacher is not None:
+                loss = self._taught(loss, said, x)
             loss = loss + self.recipe.words_weight * cross_entropy(
                 self.words(features),
                 torch.from_numpy(words[part]),
@@ -251,6 +270,15 @@ class _Run:
             total += loss.item()
         self.epoch += 1
         return total / len(batches)
+
+    def _taught(self, loss: Tensor, said: Tensor, x: Tensor) -> Tensor:
+        """Half of the loss, and half of what it costs to say other than the teacher (Hinton et
+        al., 2015, section 2.1, where gradients of the two are of one size)."""
+        assert self.teacher is not None
+        warmth = self.recipe.temperature
+        with torch.no_grad():
+            wanted = torch.softmax(self.teacher.network(x) / warmth, dim=1)
+        return 0.5 * loss + 0.5 * warmth**2 * cross_entropy(said / warmth, wanted)
 
     def _learning_rate(self, epoch_steps: int) -> float:
         """Two epochs of warming up, then half a cosine."""

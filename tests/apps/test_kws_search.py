@@ -12,7 +12,7 @@ import pytest
 from tests.apps.keyword_sounds import make_folder
 from thumbnet.apps.kws.__main__ import main
 from thumbnet.apps.kws.features import BANDS, COLUMNS, SCALE, ZERO_POINT
-from thumbnet.apps.kws.model_files import read_architecture, read_facts
+from thumbnet.apps.kws.model_files import read_architecture, read_facts, read_weights
 from thumbnet.codegen.compile import load_graph
 from thumbnet.codegen.errors import DataError, ModelFormatError
 from thumbnet.codegen.stream import stream
@@ -96,6 +96,51 @@ def test_a_searched_network_from_recordings_to_a_score(
     assert 0 <= scored["accuracy_float"] <= 1
     assert main(arguments) == 1  # the network made by hand does not go on from there
     assert "a checkpoint of another run" in capsys.readouterr().err
+
+
+def test_a_network_learns_from_a_teacher(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = tmp_path / "arch.json"
+    chosen.write_text(json.dumps(TINY.to_json()))
+    arguments = ["train", "--data", str(folder), "--epochs=1", "--renderings=1"]
+    taught = [*arguments, "--words=go,no,yes", "--architecture", str(chosen)]
+    outs = {name: str(tmp_path / name) for name in ("teacher", "alone", "taught")}
+    assert main([*arguments, "--words=go,no,yes", "--out", outs["teacher"]]) == 0
+    assert main([*taught, "--out", outs["alone"]]) == 0
+    teacher = str(tmp_path / "teacher" / "seed-0")
+    assert main([*taught, "--out", outs["taught"], "--teacher", teacher]) == 0
+    alone, learnt = (read_facts(tmp_path / name / "seed-0") for name in ("alone", "taught"))
+    assert alone.teacher is None and learnt.teacher is not None
+    weights = [read_weights(tmp_path / name / "seed-0") for name in ("alone", "taught")]
+    assert any(np.any(array != weights[1][name]) for name, array in weights[0].items())
+    capsys.readouterr()
+    refused = [*arguments, "--words=go,no", "--out", outs["taught"], "--teacher", teacher]
+    assert main(refused) == 1
+    assert "the teacher knows the words go, no, yes" in capsys.readouterr().err
+
+
+def test_what_a_teacher_says_costs_nothing_to_repeat() -> None:
+    """The gradient of the taught part is zero at the teacher's outputs, and leads there."""
+    from thumbnet.apps.kws.network import KeywordNetwork
+    from thumbnet.apps.kws.training import Recipe, Teacher, TrainingSet, _Run
+
+    torch.manual_seed(0)
+    teacher = KeywordNetwork(5).eval()
+    columns = np.zeros((1, 1, COLUMNS, BANDS), np.int8)
+    training = TrainingSet(
+        columns, np.zeros(1, np.int64), np.zeros(1, np.int64), columns[0], columns[0], 5, 1, "data"
+    )
+    run = _Run(training, Recipe(), 0, TINY, Teacher(teacher, "key"))
+    x = torch.randn(4, 1, COLUMNS, BANDS)
+    same = teacher(x).detach().requires_grad_()
+    run._taught(torch.zeros(()), same, x).backward()
+    assert same.grad.abs().max() < 1e-6
+    other = (same.detach() + torch.randn(4, 5)).requires_grad_()
+    before = run._taught(torch.zeros(()), other, x)
+    before.backward()
+    after = run._taught(torch.zeros(()), other - 0.1 * other.grad, x)
+    assert after < before
 
 
 @pytest.mark.parametrize(
