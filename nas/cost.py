@@ -38,7 +38,7 @@ from thumbnet.nas.cost_lowering import lower_known
 
 STACK_RESERVE = 512  # bytes of `Limits.sram` that are left to the stack
 MEMORIES = ("thumbnet", "tflm")
-CYCLES_SHARE, CODE_SHARE = 0.98, 0.95  # of `cost_bounds`, measured in tests/nas/test_network_cost.py
+CYCLES_SHARE, CODE_SHARE = 0.98, 0.95  # of `cost_bounds`; see tests/nas/test_network_cost.py
 
 
 @dataclass(frozen=True)
