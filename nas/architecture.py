@@ -174,7 +174,7 @@ def from_json(value: Any, source: str) -> Architecture:
         head=_number(top, "head", 0, source),
         classes=_number(top, "classes", 1, source),
         activation=str(top.get("activation")),
-        pad_rows=bool(top.get("pad_rows", True)),
+        pad_rows=_flag(top, "pad_rows", True, source),
     )
     return checked(made, source)
 
@@ -209,7 +209,7 @@ def _block(value: Any, where: str) -> Bottleneck:
         kernel=_pair(block, "kernel", where),
         stride=_pair(block, "stride", where),
         squeeze=_number(block, "squeeze", 0, where),
-        residual=bool(block.get("residual", False)),
+        residual=_flag(block, "residual", False, where),
     )
 
 
@@ -225,6 +225,13 @@ def _number(value: Mapping[str, Any], key: str, least: int, where: str) -> int:
         raise ModelFormatError(
             f"{where}: '{key}' is {found!r}, expected a whole number from {least} to 65536"
         )
+    return found
+
+
+def _flag(value: Mapping[str, Any], key: str, default: bool, where: str) -> bool:
+    found = value.get(key, default)
+    if not isinstance(found, bool):
+        raise ModelFormatError(f"{where}: '{key}' is {found!r}, expected true or false")
     return found
 
 

@@ -103,6 +103,7 @@ def edit(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         (lambda v: v["blocks"][1].update(channels=1 << 30), "whole number from 1 to 65536"),
         (lambda v: v["blocks"][1].update(stride=[0, 1]), "block 1: 'stride' is 0"),
         (lambda v: v["blocks"][1].update(residual=True), "block 1 adds its input of 8 channels"),
+        (lambda v: v["blocks"][0].update(residual="false"), "'residual' is 'false', expected true"),
         (lambda v: v["blocks"][2].update(stride=[2, 2]), "needs the same channels and stride 1"),
         (lambda v: v.update(classes=None), "'classes' is None"),
         (lambda v: v.update(input_shape=[12, 10]), "'input_shape' is [12, 10], expected 3"),
