@@ -46,6 +46,7 @@ from thumbnet.nas.search_plan import (
     BEST,
     FRONT,
     HISTORY,
+    HISTORY_PICTURE,
     MODEL,
     MODEL_FILE,
     PARETO_PICTURE,
@@ -174,12 +175,13 @@ def evolve(
             progress=said,
         )
     if workers.is_first and not (folder / BEST).exists():
-        from thumbnet.nas.plots import plot_search  # matplotlib takes a second
+        from thumbnet.nas.plots import plot_history, plot_search  # matplotlib takes a second
 
         save(search)
-        plot_search(search, folder / PARETO_PICTURE)
-        write_json(folder / FRONT, front_to_json(search, space))
         best = winner(search, plan, space, folder.path, said)
+        plot_search(search, folder / PARETO_PICTURE, best)
+        plot_history(search, folder / HISTORY_PICTURE)
+        write_json(folder / FRONT, front_to_json(search, space))
         write_json(folder / BEST, space.architecture(best.chosen).to_json())
     workers.wait()
     return search

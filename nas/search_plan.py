@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from thumbnet.nas.space_optimization import SAMPLES, SpaceChoice, choose_space, 
 Shape = tuple[int, int, int]  # height, width, channels
 
 PLAN, SPACE, SPACE_PICTURE, SHARED = "plan.json", "space.json", "space.png", "super_network.pt"
-STATE, HISTORY, PARETO_PICTURE = "search.json", "history.csv", "pareto.png"
+STATE, HISTORY = "search.json", "history.csv"
+HISTORY_PICTURE, PARETO_PICTURE = "history.png", "pareto.png"
 BEST, FRONT, RESULT, REPORT = "best.json", "pareto.json", "result.json", "report.html"
 WEIGHTS, MODEL_FILE, MODEL = "network.pt", "model.tflite", "model"
 
@@ -98,9 +100,12 @@ class Folder:
         return plan_from_json(read_json(self / PLAN), str(self / PLAN))
 
     def check_place(self) -> None:
-        """DataError where there is a file."""
+        """DataError where there is a file, ToolError where nothing can be written."""
         if self.path.exists() and not self.path.is_dir():
             raise DataError(f"{self.path} is a file; give a folder to write into")
+        above = next(p for p in (self.path, *self.path.resolve().parents) if p.exists())
+        if not os.access(above, os.W_OK | os.X_OK) or not above.is_dir():
+            raise ToolError(f"{self.path}: {above} cannot be written to; give another folder")
 
     def check(self, plan: Plan) -> None:
         """DataError where the folder is a file or that of another search."""

@@ -8,6 +8,7 @@ takes its part of every batch and gradients are averaged (DistributedDataParalle
 
 from __future__ import annotations
 
+import io
 import math
 import time
 import warnings
@@ -254,8 +255,10 @@ class _Run:
 
 def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
     """Writes a checkpoint so that the file is whole or the old one. Raises ToolError."""
+    content = io.BytesIO()
+    torch.save(state, content)  # to a full disk it would say things that nobody understands
     with replacing(file) as partial:
-        torch.save(state, partial)
+        partial.write_bytes(content.getbuffer())
 
 
 def read_checkpoint(file: Path, identity: dict[str, Any], device: torch.device) -> dict[str, Any]:

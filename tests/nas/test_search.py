@@ -23,7 +23,7 @@ from command_line import ROOT
 from one_of_two import FEW, losses_in_double
 from toy_task import CLASSES, toy_task
 
-from thumbnet.codegen.errors import BudgetError, DataError, ThumbnetError
+from thumbnet.codegen.errors import BudgetError, DataError, ThumbnetError, ToolError
 from thumbnet.codegen.files import read_json, write_json
 from thumbnet.nas import cost, evolution, search, search_plan
 from thumbnet.nas.architecture import from_json, macs
@@ -368,6 +368,8 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(DataError, match="file is a file"):
         Folder(file).claim(small_plan())
+    with pytest.raises(ToolError, match="file/below: .*file cannot be written to"):
+        Folder(file / "below").claim(small_plan())
     folder = Folder(tmp_path / "out")
     folder.claim(small_plan())
     good = read_json(folder / PLAN)

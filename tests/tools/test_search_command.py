@@ -54,7 +54,7 @@ SMALL = (
 STAGE_1 = {"plan.json", "space.json", "space.png", "report.html"}
 LEFT = {
     *("plan.json", "space.json", "space.png", "super_network.pt"),
-    *("search.json", "history.csv", "pareto.json", "pareto.png", "best.json"),
+    *("search.json", "history.csv", "history.png", "pareto.json", "pareto.png", "best.json"),
     *("network.pt", "model.tflite", "result.json", "report.html"),
 }
 
