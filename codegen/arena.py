@@ -185,8 +185,13 @@ def _critical(packing: _Packing, gap: Gaps, sizes: Sequence[int]) -> list[int]:
     offsets = packing.offsets
     ends = list(map(add, offsets, sizes))
     block = ends.index(max(ends))
-    chain = [block]
+    chain, left = [block], set(range(len(sizes))) - {block}
     while offsets[block] > 0:
-        block = next(j for j, above, _ in gap[block] if offsets[j] + above == offsets[block])
+        at = offsets[block]
+        under = [j for j, above, _ in gap[block] if j in left and offsets[j] + above == at]
+        if not under:  # blocks that need no distance from each other may lie in one place
+            break
+        block = under[0]
+        left.remove(block)
         chain.append(block)
     return chain

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from random_networks import random_network
 from tflite_builder import Builder, Spec, reference
 
-from thumbnet.codegen.arena import Block, place
+from thumbnet.codegen.arena import Block, _critical, _Packing, place
 from thumbnet.codegen.checker import check_schedule
 from thumbnet.codegen.compile import Options, compile_model, load_graph, plan_model
 from thumbnet.codegen.errors import BudgetError, ScheduleError
@@ -173,6 +173,13 @@ def test_place_respects_distances(raw: list[tuple[int, int, int]], random: Any) 
     for (lower, upper), distance in distances.items():
         apart = offsets[upper] - offsets[lower]
         assert apart >= distance or -apart >= distances[upper, lower]
+
+
+def test_blocks_that_may_lie_in_one_place_make_no_circle() -> None:
+    """Two blocks of distance 0 upon a third: the chain goes on to that one."""
+    gap = [[(1, 0, 0), (2, 48, 16)], [(0, 0, 0), (2, 48, 16)], [(0, 16, 48), (1, 16, 48)]]
+    packing = _Packing(64, [2, 0, 1], [48, 48, 0])
+    assert _critical(packing, gap, [16, 16, 48]) == [0, 1, 2]
 
 
 def test_order_is_the_best_of_all() -> None:
