@@ -22,7 +22,6 @@ from thumbnet.nas.search_plan import Folder
 from thumbnet.nas.search_space import SearchSpace, sample
 from thumbnet.nas.super_network import SuperNetwork
 from thumbnet.nas.super_training import SuperObjective
-from thumbnet.nas.task import Task
 from thumbnet.nas.training import train
 
 BATCH = 16  # of both
@@ -37,7 +36,8 @@ class InDouble(SuperObjective):
         return super().forward(x.double(), labels, draw, epoch)
 
 
-def losses_in_double(space: SearchSpace, task: Task, group: Workers = ALONE) -> tuple[float, ...]:
+def losses_in_double(space: SearchSpace, group: Workers = ALONE) -> tuple[float, ...]:
+    task = toy_task(size=space.input_shape[0], train=2 * BATCH, validation=4, test=4)
     torch.manual_seed(0)
     network = SuperNetwork(space, norm_samples=BATCH // 2).double()
     objective = InDouble(network, Sandwich(2, 1), 0.0, lambda rng: sample(space, rng))
@@ -51,7 +51,7 @@ def main() -> None:
     task, plan = toy_task(size=size, train=64, validation=24, test=16), folder.plan()
     with workers("cpu") as group:
         space = search.choose(folder, plan, task.input_shape, len(task.classes), workers=group)
-        losses = losses_in_double(space, task, group)
+        losses = losses_in_double(space, group)
         network = search.share(folder, plan, space, task, workers=group)
         search.evolve(folder, plan, space, network, task, workers=group)
     print(json.dumps(losses))

@@ -6,13 +6,13 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -31,18 +31,11 @@ from PIL import Image
 from thumbnet.codegen.manifest import read_manifest
 from thumbnet.nas import evolution
 from thumbnet.nas.architecture import from_json, macs, parameters
-from thumbnet.nas.cost import Deployment, Limits, NetworkCost
 from thumbnet.nas.report_layers import layers
-from thumbnet.nas.search_plan import Plan
 from thumbnet.nas.search_space import TEMPLATES, sample
 from thumbnet.tools import search_run
 from thumbnet.tools.cli import main
-from thumbnet.tools.search_measure import (
-    broken_promises,
-    calls_of,
-    cycles_error,
-    over_limits,
-)
+from thumbnet.tools.narration import Narration
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # sums are in one order
 LIMITS = ("--max-sram", "16K", "--max-flash", "64K", "--max-cycles", "3M")
@@ -161,61 +154,6 @@ def test_the_winner_costs_what_was_promised(finished: Finished) -> None:
     assert result["broken_promises"] == []
 
 
-def test_broken_promises_are_told() -> None:
-    plan = Plan(Limits(cycles=1050))
-    cost = NetworkCost(10, 10, arena_bytes=64, weights_bytes=99, code_bytes=9, cycles=1000)
-    measured: dict[str, Any] = {
-        "arena_bytes": 64,
-        "flash": {"weights": 99},
-        "cycles": 1048,
-        "calls": 20,
-        "calls_equal": 20,
-    }
-    assert broken_promises(plan, cost, 1000, measured) == []
-    assert cycles_error(plan, cost, measured) == pytest.approx(0.048)
-    assert over_limits(plan, measured) is None
-    slower = {**measured, "cycles": 1060}
-    assert broken_promises(plan, cost, 1010, slower) == []  # its numbers are to blame
-    assert over_limits(plan, slower) == "1060 cycles, 10 more than the limit of 1050"
-    (told,) = broken_promises(plan, cost, 1000, slower)
-    assert told == "cycles: 1060, estimated 1000 (+6.0%; stated is 5%)"
-    streamed = replace(plan, deployment=Deployment(input="stream"))
-    assert broken_promises(streamed, cost, 1000, slower) == []
-    wrong = {**measured, "arena_bytes": 65, "flash": {"weights": 98}, "calls_equal": 19}
-    assert broken_promises(plan, cost, 1000, wrong) == [
-        "weights: 98 bytes, promised 99",
-        "arena: 65 bytes, promised 64",
-        "outputs: 1 of 20 calls differ from the host's",
-    ]
-    tflm = replace(plan, deployment=Deployment(memory="tflm"))
-    assert broken_promises(tflm, cost, 1000, {**measured, "arena_bytes": 65}) == []
-    assert cycles_error(tflm, cost, measured) is None
-    other = replace(plan, deployment=Deployment(target="cortex-m33"))
-    assert broken_promises(other, cost, 1000, slower) == []
-    skipped = {"skipped": "no emulator"}
-    assert broken_promises(plan, cost, 1000, skipped) == []
-    assert over_limits(plan, skipped) is None
-
-
-def test_a_streamed_model_takes_the_rows_of_all_inputs_in_turn() -> None:
-    @dataclass(frozen=True)
-    class Edge:
-        shape: tuple[int, ...]
-
-    @dataclass(frozen=True)
-    class Streamed:
-        inputs: tuple[Edge, ...]
-        window_rows: int
-
-    inputs = np.arange(2 * 5 * 3, dtype=np.int8).reshape(2, 5, 3, 1)
-    calls = calls_of(Streamed((Edge((1, 4, 3, 1)),), 5), inputs)  # type: ignore[arg-type]
-    assert [len(call) for call in calls] == [1, 1]
-    rows = np.concatenate([call[0] for call in calls], axis=1)
-    assert np.array_equal(rows[0], inputs.reshape(10, 3, 1)[:8])
-    whole = calls_of(Streamed((Edge((1, 5, 3, 1)),), 0), inputs)  # type: ignore[arg-type]
-    assert np.array_equal(np.concatenate([call[0] for call in whole]), inputs)
-
-
 def test_the_report_is_one_page(finished: Finished) -> None:
     folder, result, _ = finished
     text = (folder / "report.html").read_text()
@@ -309,6 +247,31 @@ def test_a_killed_search_goes_on_to_the_same_result(finished: Finished, place: P
     assert found["promised"] == result["promised"]
     for name in ("space.json", "search.json", "history.csv", "best.json", "pareto.json"):
         assert (place / "killed" / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_a_finish_that_was_interrupted_goes_on(
+    finished: Finished, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, result, _ = finished
+    shutil.copytree(whole, place / "late")
+    for name in ("model", "model.tflite", "network.pt", "result.json", "report.html"):
+        path = place / "late" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def interrupted(voice: Narration, text: str) -> None:
+        if text.startswith("quantised after training"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Narration, "line", interrupted)
+        done = run_here("search", "-o", "late")
+    assert done.returncode == 130
+    assert done.stderr == "thumbnet: stopped; the same command goes on from here\n"
+    assert not (place / "late" / "result.json").exists()
+    done = run_here("search", "-o", "late", "--json")
+    assert "fine-tuning: epoch" not in done.stderr
+    assert result_of(done) == {**result, "out": "late"}
+    assert {path.name for path in (place / "late").iterdir()} == {*LEFT, "model"}
 
 
 def test_under_torchrun_one_process_speaks(place: Path) -> None:
