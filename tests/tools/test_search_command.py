@@ -226,7 +226,13 @@ def started(place: Path, *words: object, **env: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hears_ctrl_c,
     )
+
+
+def hears_ctrl_c() -> None:
+    """Shells start what runs in the background deaf to it, tests among it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_killed_search_goes_on_to_the_same_result(finished: Finished, place: Path) -> None:
