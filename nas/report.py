@@ -6,88 +6,24 @@ that they follow its colours, light or dark.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from thumbnet import __version__
-from thumbnet.codegen.files import read_json, write_text
+from thumbnet.codegen.files import write_text
 from thumbnet.codegen.report_assets import STYLE
 from thumbnet.nas import search_plan
-from thumbnet.nas.architecture import Architecture, from_json
-from thumbnet.nas.evolution import Candidate, Search
-from thumbnet.nas.report_charts import (
-    CHART_STYLE,
-    axis,
-    chart,
-    count_axis,
-    dots,
-    level,
-    line,
-    log_axis,
-    steps,
-    upright,
-)
+from thumbnet.nas.report_charts import CHART_STYLE
+from thumbnet.nas.report_known import Known, read_known, section
 from thumbnet.nas.report_layers import LAYER_STYLE, strip, table
+from thumbnet.nas.report_stages import evolution, front, losses, spaces
 from thumbnet.nas.search_plan import Folder, Plan
-from thumbnet.nas.search_state import read_search
-from thumbnet.nas.space_optimization import REACHED, SpaceChoice, SpaceReport
-
-SHOWN = 12  # rows of the tables of spaces and of the front
-MILLION = 1e6
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What a folder has of a search so far. `place` is where the finished network lies."""
-
-    place: Path
-    plan: Plan
-    choice: SpaceChoice | None
-    losses: tuple[float, ...]  # of the super-network
-    search: Search | None
-    architecture: Architecture | None  # the winner's
-    result: dict[str, Any] | None  # of `finish`
-
-    @property
-    def winner(self) -> Candidate | None:
-        if self.search is None or self.architecture is None:
-            return None
-        digest = self.architecture.digest
-        return next((c for c in self.search.evaluated if c.digest == digest), None)
-
-    @property
-    def measured(self) -> dict[str, Any]:
-        return (self.result or {}).get("measured", {})
 
 
 def write_report(folder: Folder, place: Path) -> None:
     """Writes report.html into `place`, the folder of the finished network. Raises ThumbnetError."""
     write_text(place / search_plan.REPORT, report_html(read_known(folder, place)))
-
-
-def read_known(folder: Folder, place: Path) -> Known:
-    """Raises DataError where a file is damaged."""
-    losses: tuple[float, ...] = ()
-    if (folder / search_plan.SHARED).exists():
-        from thumbnet.nas.training import losses_of  # torch
-
-        losses = losses_of(folder / search_plan.SHARED)
-    state, best, result = folder / search_plan.STATE, place / search_plan.BEST, None
-    if (place / search_plan.RESULT).exists():
-        result = read_json(place / search_plan.RESULT)
-    return Known(
-        place,
-        folder.plan(),
-        search_plan.read_choice(folder) if (folder / search_plan.SPACE).exists() else None,
-        losses,
-        read_search(state) if state.exists() else None,
-        from_json(read_json(best), str(best)) if best.exists() else None,
-        result,
-    )
 
 
 def report_html(known: Known) -> str:
@@ -97,10 +33,10 @@ def report_html(known: Known) -> str:
         _costs(known),
         _network(known),
         _accuracies(known),
-        _front(known),
-        _evolution(known),
-        _losses(known),
-        _spaces(known),
+        front(known),
+        evolution(known),
+        losses(known),
+        spaces(known),
         _settings(known),
         _onwards(known),
     ]
@@ -135,10 +71,6 @@ def _what(known: Known) -> str:
 
 def _where(plan: Plan) -> str:
     return f"{plan.board}, {plan.deployment.target}" if plan.board else plan.deployment.target
-
-
-def _section(title: str, text: str, inner: str) -> str:
-    return f"<section>\n<h2>{title}</h2>\n<p>{text}</p>\n{inner}\n</section>\n"
 
 
 # ---- headline facts ------------------------------------------------------------------------------
@@ -227,7 +159,7 @@ def _costs(known: Known) -> str:
         )
     heads = ("", "promised", "compiled", escape(measured.get("on", "measured")), "limit")
     head = "".join(f"<th>{name}</th>" for name in (*heads, "of the limit"))
-    return _section(
+    return section(
         "Promised and measured",
         _promise(known),
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -286,7 +218,7 @@ def _network(known: Known) -> str:
         f"{len(architecture.blocks)} inverted bottlenecks, {architecture.classes} classes, "
         f"{architecture.activation}."
     )
-    return _section("The network", text, strip(architecture) + table(architecture))
+    return section("The network", text, strip(architecture) + table(architecture))
 
 
 def _accuracies(known: Known) -> str:
@@ -312,209 +244,7 @@ def _accuracies(known: Known) -> str:
         f"Shares of samples classified rightly. {how.get(result['quantised'], '')} The test data "
         "was looked at once, by the compiled C."
     )
-    return _section("Accuracy", text, f'<div class="card">{bars}</div>')
-
-
-# ---- stage 3 -------------------------------------------------------------------------------------
-
-
-def _front(known: Known) -> str:
-    search = known.search
-    if search is None:
-        return ""
-    found, front, winner = search.evaluated, search.front, known.winner
-    limit = search.limits.cycles
-    x = axis((c.cost.cycles for c in found), "million cycles, estimated", unit=MILLION)
-    y = axis((100 * c.accuracy for c in found), "validation accuracy with shared weights, %")
-
-    def placed(some: Sequence[Candidate]) -> list[tuple[float, float, str]]:
-        return [(c.cost.cycles, 100 * c.accuracy, _described(c)) for c in some]
-
-    marks = dots(x, y, placed(found), "all")
-    marks += steps(x, y, [(c.cost.cycles, 100 * c.accuracy) for c in front], "main")
-    marks += dots(x, y, placed(front), "front")
-    legend = [("all", f"{len(found)} networks"), ("front", f"{len(front)} on the front")]
-    if limit is not None and x.low <= limit <= x.high:
-        marks += upright(x, limit, "limit")
-        legend.append(("limit", f"limit: {limit:,} cycles"))
-    if winner is not None:
-        marks += dots(x, y, placed([winner]), "best")
-        legend.append(("best", "the network that was taken"))
-    text = (
-        "Every network that was evaluated; all are within the limits. On the front are those than "
-        "which none is both faster and as accurate, or as fast and more accurate."
-    )
-    name = "Accuracy against cycles"
-    inner = chart(x, y, marks, legend, name)
-    if known.plan.evolution.objective == "front":
-        inner += _front_table(search, winner)
-    return _section(name, text, inner)
-
-
-def _described(candidate: Candidate) -> str:
-    cost = candidate.cost
-    return (
-        f"{candidate.digest}: {candidate.accuracy:.2%}\n{cost.cycles:,} cycles, arena "
-        f"{cost.arena_bytes:,}, flash {cost.flash:,}\ngeneration {candidate.generation}"
-    )
-
-
-def _front_table(search: Search, winner: Candidate | None) -> str:
-    front = search.front
-    every = max(1, -(-len(front) // (2 * SHOWN)))
-    shown = [c for i, c in enumerate(reversed(front)) if i % every == 0 or c == winner]
-    body = "".join(
-        f"<tr{' class=at-peak' if c == winner else ''}><td class='l'><code>{c.digest}</code></td>"
-        f"<td>{c.accuracy:.2%}</td><td>{c.cost.cycles:,}</td><td>{c.cost.macs:,}</td>"
-        f"<td>{c.cost.arena_bytes:,}</td><td>{c.cost.flash:,}</td><td>{c.generation}</td></tr>"
-        for c in shown
-    )
-    heads = ("network", "accuracy", "cycles", "MACs", "arena", "flash", "generation")
-    head = "".join(f"<th{' class=l' if h == 'network' else ''}>{h}</th>" for h in heads)
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        "</div>"
-    )
-
-
-def _evolution(known: Known) -> str:
-    search = known.search
-    if search is None:
-        return ""
-    found = search.evaluated
-    x = count_axis(search.generation, "generation")
-    y = axis((100 * c.accuracy for c in found), "validation accuracy with shared weights, %")
-    births: dict[int, list[float]] = {}
-    for candidate in found:
-        births.setdefault(candidate.generation, []).append(100 * candidate.accuracy)
-    middles, best, so_far = [], [], 0.0
-    for generation, accuracies in sorted(births.items()):
-        so_far = max(so_far, *accuracies)
-        middles.append((float(generation), median(accuracies)))
-        best.append((float(generation), so_far))
-    marks = dots(x, y, ((c.generation, 100 * c.accuracy, _described(c)) for c in found), "all")
-    marks += line(x, y, middles, "second") + steps(x, y, best, "best")
-    settings = known.plan.evolution
-    parents = settings.parents if settings.objective == "accuracy" else settings.population
-    text = (
-        f"{settings.population} networks a generation, children of the best {parents} so far: "
-        f"{settings.mutated:.0%} of them mutated (each choice with probability "
-        f"{settings.mutation_rate:g}), the others crossed. What does not fit is drawn again."
-    )
-    legend = [("all", "a network"), ("second", "median"), ("best", "best so far")]
-    return _section("Evolution", text, chart(x, y, marks, legend, "Accuracy by generation"))
-
-
-# ---- stages 2 and 1 ------------------------------------------------------------------------------
-
-
-def _losses(known: Known) -> str:
-    recipe, focus = known.plan.super_training, known.plan.focus
-    alone = 0 if focus else known.plan.sandwich.largest_epochs
-    charts = []
-    if known.losses:
-        charts.append(_loss_chart(known.losses, recipe.epochs, "Super-network", alone))
-    tuned = (known.result or {}).get("fine_tuning_losses") or ()
-    if tuned:
-        charts.append(_loss_chart(tuned, known.plan.fine_tuning.epochs, "Fine-tuning", 0))
-    if not charts:
-        return ""
-    text = (
-        f"Each batch of the super-network trains {'a large' if focus else 'the largest'} network "
-        f"{'that may fit ' if focus else ''}on the labels, the smallest and "
-        f"{known.plan.sandwich.random} random ones on what that one says; the loss is the sum."
-    )
-    if alone:
-        text += f" In the first {alone} epochs the largest trains alone."
-    return _section("Training", text, f'<div class="two">{"".join(charts)}</div>')
-
-
-def _loss_chart(losses: Sequence[float], epochs: int, name: str, alone: int) -> str:
-    x = count_axis(max(epochs, len(losses)), "epoch", 1)
-    y = axis((0.0, *losses), "loss")
-    marks, css = "", "main"
-    if 0 < alone < len(losses):  # another loss from there on
-        marks = line(x, y, [(i + 1, loss) for i, loss in enumerate(losses[:alone])], "second")
-        marks += upright(x, alone + 0.5, "mark")
-    rest = [(float(i + 1), loss) for i, loss in enumerate(losses) if i >= alone]
-    marks += line(x, y, rest, css)
-    marks += dots(
-        x, y, ((i + 1, loss, f"epoch {i + 1}: {loss:.4f}") for i, loss in enumerate(losses)), css
-    )
-    return chart(x, y, marks, [("main", name)], f"{name}: loss by epoch")
-
-
-def _spaces(known: Known) -> str:
-    choice = known.choice
-    if choice is None:
-        return ""
-    ranked = sorted(choice.spaces, key=lambda s: (s.reach, s.fits, s.smallest_macs), reverse=True)
-    text = (
-        f"{choice.samples:,} networks were drawn from each of {len(choice.spaces)} spaces (from "
-        "fewer where a space could not win any more) and costed by the compiler. The curve is the "
-        "share of networks with at most so many MACs; those that do not fit count as having none. "
-        f"The space is taken in which the best {REACHED:.0%} reach furthest: "
-        f"<code>{escape(choice.chosen)}</code>."
-    )
-    return _section("Search spaces", text, _space_chart(choice, ranked) + _space_table(ranked))
-
-
-def _space_chart(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
-    fitting = [space for space in ranked if space.macs]
-    if not fitting:
-        return ""
-    x = log_axis(
-        (n for s in fitting for n in (s.macs[0], s.macs[-1])), "million MACs", unit=MILLION
-    )
-    y = axis((0, 100), "share of networks with at most so many, %", margin=0)
-    marks = level(y, 100 * (1 - REACHED), "mark")
-    for space in reversed(fitting):
-        if space.name != choice.chosen:
-            marks += steps(x, y, _distribution(space), "faint", _of_space(space))
-    if choice.best.macs:
-        marks += steps(x, y, _distribution(choice.best), "best", _of_space(choice.best))
-    legend = [
-        ("best", choice.chosen),
-        ("faint", f"{len(fitting) - 1} others of which some fit"),
-        ("mark", f"what {REACHED:.0%} exceed"),
-    ]
-    return chart(x, y, marks, legend, "Computation of the networks that fit")
-
-
-def _distribution(space: SpaceReport) -> list[tuple[float, float]]:
-    """At most a few hundred corners."""
-    count, least = len(space.macs), 1 - len(space.macs) / space.asked
-    every = max(1, count // 200)
-    corners = [(float(space.macs[0]), 100 * least)]
-    for i, value in enumerate(space.macs):
-        if i % every == every - 1 or i == count - 1:
-            corners.append((float(value), 100 * (least + (i + 1) / space.asked)))
-    return corners
-
-
-def _of_space(space: SpaceReport) -> str:
-    return f"{space.name}\n{space.fits:.0%} fit, reach {space.reach:,} MACs"
-
-
-def _space_table(ranked: Sequence[SpaceReport]) -> str:
-    shown = ranked[:SHOWN]
-    most = max((space.reach for space in shown), default=0) or 1
-    body = "".join(
-        f"<tr{' class=at-peak' if i == 0 else ''}><td class='l'>{escape(space.name)}</td>"
-        f"<td>{space.width:g}</td><td>{'×'.join(map(str, space.input_shape))}</td>"
-        f"<td>{space.asked:,}</td><td>{space.fits:.1%}</td>"
-        f'<td class="part" style="--p:{space.reach / most:.0%}">{space.reach:,}</td>'
-        f"<td>{space.mean:,.0f}</td></tr>"
-        for i, space in enumerate(shown)
-    )
-    heads = ("space", "width", "input", "costed", "fit", "reach, MACs", "mean of those, MACs")
-    head = "".join(f"<th{' class=l' if h == 'space' else ''}>{h}</th>" for h in heads)
-    more = len(ranked) - len(shown)
-    note = f'<div class="bar"><span>and {more} more in space.json</span></div>' if more > 0 else ""
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        f"</div>{note}"
-    )
+    return section("Accuracy", text, f'<div class="card">{bars}</div>')
 
 
 # ---- settings, what to do next -------------------------------------------------------------------
@@ -551,7 +281,7 @@ def _settings(known: Known) -> str:
         ("Seed", str(plan.seed)),
     ]
     inner = "".join(f"<li><b>{name}</b><span>{escape(text)}</span></li>" for name, text in items)
-    return _section("Settings", "All of them are in plan.json.", f'<ol class="words">{inner}</ol>')
+    return section("Settings", "All of them are in plan.json.", f'<ol class="words">{inner}</ol>')
 
 
 def _onwards(known: Known) -> str:
@@ -574,7 +304,7 @@ def _onwards(known: Known) -> str:
         if plan.evolution.objective == "front":
             commands.append("thumbnet search finish FOLDER --pick DIGEST   # another of the front")
     lines = "\n".join(escape(command) for command in commands)
-    return _section("How to go on", text, f'<pre class="card">{lines}</pre>')
+    return section("How to go on", text, f'<pre class="card">{lines}</pre>')
 
 
 _STYLE = """

@@ -32,7 +32,7 @@ from thumbnet.codegen.frontends.tflite_writer import write_tflite
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.tflm_memory import greedy_arena, whole_tensors
 from thumbnet.nas import evolution, search_plan, search_state
-from thumbnet.nas.architecture import from_json, macs
+from thumbnet.nas.architecture import from_json
 from thumbnet.nas.cost import CostOracle
 from thumbnet.nas.cost_graph import cost_graph
 from thumbnet.nas.distributed import ALONE, Workers
@@ -41,7 +41,6 @@ from thumbnet.nas.evolution import Candidate, Search
 from thumbnet.nas.finish import compiled_for_host, quantize_best, train_network
 from thumbnet.nas.network import Network
 from thumbnet.nas.progress import Progress, duration
-from thumbnet.nas.recipe import Sandwich
 from thumbnet.nas.search_plan import (
     BEST,
     FRONT,
@@ -52,7 +51,6 @@ from thumbnet.nas.search_plan import (
     PARETO_PICTURE,
     RESULT,
     SHARED,
-    SPACE,
     STATE,
     WEIGHTS,
     Folder,
@@ -67,7 +65,6 @@ from thumbnet.nas.training import load_file, write_checkpoint
 
 TaskAt = Callable[[Shape], Task]  # the task with inputs of (height, width, channels)
 
-TOO_LARGE = 2  # times the MACs of what fits
 AT_ONCE = 8  # networks that each process scores between two progress lines
 FORMAT = "thumbnet-front-1"
 
@@ -116,17 +113,6 @@ def share(
         workers=workers,
     )
     return network
-
-
-def sandwich_for(folder: Folder, plan: Plan, space: SearchSpace) -> Sandwich:
-    """The plan's; where it says nothing of it and the space's largest network is far from fitting,
-    with no network trained of more MACs than any has that stage 1 found to fit."""
-    if plan.sandwich.most_macs is not None or not (folder / SPACE).exists():
-        return plan.sandwich
-    fitting = search_plan.read_choice(folder).best.macs
-    if not fitting or macs(space.architecture(space.largest)) <= TOO_LARGE * fitting[-1]:
-        return plan.sandwich
-    return replace(plan.sandwich, most_macs=fitting[-1])
 
 
 def evolve(

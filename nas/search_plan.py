@@ -73,10 +73,21 @@ def plan_from_json(value: Any, source: str) -> Plan:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise DataError(f"{source}: no plan of a search ({where}: {first['msg']})") from error
-    unknown = [where for where, _, _ in _differences(plan.to_json(), value)]
+    unknown = list(_unknown(value, plan.to_json()))
     if unknown:
-        raise DataError(f"{source}: a plan of another version of Thumbnet ({', '.join(unknown)})")
+        raise DataError(f"{source}: a plan of a later version of Thumbnet ({', '.join(unknown)})")
     return plan
+
+
+def _unknown(value: Any, known: Any, where: str = "") -> Iterator[str]:
+    """Paths in a JSON value that another one lacks."""
+    if isinstance(value, dict) and isinstance(known, dict):
+        for key, part in value.items():
+            path = f"{where}.{key}" if where else key
+            if key in known:
+                yield from _unknown(part, known[key], path)
+            else:
+                yield path
 
 
 # ---- the folder --------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from toy_task import CLASSES, toy_task
 from thumbnet.codegen.errors import BudgetError, DataError, ThumbnetError, ToolError
 from thumbnet.codegen.files import read_json, write_json
 from thumbnet.nas import cost, evolution, search, search_plan
-from thumbnet.nas.architecture import from_json, macs
+from thumbnet.nas.architecture import from_json
 from thumbnet.nas.cost import Deployment, Limits, network_cost
 from thumbnet.nas.evaluation import recalibrate, shared_accuracy
 from thumbnet.nas.evolution import Candidate, Search, Settings
@@ -376,13 +376,16 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     for change, message in (
         ({"qat_epochs": "2"}, r"plan\.json: no plan of a search \(qat_epochs: .*integer"),
         ({"limits": None}, "no plan of a search"),
-        ({"later": 1}, r"another version of Thumbnet \(later\)"),
+        ({"later": 1}, r"a later version of Thumbnet \(later\)"),
         ({"evolution": {**good["evolution"], "population": 1}}, "population 1 is below 2"),
         ({"deployment": {**good["deployment"], "target": "z80"}}, "unknown target 'z80'"),
     ):
         write_json(folder / PLAN, {**good, **change})
         with pytest.raises(ThumbnetError, match=message):
             folder.plan()
+    del good["norm_samples"], good["evolution"]["tries"]  # an earlier version's has the defaults
+    write_json(folder / PLAN, good)
+    assert folder.plan() == small_plan()
     (folder / PLAN).unlink()
     (folder / SHARED).write_bytes(b"")
     with pytest.raises(DataError, match=r"a search without its plan\.json"):
@@ -501,17 +504,13 @@ def test_what_the_stages_leave(whole: Folder) -> None:
 
 
 def test_what_is_far_from_fitting_is_not_trained(whole: Folder) -> None:
-    spaces = search_plan.spaces(small_plan(), (SIZE, SIZE, 3), len(CLASSES))
-    choice = search_plan.read_choice(whole)
-    space, fitting = spaces[choice.chosen], choice.best.macs
-    largest = macs(space.architecture(space.largest))
-    assert largest > 2 * fitting[-1]
-    plan = small_plan()
-    assert search.sandwich_for(whole, plan, space) == Sandwich(1, 1, most_macs=fitting[-1])
+    fitting, plan = search_plan.read_choice(whole).best.macs, small_plan()
+    focused = search_plan.focused(whole, plan)
+    assert replace(focused, most_macs=None) == plan.sandwich
+    assert focused.most_macs == round(search_plan.HEADROOM * fitting[-1])
+    assert search_plan.focused(whole, replace(plan, focus=False)) == plan.sandwich
     given = small_plan(sandwich=Sandwich(1, 1, most_macs=99))
-    assert search.sandwich_for(whole, given, space).most_macs == 99
-    small = replace(space, stages=space.stages[:1])
-    assert search.sandwich_for(whole, plan, small) == plan.sandwich
+    assert search_plan.focused(whole, given) == given.sandwich
 
 
 def test_limits_that_nothing_satisfies_leave_no_folder(task: Task, tmp_path: Path) -> None:
