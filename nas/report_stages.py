@@ -157,15 +157,17 @@ def spaces(known: Known) -> str:
     choice = known.choice
     if choice is None:
         return ""
-    ranked = sorted(choice.spaces, key=lambda s: (s.reach, s.fits, s.smallest_macs), reverse=True)
+    ranked = sorted(choice.spaces, key=lambda s: s.key, reverse=True)
     text = (
         f"{choice.samples:,} networks were drawn from each of {len(choice.spaces)} spaces (from "
         "fewer where a space could not win any more) and costed by the compiler. The curve is the "
-        "share of networks with at most so many MACs; those that do not fit count as having none. "
+        "share of them that fit and have so many MACs at least. "
         f"The space is taken in which the best {REACHED:.0%} reach furthest: "
         f"<code>{escape(choice.chosen)}</code>."
     )
-    return section("Search spaces", text, _space_chart(choice, ranked) + _space_table(ranked))
+    return section(
+        "Search spaces", text, _space_chart(choice, ranked) + _space_table(choice, ranked)
+    )
 
 
 def _space_chart(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
@@ -175,8 +177,8 @@ def _space_chart(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
     x = log_axis(
         (n for s in fitting for n in (s.macs[0], s.macs[-1])), "million MACs", unit=MILLION
     )
-    y = axis((0, 100), "share of networks with at most so many, %", margin=0)
-    marks = level(y, 100 * (1 - REACHED), "mark")
+    y = log_axis((100 * REACHED / 4, 100), "share that fit and have as many, %")
+    marks = level(y, 100 * REACHED, "mark")
     for space in reversed(fitting):
         if space.name != choice.chosen:
             marks += steps(x, y, _distribution(space), "faint", _of_space(space))
@@ -185,36 +187,36 @@ def _space_chart(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
     legend = [
         ("best", choice.chosen),
         ("faint", f"{len(fitting) - 1} others of which some fit"),
-        ("mark", f"what {REACHED:.0%} exceed"),
+        ("mark", f"{REACHED:.0%}"),
     ]
     return chart(x, y, marks, legend, "Computation of the networks that fit")
 
 
 def _distribution(space: SpaceReport) -> list[tuple[float, float]]:
-    """At most a few hundred corners."""
-    count, least = len(space.macs), 1 - len(space.macs) / space.asked
+    """Corners of (MACs, per cent of the networks that fit and have more), down to one network; a
+    few hundred at most."""
+    count = len(space.macs)
     every = max(1, count // 200)
-    corners = [(float(space.macs[0]), 100 * least)]
-    for i, value in enumerate(space.macs):
-        if i % every == every - 1 or i == count - 1:
-            corners.append((float(value), 100 * (least + (i + 1) / space.asked)))
-    return corners
+    left = [(float(value), count - i - 1) for i, value in enumerate(space.macs[:-1])]
+    left = [each for i, each in enumerate(left) if i % every == 0 or count - i < 20]
+    ends = (float(space.macs[0]), count), (float(space.macs[-1]), 1)
+    return [(value, 100 * more / space.asked) for value, more in (ends[0], *left, ends[1])]
 
 
 def _of_space(space: SpaceReport) -> str:
     return f"{space.name}\n{space.fits:.0%} fit, reach {space.reach:,} MACs"
 
 
-def _space_table(ranked: Sequence[SpaceReport]) -> str:
+def _space_table(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
     shown = ranked[:SHOWN]
     most = max((space.reach for space in shown), default=0) or 1
     body = "".join(
-        f"<tr{' class=at-peak' if i == 0 else ''}><td class='l'>{escape(space.name)}</td>"
+        f"<tr{' class=at-peak' if space.name == choice.chosen else ''}><td class='l'>{escape(space.name)}</td>"
         f"<td>{space.width:g}</td><td>{'×'.join(map(str, space.input_shape))}</td>"
         f"<td>{space.asked:,}</td><td>{space.fits:.1%}</td>"
         f'<td class="part" style="--p:{space.reach / most:.0%}">{space.reach:,}</td>'
         f"<td>{space.mean:,.0f}</td></tr>"
-        for i, space in enumerate(shown)
+        for space in shown
     )
     heads = ("space", "width", "input", "costed", "fit", "reach, MACs", "mean of those, MACs")
     head = "".join(f"<th{' class=l' if h == 'space' else ''}>{h}</th>" for h in heads)
