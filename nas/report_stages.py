@@ -211,7 +211,8 @@ def _space_table(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
     shown = ranked[:SHOWN]
     most = max((space.reach for space in shown), default=0) or 1
     body = "".join(
-        f"<tr{' class=at-peak' if space.name == choice.chosen else ''}><td class='l'>{escape(space.name)}</td>"
+        f"<tr{' class=at-peak' if space.name == choice.chosen else ''}>"
+        f"<td class='l'>{escape(space.name)}</td>"
         f"<td>{space.width:g}</td><td>{'×'.join(map(str, space.input_shape))}</td>"
         f"<td>{space.asked:,}</td><td>{space.fits:.1%}</td>"
         f'<td class="part" style="--p:{space.reach / most:.0%}">{space.reach:,}</td>'
