@@ -79,13 +79,14 @@ def processes_here() -> int:
 def run(wanted: Wanted, voice: Narration) -> Result | None:
     """Goes on with the search of the folder, or starts it. None on processes but the first. Raises
     ThumbnetError and typer.BadParameter."""
+    folder, last = wanted.folder, STAGES.index(wanted.stage)
+    done = last == len(STAGES) - 1 and wanted.pick is None and _is_measured(folder.path)
+    if done and not wanted.given:
+        return None if rank() else _result(folder.path)  # its data may be gone
     _require(PACKAGES)
     source, plan = _planned(wanted, voice.line)
-    folder, last = wanted.folder, STAGES.index(wanted.stage)
-    if last == 0 and rank():
-        return None
-    if last == len(STAGES) - 1 and wanted.pick is None and _is_measured(folder.path):
-        return _result(folder.path) if not rank() else None
+    if done or (last == 0 and rank()):
+        return None if rank() else _result(folder.path)
     if last == 0:
         with _stage(voice, "space"):
             space = search_plan.choose(
@@ -127,7 +128,7 @@ def _planned(wanted: Wanted, progress: Progress) -> tuple[Source, Plan]:
             f"{folder.path} holds no search yet: give --data DIR, and --board or limits"
         )
     if given:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        names = ", ".join(f"--{name.removesuffix('_mode').replace('_', '-')}" for name in given)
         raise typer.BadParameter(
             f"{names}: the search in {folder.path} has its settings; leave the options out to go "
             "on with it, or give all of them, with --data, and another folder"

@@ -356,6 +356,7 @@ def refused(*words: object, status: int = 1) -> tuple[str, str]:
         (("--data", "blobs", "-o", "new", "--resolution", "a"), "'a' is not a list of numbers"),
         (("whole", "--seed", "3"), "'whole' is no stage"),
         (("evolve", "whole", "--seed", "3"), "--seed: the search in whole has its settings"),
+        (("evolve", "whole", "--input", "rows"), "--input: the search in whole has its settings"),
         (("evolve", "whole", "-o", "whole"), "Give one folder"),
     ],
 )
