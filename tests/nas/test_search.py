@@ -191,6 +191,7 @@ def test_recalibration_measures_the_statistics_of_the_training_data(task: Task) 
     network = build(small_space().architecture(small_space().smallest))
     norm = network.stem.norm
     norm.running_mean.fill_(99.0)
+    norm.num_batches_tracked.fill_(5)
     momentum = norm.momentum
     recalibrate(network, task, 48)
     seen = network.stem.convolution(batch(task.train, range(48))[0])
@@ -295,6 +296,29 @@ def test_a_checkpoint_of_other_settings_is_refused(task: Task, tmp_path: Path) -
     torch.save([1], file)
     with pytest.raises(DataError, match=r"run\.pt: holds no weights"):
         run()
+
+
+def test_momentum_is_forgotten_where_parameters_were_rearranged(task: Task) -> None:
+    class Falling(Objective):
+        """The gradient is 1 in the first epoch, 0 then."""
+
+        def __init__(self, rearranged: bool) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+            self.rearranged, self.after_one = rearranged, 0.0
+
+        def forward(self, x: Any, labels: Any, draw: Any, epoch: int) -> Any:
+            return self.weight * (1.0 if epoch == 0 else 0.0)
+
+        def start_epoch(self, epoch: int) -> bool:
+            if epoch == 1:
+                self.after_one = self.weight.item()
+            return self.rearranged and epoch == 1
+
+    for rearranged in (False, True):
+        objective = Falling(rearranged)
+        train(objective, task, QUICK, 0, what="test")
+        assert (objective.weight.item() == objective.after_one) is rearranged
 
 
 def test_a_loss_that_is_no_number_is_refused_before_it_is_saved(task: Task, tmp_path: Path) -> None:
