@@ -37,6 +37,10 @@ class Bottleneck:
     `expanded` 0: no first 1x1, the depthwise convolution sees the input. `squeeze`: channels
     between the two 1x1 of a squeeze-and-excite after the depthwise convolution (Hu et al., CVPR
     2018), 0 for none. `residual` adds the input, which needs equal channels and stride 1.
+
+    `fused`: one convolution of all channels with an activation in place of everything (the
+    Fused-MBConv of Tan and Le, ICML 2021, as it is without expansion). `pad` False: nothing pads
+    the kernel, so that one as wide as its input leaves one column. Neither goes with `residual`.
     """
 
     channels: int
@@ -45,6 +49,8 @@ class Bottleneck:
     stride: Pair = (1, 1)
     squeeze: int = 0
     residual: bool = False
+    fused: bool = False
+    pad: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,14 @@ class Architecture:
     pad_rows: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back."""
-        return {"format": FORMAT, **json.loads(json.dumps(asdict(self)))}
+        """A JSON object that `from_json` reads back. What came with a later version is left out
+        where it says nothing, so that digests last."""
+        made: dict[str, Any] = {"format": FORMAT, **json.loads(json.dumps(asdict(self)))}
+        for block in made["blocks"]:
+            for key, default in (("fused", False), ("pad", True)):
+                if block[key] == default:
+                    del block[key]
+        return made
 
     @property
     def digest(self) -> str:
@@ -81,7 +93,7 @@ class Architecture:
         size = self.input_shape[:2]
         layers: tuple[Stem | Bottleneck, ...] = (self.stem, *self.blocks)
         for layer in layers:
-            size = self.output_size(size, layer.kernel, layer.stride)
+            size = self.output_size(size, layer.kernel, layer.stride, self.padding(layer))
             if min(size) < 1:
                 raise ModelFormatError(
                     f"architecture: a {self.input_shape[0]}x{self.input_shape[1]} input has no "
@@ -90,58 +102,102 @@ class Architecture:
                 )
             yield size
 
-    def output_size(self, size: Pair, kernel: Pair, stride: Pair) -> Pair:
+    def output_size(self, size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
         """(rows, columns) of a convolution's output for those of its input."""
-        pad_rows, pad_columns = self.padding(kernel)
         return (
-            (size[0] + 2 * pad_rows - kernel[0]) // stride[0] + 1,
-            (size[1] + 2 * pad_columns - kernel[1]) // stride[1] + 1,
+            (size[0] + 2 * padding[0] - kernel[0]) // stride[0] + 1,
+            (size[1] + 2 * padding[1] - kernel[1]) // stride[1] + 1,
         )
 
-    def padding(self, kernel: Pair) -> Pair:
+    def padding(self, layer: Stem | Bottleneck) -> Pair:
         """On each side, along rows and columns."""
-        return (kernel[0] // 2 if self.pad_rows else 0), kernel[1] // 2
+        if isinstance(layer, Bottleneck) and not layer.pad:
+            return 0, 0
+        return (layer.kernel[0] // 2 if self.pad_rows else 0), layer.kernel[1] // 2
+
+
+# ---- counts ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The stem, a bottleneck, the head or the dense layer. `middle` is the number of channels of
+    the depthwise convolution, 0 where there is none. Multiply-accumulates are nominal, padded taps
+    counted; parameters are those that are trained: weights, scale and shift of batch norms, biases
+    of squeeze-and-excite and of the dense layer."""
+
+    name: str
+    kernel: Pair
+    stride: Pair
+    inputs: int
+    middle: int
+    outputs: int
+    size: Pair  # of the output
+    squeeze: int
+    residual: bool
+    macs: int
+    parameters: int
+
+
+def layers(architecture: Architecture) -> Iterator[Layer]:
+    """All of them, in order. Raises ModelFormatError."""
+    sizes = list(architecture.sizes())
+    stem, inputs = architecture.stem, architecture.input_shape[2]
+    yield _full("stem", stem.kernel, stem.stride, inputs, stem.channels, sizes[0])
+    inputs, before = stem.channels, sizes[0]
+    for block, after in zip(architecture.blocks, sizes[1:], strict=True):
+        if block.fused:
+            yield _full("fused", block.kernel, block.stride, inputs, block.channels, after)
+        else:
+            yield _bottleneck(block, inputs, before, after)
+        inputs, before = block.channels, after
+    one = (1, 1)
+    if architecture.head:
+        yield _full("head", one, one, inputs, architecture.head, before)
+        inputs = architecture.head
+    classes = architecture.classes
+    weights = inputs * classes
+    yield Layer("dense", one, one, inputs, 0, classes, one, 0, False, weights, weights + classes)
+
+
+def _full(name: str, kernel: Pair, stride: Pair, inputs: int, outputs: int, size: Pair) -> Layer:
+    weights = outputs * inputs * _product(kernel)
+    macs, parameters = _product(size) * weights, weights + 2 * outputs
+    return Layer(name, kernel, stride, inputs, 0, outputs, size, 0, False, macs, parameters)
+
+
+def _bottleneck(block: Bottleneck, inputs: int, before: Pair, after: Pair) -> Layer:
+    middle, taps, squeeze = block.expanded or inputs, _product(block.kernel), block.squeeze
+    macs = _product(after) * middle * (taps + block.channels) + 2 * middle * squeeze
+    parameters = middle * (taps + 2) + block.channels * (middle + 2)
+    if block.expanded:
+        macs += _product(before) * inputs * middle
+        parameters += middle * (inputs + 2)
+    if squeeze:
+        parameters += 2 * middle * squeeze + squeeze + middle
+    return Layer(
+        "bottleneck",
+        block.kernel,
+        block.stride,
+        inputs,
+        middle,
+        block.channels,
+        after,
+        squeeze,
+        block.residual,
+        macs,
+        parameters,
+    )
 
 
 def macs(architecture: Architecture) -> int:
-    """Nominal multiply-accumulates of one inference: convolutions and the dense layer, padded taps
-    counted."""
-    sizes = list(architecture.sizes())
-    stem = architecture.stem
-    total = _product(sizes[0]) * stem.channels * _product(stem.kernel) * architecture.input_shape[2]
-    channels, before = stem.channels, sizes[0]
-    for block, after in zip(architecture.blocks, sizes[1:], strict=True):
-        middle = block.expanded or channels
-        if block.expanded:
-            total += _product(before) * channels * middle
-        total += _product(after) * middle * (_product(block.kernel) + block.channels)
-        total += 2 * middle * block.squeeze
-        channels, before = block.channels, after
-    if architecture.head:
-        total += _product(before) * channels * architecture.head
-        channels = architecture.head
-    return total + channels * architecture.classes
+    """Of one inference: see `Layer`."""
+    return sum(layer.macs for layer in layers(architecture))
 
 
 def parameters(architecture: Architecture) -> int:
-    """Trainable parameters of `network.build`: weights, scale and shift of batch norms, biases of
-    squeeze-and-excite and of the dense layer."""
-    stem = architecture.stem
-    total = stem.channels * (_product(stem.kernel) * architecture.input_shape[2] + 2)
-    channels = stem.channels
-    for block in architecture.blocks:
-        middle = block.expanded or channels
-        if block.expanded:
-            total += middle * (channels + 2)
-        total += middle * (_product(block.kernel) + 2)
-        if block.squeeze:
-            total += 2 * middle * block.squeeze + block.squeeze + middle
-        total += block.channels * (middle + 2)
-        channels = block.channels
-    if architecture.head:
-        total += architecture.head * (channels + 2)
-        channels = architecture.head
-    return total + (channels + 1) * architecture.classes
+    """Those that are trained: see `Layer`."""
+    return sum(layer.parameters for layer in layers(architecture))
 
 
 def _product(pair: Pair) -> int:
@@ -193,6 +249,15 @@ def checked(architecture: Architecture, source: str) -> Architecture:
                 f"{source}: block {i} adds its input of {channels} channels to {block.channels} "
                 f"at stride {block.stride}; a residual needs the same channels and stride 1"
             )
+        if block.residual and (block.fused or not block.pad):
+            raise ModelFormatError(
+                f"{source}: block {i} adds its input, and is fused or without padding"
+            )
+        if block.fused and (block.expanded or block.squeeze):
+            raise ModelFormatError(
+                f"{source}: block {i} is fused, and has {block.expanded} expanded and "
+                f"{block.squeeze} squeezed channels; give 0"
+            )
         channels = block.channels
     try:
         list(architecture.sizes())
@@ -210,6 +275,8 @@ def _block(value: Any, where: str) -> Bottleneck:
         stride=_pair(block, "stride", where),
         squeeze=_number(block, "squeeze", 0, where),
         residual=_flag(block, "residual", False, where),
+        fused=_flag(block, "fused", False, where),
+        pad=_flag(block, "pad", True, where),
     )
 
 

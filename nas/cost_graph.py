@@ -64,15 +64,14 @@ def cost_graph(architecture: Architecture, name: str = "network") -> Graph:
     net = _Network(architecture)
     x = net.activation("x", (1, *architecture.input_shape))
     stem = architecture.stem
+    activation, padding = architecture.activation, architecture.padding(stem)
     y = net.convolution(
-        "stem.convolution", x, stem.channels, stem.kernel, stem.stride, architecture.activation
+        "stem.convolution", x, stem.channels, stem.kernel, stem.stride, padding, activation
     )
     for i, block in enumerate(architecture.blocks):
         y = net.bottleneck(f"blocks.{i}", y, block)
     if architecture.head:
-        y = net.convolution(
-            "head.convolution", y, architecture.head, activation=architecture.activation
-        )
+        y = net.convolution("head.convolution", y, architecture.head, activation=activation)
     y = net.mean("pool", y)
     y = net.dense("classifier", net.view("pool.view", y, net.shape(y)[-1:]), architecture.classes)
     return Graph(
@@ -149,14 +148,14 @@ class _Network:
         channels: int,
         kernel: Pair = (1, 1),
         stride: Pair = (1, 1),
+        pad: Pair = (0, 0),
         activation: str | None = None,
         *,
         depthwise: bool = False,
     ) -> str:
         _, height, width, before = self.shape(x)
         function = (activation or "none").upper()
-        pad = self.architecture.padding(kernel)
-        rows, columns = self.architecture.output_size((height, width), kernel, stride)
+        rows, columns = self.architecture.output_size((height, width), kernel, stride, pad)
         padding = Padding(
             pad[0],
             _after(height, rows, kernel[0], stride[0], pad[0]),
@@ -172,6 +171,17 @@ class _Network:
 
     def bottleneck(self, name: str, x: str, block: Bottleneck) -> str:
         activation, y = self.architecture.activation, x
+        padding = self.architecture.padding(block)
+        if block.fused:
+            return self.convolution(
+                f"{name}.layers.fused.convolution",
+                y,
+                block.channels,
+                block.kernel,
+                block.stride,
+                padding,
+                activation,
+            )
         if block.expanded:
             y = self.convolution(
                 f"{name}.layers.expand.convolution", y, block.expanded, activation=activation
@@ -182,6 +192,7 @@ class _Network:
             self.shape(y)[-1],
             block.kernel,
             block.stride,
+            padding,
             activation,
             depthwise=True,
         )

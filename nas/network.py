@@ -32,12 +32,12 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is not followed
             stem.channels,
             stem.kernel,
             stem.stride,
-            architecture.padding(stem.kernel),
+            architecture.padding(stem),
             activation=activation,
         )
         channels, blocks = stem.channels, []
         for block in architecture.blocks:
-            padding = architecture.padding(block.kernel)
+            padding = architecture.padding(block)
             blocks.append(InvertedBottleneck(channels, block, padding, activation))
             channels = block.channels
         self.blocks = nn.Sequential(*blocks)
@@ -69,6 +69,14 @@ class InvertedBottleneck(nn.Module):  # type: ignore[misc]
         super().__init__()
         middle = block.expanded or channels
         layers: OrderedDict[str, nn.Module] = OrderedDict()
+        self.residual = block.residual
+        self.lost = block.kernel[0] - 1 - 2 * padding[0]  # rows
+        if block.fused:
+            layers["fused"] = _convolution(
+                channels, block.channels, block.kernel, block.stride, padding, activation=activation
+            )
+            self.layers = nn.Sequential(layers)
+            return
         if block.expanded:
             layers["expand"] = _convolution(channels, middle, activation=activation)
         layers["depthwise"] = _convolution(
@@ -84,8 +92,6 @@ class InvertedBottleneck(nn.Module):  # type: ignore[misc]
             layers["excite"] = SqueezeExcite(middle, block.squeeze)
         layers["project"] = _convolution(middle, block.channels, activation=None)
         self.layers = nn.Sequential(layers)
-        self.residual = block.residual
-        self.lost = block.kernel[0] - 1 - 2 * padding[0]  # rows
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x)

@@ -23,11 +23,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Sandwich:
-    """What each batch trains besides the largest: the smallest, and `random` others."""
+    """What each batch trains besides the largest: the smallest, and `random` others. With
+    `most_macs`, the random ones only: see super_training."""
 
     random: int = 2
     largest_epochs: int = 2  # at first, the largest alone
-    most_macs: int | None = None  # of any that is trained: see super_training
+    most_macs: int | None = None  # of any that is trained
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,16 @@ class Known:
         return next((c for c in self.search.evaluated if c.digest == digest), None)
 
     @property
+    def single_path(self) -> bool:
+        """Whether the batches of the super-network train random networks only."""
+        if self.choice is None:
+            return False
+        classes = self.architecture.classes if self.architecture else 2  # hardly matters
+        found = search_plan.spaces(self.plan, self.choice.best.input_shape, classes)
+        space = found[self.choice.chosen]
+        return search_plan.focused(self.choice, self.plan, space).most_macs is not None
+
+    @property
     def measured(self) -> dict[str, Any]:
         return (self.result or {}).get("measured", {})
 

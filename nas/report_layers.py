@@ -2,99 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from html import escape
 
-from thumbnet.nas.architecture import Architecture, Pair
+from thumbnet.nas.architecture import Architecture, Layer, Pair, layers
 
 HEADS = (
     *("#", "layer", "kernel", "stride", "expansion", "channels", "output", "squeeze"),
     *("residual", "MACs", "parameters"),
 )
-
-
-@dataclass(frozen=True)
-class Layer:
-    """The stem, a bottleneck, the head or the dense layer. `middle` is the number of channels of
-    the depthwise convolution, 0 where there is none; `params` as `architecture.parameters`."""
-
-    name: str
-    kernel: Pair
-    stride: Pair
-    inputs: int
-    middle: int
-    outputs: int
-    size: Pair  # of the output
-    squeeze: int
-    residual: bool
-    macs: int
-    params: int
-
-    @property
-    def expansion(self) -> str:
-        """Of a bottleneck's channels."""
-        if not self.middle:
-            return ""
-        return f"{self.middle / self.inputs:g}" if self.middle != self.inputs else "1"
-
-
-def layers(architecture: Architecture) -> Iterator[Layer]:
-    """All of them, in order."""
-    sizes = list(architecture.sizes())
-    stem = architecture.stem
-    inputs, taps = architecture.input_shape[2], stem.kernel[0] * stem.kernel[1]
-    yield Layer(
-        "stem",
-        stem.kernel,
-        stem.stride,
-        inputs,
-        0,
-        stem.channels,
-        sizes[0],
-        0,
-        False,
-        _area(sizes[0]) * stem.channels * taps * inputs,
-        stem.channels * (taps * inputs + 2),
-    )
-    inputs, before = stem.channels, sizes[0]
-    for block, after in zip(architecture.blocks, sizes[1:], strict=True):
-        middle = block.expanded or inputs
-        taps = block.kernel[0] * block.kernel[1]
-        macs = _area(after) * middle * (taps + block.channels) + 2 * middle * block.squeeze
-        params = middle * (taps + 2) + block.channels * (middle + 2)
-        if block.expanded:
-            macs += _area(before) * inputs * middle
-            params += middle * (inputs + 2)
-        if block.squeeze:
-            params += 2 * middle * block.squeeze + block.squeeze + middle
-        yield Layer(
-            "bottleneck",
-            block.kernel,
-            block.stride,
-            inputs,
-            middle,
-            block.channels,
-            after,
-            block.squeeze,
-            block.residual,
-            macs,
-            params,
-        )
-        inputs, before = block.channels, after
-    one = (1, 1)
-    if architecture.head:
-        head = architecture.head
-        macs, params = _area(before) * inputs * head, head * (inputs + 2)
-        yield Layer("head", one, one, inputs, 0, head, before, 0, False, macs, params)
-        inputs = head
-    classes = architecture.classes
-    macs, params = inputs * classes, (inputs + 1) * classes
-    yield Layer("dense", one, one, inputs, 0, classes, one, 0, False, macs, params)
-
-
-def _area(size: Pair) -> int:
-    return size[0] * size[1]
 
 
 # ---- drawing -------------------------------------------------------------------------------------
@@ -111,7 +26,7 @@ def strip(architecture: Architecture) -> str:
         wide = 1 + 1.3 * (layer.outputs / most) ** 0.5  # of the narrowest
         inside = f"<b>{_pair(layer.kernel)}</b>" if layer.kernel != (1, 1) else "<b>1×1</b>"
         if layer.middle:
-            inside += f"<span>×{layer.expansion}</span>"
+            inside += f"<span>×{_expansion(layer)}</span>"
         css = [
             "tile",
             f"k{min(max(layer.kernel), 7)}",
@@ -139,7 +54,7 @@ def strip(architecture: Architecture) -> str:
 def table(architecture: Architecture) -> str:
     """One row a layer, with bars for MACs and parameters."""
     found = list(layers(architecture))
-    macs, params = max(la.macs for la in found), max(la.params for la in found)
+    macs, params = max(la.macs for la in found), max(la.parameters for la in found)
     body = []
     for i, layer in enumerate(found):
         plain = layer.name == "dense"
@@ -149,24 +64,31 @@ def table(architecture: Architecture) -> str:
             (' class="l"', layer.name),
             ("", "" if plain else _pair(layer.kernel)),
             ("", "" if plain or layer.stride == (1, 1) else _pair(layer.stride)),
-            ("", layer.expansion),
+            ("", _expansion(layer)),
             ("", " → ".join(map(str, channels))),
             ("", "" if plain else f"{_pair(layer.size)}×{layer.outputs}"),
             ("", str(layer.squeeze or "")),
             ("", "✓" if layer.residual else ""),
             (_part(layer.macs, macs), f"{layer.macs:,}"),
-            (_part(layer.params, params), f"{layer.params:,}"),
+            (_part(layer.parameters, params), f"{layer.parameters:,}"),
         )
         cut = ' class="cut"' if max(layer.stride) > 1 else ""
         body.append(f"<tr{cut}>{''.join(f'<td{css}>{text}</td>' for css, text in cells)}</tr>")
     head = "".join(f"<th{' class=l' if name == 'layer' else ''}>{name}</th>" for name in HEADS)
-    total_macs, total_params = sum(la.macs for la in found), sum(la.params for la in found)
+    total_macs, total_params = sum(la.macs for la in found), sum(la.parameters for la in found)
     foot = f"<tr class='cut'><td></td><td class='l'>all</td>{'<td></td>' * 7}"
     foot += f"<td><b>{total_macs:,}</b></td><td><b>{total_params:,}</b></td></tr>"
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}{foot}'
         "</tbody></table></div>"
     )
+
+
+def _expansion(layer: Layer) -> str:
+    """Of a bottleneck's channels."""
+    if not layer.middle:
+        return ""
+    return f"{layer.middle / layer.inputs:g}" if layer.middle != layer.inputs else "1"
 
 
 def _pair(pair: Pair) -> str:
@@ -185,7 +107,7 @@ def _described(layer: Layer) -> str:
         text += f", stride {_pair(layer.stride)}"
     if layer.squeeze:
         text += f", squeeze-and-excite of {layer.squeeze}"
-    return f"{text}\n{layer.macs:,} MACs, {layer.params:,} parameters"
+    return f"{text}\n{layer.macs:,} MACs, {layer.parameters:,} parameters"
 
 
 LAYER_STYLE = """

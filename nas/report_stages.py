@@ -118,8 +118,8 @@ def evolution(known: Known) -> str:
 
 
 def losses(known: Known) -> str:
-    recipe, focus = known.plan.super_training, known.plan.focus
-    alone = 0 if focus else known.plan.sandwich.largest_epochs
+    recipe, sandwich = known.plan.super_training, known.plan.sandwich
+    alone = 0 if known.single_path else sandwich.largest_epochs
     charts = []
     if known.losses:
         charts.append(_loss_chart(known.losses, recipe.epochs, "Super-network", alone))
@@ -128,11 +128,13 @@ def losses(known: Known) -> str:
         charts.append(_loss_chart(tuned, known.plan.fine_tuning.epochs, "Fine-tuning", 0))
     if not charts:
         return ""
-    text = (
-        f"Each batch of the super-network trains {'a large' if focus else 'the largest'} network "
-        f"{'that may fit ' if focus else ''}on the labels, the smallest and "
-        f"{known.plan.sandwich.random} random ones on what that one says; the loss is the sum."
-    )
+    if known.single_path:
+        text = f"Each batch of the super-network trains {max(1, sandwich.random)} random networks "
+        text += "that may fit, on the labels."
+    else:
+        text = "Each batch of the super-network trains the largest network on the labels, the "
+        text += f"smallest and {sandwich.random} random ones on what that one says; the loss is "
+        text += "the sum."
     if alone:
         text += f" In the first {alone} epochs the largest trains alone."
     return section("Training", text, f'<div class="two">{"".join(charts)}</div>')

@@ -105,7 +105,7 @@ def share(
         space,
         task,
         plan.super_training,
-        search_plan.focused(folder, plan),
+        search_plan.focused(search_plan.read_choice(folder), plan, space),
         plan.seed,
         norm_samples=plan.norm_samples,
         checkpoint=folder / SHARED,

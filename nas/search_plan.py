@@ -11,6 +11,7 @@ from typing import Any
 
 from thumbnet.codegen.errors import DataError, ToolError
 from thumbnet.codegen.files import read_json, write_json
+from thumbnet.nas.architecture import macs
 from thumbnet.nas.cost import CostOracle, Deployment, Limits
 from thumbnet.nas.evolution import Settings
 from thumbnet.nas.progress import Progress
@@ -26,7 +27,7 @@ HISTORY_PICTURE, PARETO_PICTURE = "history.png", "pareto.png"
 BEST, FRONT, RESULT, REPORT = "best.json", "pareto.json", "result.json", "report.html"
 WEIGHTS, MODEL_FILE, MODEL = "network.pt", "model.tflite", "model"
 
-SUPER_TRAINING = Recipe(epochs=40, learning_rate=0.05)
+SUPER_TRAINING = Recipe(epochs=40)
 FINE_TUNING = Recipe(epochs=20, learning_rate=0.05)
 HEADROOM = 1.1  # the search may find larger ones that fit than a thousand samples hold
 FREE = ("data.folder",)  # may change while a search goes on: the data is told by its content
@@ -233,14 +234,17 @@ def choose(
     return found[chosen]
 
 
-def focused(folder: Folder, plan: Plan) -> Sandwich:
+def focused(choice: SpaceChoice, plan: Plan, space: SearchSpace) -> Sandwich:
     """The plan's sandwich; with `focus`, and unless it says so itself, no sub-network of more MACs
     than `HEADROOM` times the largest that stage 1 found to fit is to be trained: under tight limits
-    the largest of a space may have ten times as many. Raises DataError."""
-    fitting = read_choice(folder).best.macs
+    the largest of a space may have ten times as many."""
+    fitting = choice.best.macs
     if not plan.focus or plan.sandwich.most_macs is not None or not fitting:
         return plan.sandwich
-    return replace(plan.sandwich, most_macs=round(HEADROOM * fitting[-1]))
+    most = round(HEADROOM * fitting[-1])
+    if macs(space.architecture(space.largest)) <= most:
+        return plan.sandwich
+    return replace(plan.sandwich, most_macs=most)
 
 
 def read_choice(folder: Folder) -> SpaceChoice:

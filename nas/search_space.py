@@ -9,7 +9,7 @@ section 3.1) and Once-for-All's (Cai et al., ICLR 2020, section 4.1).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, product
@@ -19,18 +19,22 @@ import numpy as np
 from thumbnet.codegen.errors import DataError
 from thumbnet.nas.architecture import Architecture, Bottleneck, Pair, Stem, checked
 
+ALL_COLUMNS = 0  # in a template, as the columns of a kernel: as many as are left there
 SQUEEZE_RATIO = 4  # expanded channels to squeezed ones (MobileNetV3, ICCV 2019, section 5.3)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Bottlenecks of one number of channels; the first of them has the stride."""
+    """Bottlenecks of one number of channels; the first of them has the stride. There may be none
+    only if they change neither size nor channels."""
 
     channels: int
     stride: Pair
-    depths: tuple[int, ...]  # rising; how many bottlenecks there may be, at least 1
-    kernels: tuple[Pair, ...] = ()  # of this stage only; none: those of the space
+    depths: tuple[int, ...]  # rising; how many bottlenecks there may be
+    kernels: tuple[Pair, ...] = ()  # of this stage only (see ALL_COLUMNS); none: those of the space
     expansions: tuple[int, ...] = ()  # the same; (0,): no first 1x1
+    fused: bool = False  # as of architecture.Bottleneck; the expansion is then 0
+    pad: bool = True  # the same
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,19 @@ class SearchSpace:
     pad_rows: bool
 
     @cached_property
-    def choices(self) -> tuple[Choice, ...]:
-        """All that a bottleneck may choose whose stage has no kernels or expansions of its own."""
-        return self._choices(self.kernels, self.expansions)
-
-    @cached_property
     def stage_choices(self) -> dict[Stage, tuple[Choice, ...]]:
-        """All that a bottleneck of each stage may choose."""
+        """All that a bottleneck of each stage may choose; a fused one has no squeeze."""
         return {
-            stage: self._choices(stage.kernels or self.kernels, stage.expansions or self.expansions)
+            stage: tuple(
+                Choice(*choice)
+                for choice in product(
+                    stage.kernels or self.kernels,
+                    stage.expansions or self.expansions,
+                    (False,) if stage.fused else self.squeezes,
+                )
+            )
             for stage in self.stages
         }
-
-    def _choices(self, kernels: Iterable[Pair], expansions: Iterable[int]) -> tuple[Choice, ...]:
-        return tuple(Choice(*choice) for choice in product(kernels, expansions, self.squeezes))
 
     @property
     def nested_kernels(self) -> tuple[tuple[Pair, ...], ...]:
@@ -118,9 +121,18 @@ class SearchSpace:
                 expanded = channels * choice.expansion
                 middle = expanded or channels
                 squeeze = make_divisible(middle / SQUEEZE_RATIO, 8) if choice.squeeze else 0
-                residual = channels == stage.channels and stride == (1, 1)
+                plain = stage.pad and not stage.fused
                 blocks.append(
-                    Bottleneck(stage.channels, expanded, choice.kernel, stride, squeeze, residual)
+                    Bottleneck(
+                        stage.channels,
+                        expanded,
+                        choice.kernel,
+                        stride,
+                        squeeze,
+                        residual=plain and channels == stage.channels and stride == (1, 1),
+                        fused=stage.fused,
+                        pad=stage.pad,
+                    )
                 )
                 channels = stage.channels
         return Architecture(
@@ -254,7 +266,7 @@ class Template:
             classes=classes,
             stem=Stem(scaled(self.stem), self.stem_kernel, stride),
             first=scaled(self.first),
-            stages=tuple(replace(s, channels=scaled(s.channels)) for s in self.stages),
+            stages=tuple(self._scaled_stages(scaled, shape[1], stride[1])),
             head=scaled(self.head),
             kernels=self.kernels,
             expansions=self.expansions,
@@ -264,6 +276,16 @@ class Template:
         )
         checked(made.architecture(made.largest), f"search space '{self.name}' {made.name}")
         return made
+
+    def _scaled_stages(
+        self, scaled: Callable[[int], int], columns: int, stride: int
+    ) -> Iterator[Stage]:
+        """The stages with their channels, and kernels over as many columns as there are."""
+        columns = -(-columns // stride)
+        for stage in self.stages:
+            kernels = tuple((rows, own or columns) for rows, own in stage.kernels)
+            yield replace(stage, channels=scaled(stage.channels), kernels=kernels)
+            columns = -(-columns // stage.stride[1])
 
 
 def _stages(*rows: tuple[int, int, tuple[int, ...]]) -> tuple[Stage, ...]:
@@ -312,22 +334,25 @@ SMALL_IMAGES = Template(
 
 # For spectrograms of some 40 bands, rows being time: nothing pads along time, so that a stream
 # computes each column once; two strides of 2 along time, early, so that it takes four columns a
-# call and all later layers work half as often. At so few positions separable blocks (no first 1x1)
-# gain more accuracy for their cycles than expanded ones. A kernel centred on the first of five
-# bands, 9 wide, makes one of them.
+# call and all later layers work half as often. At so few positions expansions do not pay: full
+# convolutions come first, the last of them over all of the frequency that is left, then separable
+# blocks (no first 1x1) along time.
 SPECTROGRAMS = Template(
     name="spectrograms",
-    stem=24,
+    stem=16,
     stem_kernel=(5, 5),
     stem_strides=((2, 4),),
     first=0,
     stages=(
-        Stage(40, (2, 2), (1, 2), kernels=((3, 3), (3, 5))),
-        Stage(72, (1, 5), (1,), kernels=((1, 9), (3, 9))),
-        Stage(72, (1, 1), (1, 2, 3), kernels=((3, 1),)),
+        Stage(32, (2, 2), (1,), kernels=((3, 3), (3, 5)), fused=True),
+        Stage(32, (1, 1), (0, 1), kernels=((3, 3), (3, 5))),
+        Stage(
+            64, (1, 1), (1,), kernels=((1, ALL_COLUMNS), (3, ALL_COLUMNS)), fused=True, pad=False
+        ),
+        Stage(64, (1, 1), (1, 2, 3), kernels=((3, 1),)),
     ),
     head=0,
-    widths=(0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5),
+    widths=(0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5),
     resolutions=(),
     expansions=(0,),
     divisor=4,

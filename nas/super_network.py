@@ -39,7 +39,8 @@ class SuperNetwork(nn.Module):  # type: ignore[misc]  # torch is not followed
         )
         channels, self.blocks = largest.stem.channels, nn.ModuleList()
         for block, kernels in zip(largest.blocks, space.nested_kernels, strict=True):
-            self.blocks.append(SharedBottleneck(channels, block, kernels))
+            kind = SharedFused if block.fused else SharedBottleneck
+            self.blocks.append(kind(channels, block, kernels))
             channels = block.channels
         self.head = SharedConvolution(largest.head, channels) if largest.head else None
         self.classifier = nn.Linear(largest.head or channels, largest.classes)
@@ -50,12 +51,10 @@ class SuperNetwork(nn.Module):  # type: ignore[misc]  # torch is not followed
         architecture = self.space.architecture(chosen)
         activate = getattr(functional, architecture.activation)
         stem = architecture.stem
-        x = functional.conv2d(
-            x, self.stem.weight, None, stem.stride, architecture.padding(stem.kernel)
-        )
+        x = functional.conv2d(x, self.stem.weight, None, stem.stride, architecture.padding(stem))
         x = activate(self.stem.norm(x, self.norm_samples))
         for block, shared in zip(architecture.blocks, self._shared(chosen), strict=True):
-            padding = architecture.padding(block.kernel)
+            padding = architecture.padding(block)
             x = shared(x, block, padding, activate, self.norm_samples)
         if self.head is not None:
             x = functional.conv2d(x, self.head.weight)
@@ -91,7 +90,7 @@ class SuperNetwork(nn.Module):  # type: ignore[misc]  # torch is not followed
         for shared in self.blocks:
             shared.sort_channels()
 
-    def _shared(self, chosen: SubNetwork) -> list[SharedBottleneck]:
+    def _shared(self, chosen: SubNetwork) -> list[SharedBottleneck | SharedFused]:
         """The shared bottlenecks that a sub-network uses, in order."""
         used = list(self.blocks[: 1 if self.space.first else 0])
         start = len(used)
@@ -134,17 +133,11 @@ class SharedBottleneck(nn.Module):  # type: ignore[misc]
 
     def __init__(self, channels: int, largest: Bottleneck, kernels: Sequence[Pair]) -> None:
         super().__init__()
-        for smaller, larger in pairwise(kernels):
-            assert all(a <= b and (b - a) % 2 == 0 for a, b in zip(smaller, larger, strict=True))
         middle = largest.expanded or channels
         self.expand = SharedConvolution(middle, channels) if largest.expanded else None
         self.depthwise = SharedConvolution(middle, 1, kernels[-1])
         self.kernels = tuple(kernels)
-        # The middle of kernel i + 1 becomes kernel i by the identity plus transforms[i]: weight
-        # decay then pulls towards the middle as it is.
-        self.transforms = nn.ParameterList(
-            torch.zeros(rows * columns, rows * columns) for rows, columns in kernels[:-1]
-        )
+        self.transforms = _transforms(kernels)
         self.reduce = nn.Conv2d(middle, largest.squeeze, 1) if largest.squeeze else None
         self.excite = nn.Conv2d(largest.squeeze, middle, 1) if largest.squeeze else None
         self.project = SharedConvolution(largest.channels, middle)
@@ -158,7 +151,9 @@ class SharedBottleneck(nn.Module):  # type: ignore[misc]
             y = functional.conv2d(y, self.expand.weight[: block.expanded])
             y = activate(self.expand.norm(y, samples))
         middle = y.shape[1]
-        weight = self.depthwise_weight(block.kernel, middle)
+        weight = nested_kernel(
+            self.depthwise.weight[:middle], self.kernels, self.transforms, block.kernel
+        )
         y = functional.conv2d(y, weight, None, block.stride, padding, groups=middle)
         y = activate(self.depthwise.norm(y, samples))
         if block.squeeze:
@@ -169,19 +164,6 @@ class SharedBottleneck(nn.Module):  # type: ignore[misc]
             y = y + cut_rows(x, block.kernel[0] - 1 - 2 * padding[0])
         return y
 
-    def depthwise_weight(self, kernel: Pair, middle: int) -> Tensor:
-        """Weights [middle, 1, rows, columns] of one of the kernels."""
-        weight = self.depthwise.weight[:middle]
-        at = len(self.kernels) - 1
-        while self.kernels[at] != kernel:
-            larger, smaller = self.kernels[at], self.kernels[at - 1]
-            top, left = ((a - b) // 2 for a, b in zip(larger, smaller, strict=True))
-            core = weight[:, :, top : top + smaller[0], left : left + smaller[1]]
-            flat = core.reshape(middle, -1)
-            weight = (flat + flat @ self.transforms[at - 1].T).reshape(middle, 1, *smaller)
-            at -= 1
-        return weight
-
     def state(self, block: Bottleneck, prefix: str) -> dict[str, Tensor]:
         """Weights of one choice under the names of `network.InvertedBottleneck`."""
         middle = block.expanded or self.depthwise.weight.shape[0]
@@ -189,7 +171,9 @@ class SharedBottleneck(nn.Module):  # type: ignore[misc]
         if self.expand is not None:
             weight = self.expand.weight[:middle]
             found |= _convolution_state(f"{prefix}.expand", weight, self.expand.norm, middle)
-        weight = self.depthwise_weight(block.kernel, middle)
+        weight = nested_kernel(
+            self.depthwise.weight[:middle], self.kernels, self.transforms, block.kernel
+        )
         found |= _convolution_state(f"{prefix}.depthwise", weight, self.depthwise.norm, middle)
         if block.squeeze:
             assert self.reduce is not None and self.excite is not None
@@ -231,6 +215,59 @@ class SharedBottleneck(nn.Module):  # type: ignore[misc]
                 parameter.copy_(parameter[order].clone())
             for parameter in by_column:
                 parameter.copy_(parameter[:, order].clone())
+
+
+class SharedFused(nn.Module):  # type: ignore[misc]
+    """A fused block of any of the nested `kernels` (rising)."""
+
+    def __init__(self, channels: int, largest: Bottleneck, kernels: Sequence[Pair]) -> None:
+        super().__init__()
+        self.fused = SharedConvolution(largest.channels, channels, kernels[-1])
+        self.kernels = tuple(kernels)
+        self.transforms = _transforms(kernels)
+
+    def forward(
+        self, x: Tensor, block: Bottleneck, padding: Pair, activate: object, samples: int | None
+    ) -> Tensor:
+        assert callable(activate)
+        y = functional.conv2d(x, self.weight(block), None, block.stride, padding)
+        activated: Tensor = activate(self.fused.norm(y, samples))
+        return activated
+
+    def state(self, block: Bottleneck, prefix: str) -> dict[str, Tensor]:
+        """See `SharedBottleneck.state`."""
+        return dict(_convolution_state(f"{prefix}.fused", self.weight(block), self.fused.norm))
+
+    def weight(self, block: Bottleneck) -> Tensor:
+        return nested_kernel(self.fused.weight, self.kernels, self.transforms, block.kernel)
+
+    def sort_channels(self) -> None:
+        """Nothing: all of its channels are always used."""
+
+
+def _transforms(kernels: Sequence[Pair]) -> nn.ParameterList:
+    """The middle of kernel i + 1 becomes kernel i by the identity plus transforms[i]: weight decay
+    then pulls towards the middle as it is."""
+    for smaller, larger in pairwise(kernels):
+        assert all(a <= b and (b - a) % 2 == 0 for a, b in zip(smaller, larger, strict=True))
+    return nn.ParameterList(
+        torch.zeros(rows * columns, rows * columns) for rows, columns in kernels[:-1]
+    )
+
+
+def nested_kernel(
+    weight: Tensor, kernels: Sequence[Pair], transforms: nn.ParameterList, kernel: Pair
+) -> Tensor:
+    """Weights [outputs, inputs, rows, columns] of one of `kernels`, of those of the largest."""
+    at = len(kernels) - 1
+    while kernels[at] != kernel:
+        larger, smaller = kernels[at], kernels[at - 1]
+        top, left = ((a - b) // 2 for a, b in zip(larger, smaller, strict=True))
+        core = weight[:, :, top : top + smaller[0], left : left + smaller[1]]
+        flat = core.flatten(2)
+        weight = (flat + flat @ transforms[at - 1].T).unflatten(2, smaller)
+        at -= 1
+    return weight
 
 
 def _weight(outputs: int, inputs: int, kernel: Pair) -> nn.Parameter:

@@ -7,8 +7,9 @@ some epochs, after which channels are sorted (Once-for-All, section 3.3: train t
 share).
 
 Where limits are tight, the largest network of a space costs many times what may be used, and so
-does training it. With `Sandwich.most_macs` no sub-network of more is trained: the largest of some
-random ones within it takes the place of the largest of all, and nothing goes before.
+does training it; what it says is also of little help to networks that are far from it. With
+`Sandwich.most_macs` no sub-network of more is trained, and each batch trains random
+ones on the labels (Guo et al., ECCV 2020, "Single path one-shot").
 """
 
 from __future__ import annotations
@@ -32,16 +33,15 @@ from thumbnet.nas.super_network import SuperNetwork
 from thumbnet.nas.task import Task
 from thumbnet.nas.training import Objective, Trained, train
 
-TOP_DRAWS = 4  # of which the largest is at the top of a sandwich within `most_macs`
-MOST_DRAWS = 300  # for one sub-network within it
+MOST_DRAWS = 300  # for one sub-network within `most_macs`
 
 Draw = Callable[[np.random.Generator], SubNetwork]
 
 
 class SuperObjective(Objective):
-    """The sum of a batch's losses. All sub-networks are in one graph, and what none of them uses
-    has gradient 0, so that each parameter gets its gradient in one backward pass, which is what
-    DistributedDataParallel expects."""
+    """The loss of a batch, summed over a sandwich. All sub-networks are in one graph, and what none
+    of them uses has gradient 0, so that each parameter gets its gradient in one backward pass,
+    which is what DistributedDataParallel expects."""
 
     def __init__(
         self, network: SuperNetwork, sandwich: Sandwich, label_smoothing: float, draw: Draw
@@ -52,31 +52,36 @@ class SuperObjective(Objective):
         self.label_smoothing = label_smoothing
         self.draw = draw
 
+    @property
+    def single_path(self) -> bool:
+        return self.sandwich.most_macs is not None
+
     def start_epoch(self, epoch: int) -> bool:
-        if epoch != self.sandwich.largest_epochs or self.sandwich.most_macs is not None:
+        if epoch != self.sandwich.largest_epochs or self.single_path:
             return False
         self.network.sort_channels()
         return True
 
     def forward(self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int) -> Tensor:
-        space, sandwich = self.network.space, self.sandwich
-        logits = self.network(x, self.top(draw))
-        loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        loss = loss + 0.0 * sum(p.sum() for p in self.network.parameters())
-        if epoch < sandwich.largest_epochs and sandwich.most_macs is None:
+        # What is not used gets a gradient, too.
+        loss = 0.0 * sum(p.sum() for p in self.network.parameters())
+        if self.single_path:
+            paths = max(1, self.sandwich.random)
+            for _ in range(paths):
+                loss = loss + self.right(self.network(x, self.random(draw)), labels) / paths
+            return loss
+        logits = self.network(x, self.network.space.largest)
+        loss = loss + self.right(logits, labels)
+        if epoch < self.sandwich.largest_epochs:
             return loss
         said = logits.detach().float().softmax(1)
-        chosen = [space.smallest, *(self.random(draw) for _ in range(sandwich.random))]
-        for each in chosen:
+        others = (self.random(draw) for _ in range(self.sandwich.random))
+        for each in (self.network.space.smallest, *others):
             loss = loss - (said * log_softmax(self.network(x, each).float(), 1)).sum(1).mean()
         return loss
 
-
-    def top(self, draw: np.random.Generator) -> SubNetwork:
-        """The sub-network that learns from the labels and teaches the others."""
-        if self.sandwich.most_macs is None:
-            return self.network.space.largest
-        return max((self.random(draw) for _ in range(TOP_DRAWS)), key=self.macs)
+    def right(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def random(self, draw: np.random.Generator) -> SubNetwork:
         """A random sub-network within `most_macs`; the smallest where none is drawn."""

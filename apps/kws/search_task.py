@@ -80,7 +80,7 @@ def training_samples(training: TrainingSet) -> Dataset:
 
 
 def augmented(inputs: Tensor, rng: np.random.Generator) -> Tensor:
-    """Columns [N, 1, COLUMNS, BANDS] stretched, warped, coloured and masked at random."""
+    """Columns [N, 1, COLUMNS, BANDS] stretched, warped and coloured at random."""
     lowest, highest = ((q - ZERO_POINT) * SCALE for q in (-128, 127))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(1 << 62)))

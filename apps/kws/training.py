@@ -42,8 +42,6 @@ class Recipe:
     batch: int = 128
     learning_rate: float = 4e-3
     weight_decay: float = 0.02
-    smoothing: float = 0.05  # of labels
-    dropout: float = 0.1
     words_weight: float = 0.5  # of the loss of the second head, which tells all words apart
     average: float = 0.995  # of the moving average of the weights, a step
     unknown: float = 0.85
@@ -173,7 +171,7 @@ class _Run:
         teacher: Teacher | None,
     ) -> None:
         self.recipe, self.seed, self.teacher = recipe, seed, teacher
-        self.network = make_network(training.class_count, architecture, recipe.dropout)
+        self.network = make_network(training.class_count, architecture)
         if isinstance(architecture, nas.Architecture):  # faster; the other keeps its figures
             self.network = self.network.to(memory_format=torch.channels_last)
         self.words = nn.Linear(self.network.classifier.in_features, training.word_count + 1)
@@ -249,15 +247,12 @@ class _Run:
             x = augment_columns(x, lowest, highest, COLUMN_RANGES)
             features = self.network.features(x)
             said = self.network.classifier(features)
-            loss = cross_entropy(
-                said, torch.from_numpy(classes[part]), label_smoothing=self.recipe.smoothing
-            )
+            loss = cross_entropy(said, torch.from_numpy(classes[part]))
             if self.teacher is not None:
                 loss = self._taught(loss, said, x)
             loss = loss + self.recipe.words_weight * cross_entropy(
                 self.words(features),
                 torch.from_numpy(words[part]),
-                label_smoothing=self.recipe.smoothing,
                 ignore_index=_NO_WORD,
             )
             for group in self.optimizer.param_groups:

@@ -38,12 +38,11 @@ BOARDS = {
     "nrf52840": Limits(sram=64 * 1024, flash=256 * 1024, cycles=10_000_000),
     "tight": Limits(sram=16 * 1024, flash=64 * 1024, cycles=3_000_000),
 }
-MOST_MACS = {"nrf52840": 4_000_000, "tight": 900_000}  # hardly a network that fits has more
 CLASSES = 10
 PICKED_AFTER = 5  # a MobileNetV2 is chosen after this part of the epochs
 PARTS = ("search", "searched", "mobilenet_v2", "resnet8")
 RECIPE = Recipe(epochs=20, batch=64, learning_rate=0.1, weight_decay=5e-5)
-SUPER_TRAINING = Recipe(epochs=20, batch=64, learning_rate=0.05, weight_decay=5e-5)
+SUPER_TRAINING = replace(RECIPE, epochs=30)
 
 
 def plan(
@@ -62,9 +61,9 @@ def plan(
         space=space,
         samples=samples,
         super_training=replace(SUPER_TRAINING, epochs=epochs),
-        sandwich=Sandwich(random=1, most_macs=MOST_MACS[board]),
-        effort=Effort(calibration=512, validation=2500),
-        evolution=Settings(population=60, generations=generations, parents=15),
+        sandwich=Sandwich(random=1),
+        effort=Effort(calibration=1024),
+        evolution=Settings(population=40, generations=generations, parents=10),
         data={"task": "cifar10"},
     )
 

@@ -59,7 +59,11 @@ def middle_space() -> SearchSpace:
 
 def every_sub_network(space: SearchSpace) -> list[SubNetwork]:
     stages = [
-        [tuple(of) for depth in stage.depths for of in product(space.choices, repeat=depth)]
+        [
+            tuple(of)
+            for depth in stage.depths
+            for of in product(space.stage_choices[stage], repeat=depth)
+        ]
         for stage in space.stages
     ]
     return list(product(*stages))

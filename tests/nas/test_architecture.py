@@ -35,6 +35,21 @@ SMALL = Architecture(
 )
 
 
+FUSED = Architecture(
+    input_shape=(14, 10, 1),
+    stem=Stem(4, stride=(1, 2)),
+    blocks=(
+        Bottleneck(6, 0, (3, 3), (2, 1), fused=True),
+        Bottleneck(8, 0, (1, 5), fused=True, pad=False),
+        Bottleneck(8, 0, (3, 1), residual=True),
+        Bottleneck(8, 16, (3, 1), pad=False),
+    ),
+    head=0,
+    classes=5,
+    pad_rows=False,
+)
+
+
 def there_and_back(architecture: Architecture) -> Architecture:
     return from_json(json.loads(json.dumps(architecture.to_json())), "arch.json")
 
@@ -45,7 +60,7 @@ def with_squeezes(template: Template) -> Template:
 
 def test_json_there_and_back() -> None:
     unpadded = replace(SMALL, input_shape=(30, 10, 3), activation="relu", pad_rows=False, head=0)
-    for architecture in (SMALL, unpadded):
+    for architecture in (SMALL, unpadded, FUSED):
         assert there_and_back(architecture) == architecture
         assert from_json(architecture.to_json(), "memory") == architecture
 
@@ -61,6 +76,32 @@ def test_sampled_networks_survive_json(name: str) -> None:
 
 def test_the_digest_is_the_same_on_every_machine() -> None:
     assert SMALL.digest == "87b9212e9c53f98b"
+
+
+def test_fused_blocks_and_kernels_without_padding() -> None:
+    """Counted by hand: rows 14, 12, 5, 5, 3, 1; columns 10, 5, 5, 1, 1, 1."""
+    assert list(FUSED.sizes()) == [(12, 5), (5, 5), (5, 1), (3, 1), (1, 1)]
+    stem, full, over_all = 12 * 5 * 9 * 4, 5 * 5 * 9 * 4 * 6, 5 * 5 * 6 * 8
+    separable, expanded = 3 * (8 * 3 + 8 * 8), 3 * 8 * 16 + 16 * 3 + 16 * 8
+    assert macs(FUSED) == stem + full + over_all + separable + expanded + 8 * 5
+    stem, full, over_all = 4 * (9 + 2), 6 * (4 * 9 + 2), 8 * (6 * 5 + 2)
+    separable, expanded = 8 * (3 + 2) + 8 * (8 + 2), 16 * 10 + 16 * 5 + 8 * 18
+    assert parameters(FUSED) == stem + full + over_all + separable + expanded + 9 * 5
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (Bottleneck(4, 0, fused=True, residual=True), "block 0 adds its input, and is fused or"),
+        (Bottleneck(4, 0, pad=False, residual=True), "block 0 adds its input, and is fused or"),
+        (Bottleneck(4, 8, fused=True), "block 0 is fused, and has 8 expanded and 0 squeezed"),
+        (Bottleneck(4, 0, squeeze=8, fused=True), "has 0 expanded and 8 squeezed channels; give 0"),
+        (Bottleneck(4, 0, (1, 7), fused=True, pad=False), "no rows left"),
+    ],
+)
+def test_fused_blocks_that_contradict_themselves(block: Bottleneck, message: str) -> None:
+    with pytest.raises(ModelFormatError, match=message):
+        there_and_back(replace(FUSED, blocks=(block,)))
 
 
 @pytest.mark.parametrize(

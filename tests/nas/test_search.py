@@ -1,4 +1,4 @@
-"""The super-network, its training, and the stages of a search: exact, resumable, refusing."""
+"""The stages of a search and their folder: exact, resumable, refusing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs torch")
@@ -21,6 +20,7 @@ pytest.importorskip("torch", reason="needs torch")
 import torch
 from command_line import ROOT
 from one_of_two import FEW, losses_in_double
+from small_search import QUICK, SIZE, Stop, assert_equal, pictures, small_space, stopping
 from toy_task import CLASSES, toy_task
 
 from thumbnet.codegen.errors import BudgetError, DataError, ThumbnetError, ToolError
@@ -28,25 +28,12 @@ from thumbnet.codegen.files import read_json, write_json
 from thumbnet.nas import cost, evolution, search, search_plan
 from thumbnet.nas.architecture import from_json
 from thumbnet.nas.cost import Deployment, Limits, network_cost
-from thumbnet.nas.evaluation import recalibrate, shared_accuracy
 from thumbnet.nas.evolution import Candidate, Search, Settings
 from thumbnet.nas.network import Network, build
-from thumbnet.nas.recipe import Effort, Recipe, Sandwich
+from thumbnet.nas.recipe import Effort, Sandwich
 from thumbnet.nas.search_plan import BEST, HISTORY, PLAN, SHARED, STATE, Folder, Plan
-from thumbnet.nas.search_space import (
-    SMALL_IMAGES,
-    SearchSpace,
-    Stage,
-    SubNetwork,
-    sample,
-)
-from thumbnet.nas.super_network import SuperNetwork
-from thumbnet.nas.super_training import SuperObjective, train_super_network
-from thumbnet.nas.task import Task, batch
-from thumbnet.nas.training import Objective, load_file, losses_of, train
-
-SIZE = 12
-QUICK = Recipe(epochs=3, batch=16, learning_rate=0.05, checkpoint_seconds=0.0)
+from thumbnet.nas.task import Task
+from thumbnet.nas.training import load_file, losses_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,278 +51,6 @@ def small_steps() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def task() -> Task:
     return toy_task(size=SIZE, train=64, validation=24, test=16)
-
-
-def small_space(first: bool = True, head: int = 0) -> SearchSpace:
-    """Three kernels, two expansions, with and without squeeze-and-excite."""
-    return replace(
-        SMALL_IMAGES.space(0.2, (SIZE, SIZE, 3), (2, 2), len(CLASSES)),
-        first=8 if first else 0,
-        stages=(Stage(8, (1, 1), (1, 2)), Stage(16, (2, 2), (1, 2))),
-        expansions=(2, 4),
-        squeezes=(False, True),
-        head=head,
-    )
-
-
-def scrambled(space: SearchSpace, seed: int = 0, **options: Any) -> SuperNetwork:
-    """A super-network of which no two parameters are alike, transforms too."""
-    torch.manual_seed(seed)
-    network = SuperNetwork(space, **options)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return network
-
-
-def pictures(count: int = 6, seed: int = 0) -> Any:
-    return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
-
-
-def drawn(space: SearchSpace, count: int = 6) -> list[SubNetwork]:
-    rng = np.random.default_rng(1)
-    return [space.smallest, space.largest, *(sample(space, rng) for _ in range(count))]
-
-
-# ---- the super-network ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("first", "head"), [(True, 0), (False, 24)])
-def test_an_extracted_network_is_the_same_function(first: bool, head: int) -> None:
-    space = small_space(first, head)
-    network, x = scrambled(space), pictures()
-    for chosen in drawn(space):
-        extracted = network.extract(chosen).train()
-        assert extracted.architecture == space.architecture(chosen)
-        assert torch.equal(network(x, chosen), extracted(x))
-
-
-def test_an_extracted_network_has_weights_of_its_own() -> None:
-    network = scrambled(small_space())
-    extracted = network.extract(network.space.largest)
-    before = network.stem.weight.detach().clone()
-    with torch.no_grad():
-        for parameter in extracted.parameters():
-            parameter.zero_()
-    assert torch.equal(network.stem.weight, before)
-
-
-def test_sorted_channels_leave_the_largest_as_it_was() -> None:
-    network, x = scrambled(small_space()), pictures()
-    space = network.space
-    before, smaller = network(x, space.largest), network(x, space.smallest)
-    network.sort_channels()
-    torch.testing.assert_close(network(x, space.largest), before, rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(network(x, space.smallest), smaller, atol=1e-2)
-    for shared in network.blocks[1:]:
-        importance = shared.project.weight.abs().sum((0, 2, 3))
-        assert torch.all(importance[:-1] >= importance[1:])
-
-
-def test_a_smaller_kernel_is_the_middle_of_the_larger_until_it_learns() -> None:
-    network = SuperNetwork(small_space())
-    shared = network.blocks[1]
-    whole = shared.depthwise.weight
-    assert whole.shape[2:] == (7, 7)
-    assert torch.equal(shared.depthwise_weight((7, 7), 16), whole[:16])
-    assert torch.equal(shared.depthwise_weight((5, 5), 16), whole[:16, :, 1:6, 1:6])
-    assert torch.equal(shared.depthwise_weight((3, 3), 8), whole[:8, :, 2:5, 2:5])
-    with torch.no_grad():
-        shared.transforms[1][3, 4] = 0.5  # of 5x5 from 7x7: element 3 takes half of element 4
-    middle = shared.depthwise_weight((5, 5), 16).reshape(16, 25)
-    plain = whole[:16, :, 1:6, 1:6].reshape(16, 25)
-    torch.testing.assert_close(middle[:, 3], plain[:, 3] + 0.5 * plain[:, 4])
-    assert torch.equal(middle[:, 4:], plain[:, 4:])
-    through = shared.depthwise_weight((3, 3), 16)  # by way of 5x5
-    assert torch.equal(through.reshape(16, 9), middle.reshape(16, 5, 5)[:, 1:4, 1:4].reshape(16, 9))
-
-
-def test_batch_norms_see_so_many_samples_at_a_time() -> None:
-    network, x = scrambled(small_space(), norm_samples=3), pictures(6)
-    whole = scrambled(small_space())
-    whole.load_state_dict(network.state_dict())
-    chosen = network.space.largest
-    parts = torch.cat([whole(x[:3], chosen), whole(x[3:], chosen)])
-    torch.testing.assert_close(network(x, chosen), parts, rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(whole(x, chosen), parts, atol=1e-3)
-
-
-def test_one_sandwich_reaches_every_parameter() -> None:
-    space = small_space()
-    network = scrambled(space)
-    narrow = tuple((replace(s[0], kernel=(3, 3)),) * len(s) for s in space.largest)
-    objective = SuperObjective(network, Sandwich(random=1), 0.0, lambda rng: narrow)
-    labels = torch.arange(6) % len(CLASSES)
-    objective(pictures(), labels, np.random.default_rng(0), 5).backward()
-    still = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    assert still == []
-
-
-def test_what_no_sub_network_uses_has_a_gradient_of_zero() -> None:
-    """DistributedDataParallel waits for every one."""
-    space = small_space()
-    network = scrambled(space)
-    largest_kernels = tuple((replace(s[0], kernel=(7, 7)),) * len(s) for s in space.largest)
-    objective = SuperObjective(network, Sandwich(random=1), 0.0, lambda rng: largest_kernels)
-    labels = torch.arange(6) % len(CLASSES)
-    for epoch in (0, 5):
-        network.zero_grad()
-        objective(pictures(), labels, np.random.default_rng(0), epoch).backward()
-        assert all(p.grad is not None for p in network.parameters())
-
-
-# ---- recalibration -------------------------------------------------------------------------------
-
-
-def test_recalibration_measures_the_statistics_of_the_training_data(task: Task) -> None:
-    network = build(small_space().architecture(small_space().smallest))
-    norm = network.stem.norm
-    norm.running_mean.fill_(99.0)
-    norm.num_batches_tracked.fill_(5)
-    momentum = norm.momentum
-    recalibrate(network, task, 48)
-    seen = network.stem.convolution(batch(task.train, range(48))[0])
-    torch.testing.assert_close(norm.running_mean, seen.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(norm.running_var, seen.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
-    assert norm.momentum == momentum
-    assert not network.training
-
-
-def test_shared_accuracy_leaves_the_shared_weights_alone(task: Task) -> None:
-    network = scrambled(small_space())
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    some = drawn(network.space, 1)
-    one = shared_accuracy(network, task, some, Effort(32, None))
-    assert shared_accuracy(network, task, some, Effort(32, None)) == one
-    assert len(one) == 3
-    assert all(0 <= accuracy <= 1 for accuracy in one)
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-# ---- training ------------------------------------------------------------------------------------
-
-
-class Stop(Exception):
-    """Where a test ends a run."""
-
-
-def stopping(text: str) -> Callable[[str], None]:
-    """A progress that ends the run at the first line with `text`."""
-
-    def line(said: str) -> None:
-        if text in said:
-            raise Stop
-
-    return line
-
-
-class StopsAt(Objective):
-    """An objective that ends the run in some step, with the checkpoint of the step before."""
-
-    def __init__(self, objective: Objective, step: int) -> None:
-        super().__init__()
-        self.objective, self.left = objective, step
-
-    def forward(self, x: Any, labels: Any, draw: np.random.Generator, epoch: int) -> Any:
-        if not self.left:
-            raise Stop
-        self.left -= 1
-        return self.objective(x, labels, draw, epoch)
-
-    def start_epoch(self, epoch: int) -> bool:
-        return self.objective.start_epoch(epoch)
-
-
-def sandwich_of(space: SearchSpace) -> SuperObjective:
-    torch.manual_seed(0)
-    network = SuperNetwork(space)
-    return SuperObjective(network, Sandwich(1, 1), 0.0, lambda rng: sample(space, rng))
-
-
-@pytest.mark.parametrize("step", [2, 4, 6])  # within an epoch, at its end, after channels moved
-def test_a_run_that_was_stopped_in_any_step_ends_at_the_same_weights(
-    task: Task, tmp_path: Path, step: int
-) -> None:
-    space = small_space()
-
-    def run(objective: Objective, checkpoint: Path | None) -> tuple[float, ...]:
-        return train(objective, task, QUICK, 3, what="test", checkpoint=checkpoint).losses
-
-    whole = StopsAt(sandwich_of(space), 1000)
-    losses = run(whole, None)
-    with pytest.raises(Stop):
-        run(StopsAt(sandwich_of(space), step), tmp_path / "run.pt")
-    again = StopsAt(sandwich_of(space), 1000)
-    assert run(again, tmp_path / "run.pt") == losses
-    assert_equal(again.state_dict(), whole.state_dict())
-
-
-def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert list(one) == list(other)
-    assert [name for name in one if not torch.equal(one[name], other[name])] == []
-
-
-def test_a_checkpoint_of_other_settings_is_refused(task: Task, tmp_path: Path) -> None:
-    file, space = tmp_path / "run.pt", small_space()
-    short = replace(QUICK, epochs=1)
-
-    def run(space: SearchSpace = space, recipe: Recipe = short, seed: int = 0) -> None:
-        train_super_network(space, task, recipe, Sandwich(1, 0), seed, checkpoint=file)
-
-    run()
-    with pytest.raises(DataError, match=r"run\.pt: a checkpoint of another run \(seed differ\)"):
-        run(seed=1)
-    with pytest.raises(DataError, match=r"recipe differ"):
-        run(recipe=replace(short, learning_rate=0.1))
-    with pytest.raises(DataError, match=r"key differ"):
-        run(space=small_space(head=24))
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(DataError, match=r"run\.pt: is damaged, or no file of weights"):
-        run()
-    file.unlink()
-    torch.save([1], file)
-    with pytest.raises(DataError, match=r"run\.pt: holds no weights"):
-        run()
-
-
-def test_momentum_is_forgotten_where_parameters_were_rearranged(task: Task) -> None:
-    class Falling(Objective):
-        """The gradient is 1 in the first epoch, 0 then."""
-
-        def __init__(self, rearranged: bool) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(()))
-            self.rearranged, self.after_one = rearranged, 0.0
-
-        def forward(self, x: Any, labels: Any, draw: Any, epoch: int) -> Any:
-            return self.weight * (1.0 if epoch == 0 else 0.0)
-
-        def start_epoch(self, epoch: int) -> bool:
-            if epoch == 1:
-                self.after_one = self.weight.item()
-            return self.rearranged and epoch == 1
-
-    for rearranged in (False, True):
-        objective = Falling(rearranged)
-        train(objective, task, QUICK, 0, what="test")
-        assert (objective.weight.item() == objective.after_one) is rearranged
-
-
-def test_a_loss_that_is_no_number_is_refused_before_it_is_saved(task: Task, tmp_path: Path) -> None:
-    class Exploding(Objective):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.ones(()))
-            self.steps = 0
-
-        def forward(self, x: Any, labels: Any, draw: Any, epoch: int) -> Any:
-            self.steps += 1
-            return self.weight * (float("inf") if self.steps == 6 else 1.0)
-
-    file = tmp_path / "run.pt"
-    with pytest.raises(DataError, match="test: the loss became inf in epoch 2; take a smaller"):
-        train(Exploding(), task, QUICK, 0, what="test", checkpoint=file)
-    assert load_file(file)["counters"] == (1, 1)
 
 
 # ---- plan and folder -----------------------------------------------------------------------------
@@ -528,13 +243,18 @@ def test_what_the_stages_leave(whole: Folder) -> None:
 
 
 def test_what_is_far_from_fitting_is_not_trained(whole: Folder) -> None:
-    fitting, plan = search_plan.read_choice(whole).best.macs, small_plan()
-    focused = search_plan.focused(whole, plan)
+    choice, plan = search_plan.read_choice(whole), small_plan()
+    (space,) = (
+        s for n, s in search_plan.spaces(plan, (SIZE, SIZE, 3), 2).items() if n == choice.chosen
+    )
+    focused = search_plan.focused(choice, plan, space)
     assert replace(focused, most_macs=None) == plan.sandwich
-    assert focused.most_macs == round(search_plan.HEADROOM * fitting[-1])
-    assert search_plan.focused(whole, replace(plan, focus=False)) == plan.sandwich
+    assert focused.most_macs == round(search_plan.HEADROOM * choice.best.macs[-1])
+    assert search_plan.focused(choice, replace(plan, focus=False), space) == plan.sandwich
     given = small_plan(sandwich=Sandwich(1, 1, most_macs=99))
-    assert search_plan.focused(whole, given) == given.sandwich
+    assert search_plan.focused(choice, given, space) == given.sandwich
+    all_fit = replace(choice, spaces=(replace(choice.best, macs=(10**9,)),))
+    assert search_plan.focused(all_fit, plan, space) == plan.sandwich
 
 
 def test_limits_that_nothing_satisfies_leave_no_folder(task: Task, tmp_path: Path) -> None:
