@@ -2,8 +2,8 @@
 
     choose    stage 1: which search space                 space.json, space.png
     share     stage 2: its super-network                  super_network.pt
-    evolve    stage 3: the best sub-network, or a front   search.json, history.csv, pareto.png,
-                                                          best.json, pareto.json
+    evolve    stage 3: the best sub-network, or a front   search.json, history.csv, shortlist.json,
+                                                          pareto.png, best.json, pareto.json
     finish    fine-tuned, quantised, compiled, scored     network.pt, model.tflite, model/,
                                                           result.json
 
@@ -31,7 +31,7 @@ from thumbnet.codegen.files import read_json, replacing, write_json
 from thumbnet.codegen.frontends.tflite_writer import write_tflite
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.tflm_memory import greedy_arena, whole_tensors
-from thumbnet.nas import evolution, search_plan, search_state
+from thumbnet.nas import evolution, search_plan, search_state, shortlist
 from thumbnet.nas.architecture import from_json
 from thumbnet.nas.cost import CostOracle
 from thumbnet.nas.cost_graph import cost_graph
@@ -51,6 +51,7 @@ from thumbnet.nas.search_plan import (
     PARETO_PICTURE,
     RESULT,
     SHARED,
+    SHORTLIST,
     STATE,
     WEIGHTS,
     Folder,
@@ -160,11 +161,17 @@ def evolve(
             save=save,
             progress=said,
         )
-    if workers.is_first and not (folder / BEST).exists():
+    if (folder / BEST).exists():
+        workers.wait()
+        return search
+    ordered = shortlist.ranked(
+        search.evaluated, network, task, plan, folder / SHORTLIST, workers=workers, progress=said
+    )
+    if workers.is_first:
         from thumbnet.nas.plots import plot_history, plot_search  # matplotlib takes a second
 
         save(search)
-        best = winner(search, plan, space, folder.path, said)
+        best = winner(ordered, plan, space, folder.path, said)
         plot_search(search, folder / PARETO_PICTURE, best)
         plot_history(search, folder / HISTORY_PICTURE)
         write_json(folder / FRONT, front_to_json(search, space))
@@ -191,15 +198,14 @@ def front_to_json(search: Search, space: SearchSpace) -> dict[str, Any]:
 
 
 def winner(
-    search: Search, plan: Plan, space: SearchSpace, scratch: Path, progress: Progress
+    ranked: Sequence[Candidate], plan: Plan, space: SearchSpace, scratch: Path, progress: Progress
 ) -> Candidate:
-    """The most accurate network whose C, compiled for the target, is within the limits: its code
-    and stack are known only then. Where the target's compiler is missing, the most accurate one.
+    """The first network whose C, compiled for the target, is within the limits: its code and stack
+    are known only then. Where the target's compiler is missing, the first one.
 
     Compiles with weights that mean nothing, in a folder below `scratch` that goes again. Raises
     BudgetError.
     """
-    ranked = sorted(search.evaluated, key=lambda c: (-c.accuracy, c.cost.cycles, c.digest))
     refused: BudgetError | None = None
     for candidate in ranked:
         graph = cost_graph(space.architecture(candidate.chosen), "model")

@@ -22,7 +22,7 @@ from thumbnet.nas.space_optimization import SAMPLES, SpaceChoice, choose_space, 
 Shape = tuple[int, int, int]  # height, width, channels
 
 PLAN, SPACE, SPACE_PICTURE, SHARED = "plan.json", "space.json", "space.png", "super_network.pt"
-STATE, HISTORY = "search.json", "history.csv"
+STATE, HISTORY, SHORTLIST = "search.json", "history.csv", "shortlist.json"
 HISTORY_PICTURE, PARETO_PICTURE = "history.png", "pareto.png"
 BEST, FRONT, RESULT, REPORT = "best.json", "pareto.json", "result.json", "report.html"
 WEIGHTS, MODEL_FILE, MODEL = "network.pt", "model.tflite", "model"
@@ -51,6 +51,8 @@ class Plan:
     norm_samples: int | None = None  # see SuperNetwork
     effort: Effort = field(default_factory=Effort)
     evolution: Settings = field(default_factory=Settings)  # its seed is that below
+    shortlist: int = 8  # networks that are trained on to choose among them: see `shortlist`
+    shortlist_epochs: int = 2  # 0: shared weights choose
     fine_tuning: Recipe = FINE_TUNING
     qat_epochs: int = 2  # 0: quantised after training only
     seed: int = 0

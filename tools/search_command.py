@@ -198,6 +198,10 @@ def search(
     epochs: Annotated[int | None, _number(1, "Of the super-network; default 40.", EFFORT)] = None,
     population: Annotated[int | None, _number(2, "Default 100.", EFFORT)] = None,
     generations: Annotated[int | None, _number(0, "Default 30.", EFFORT)] = None,
+    shortlist: Annotated[
+        int | None,
+        _number(1, "Networks that are trained on, to choose the best. Default 8; 1: none.", EFFORT),
+    ] = None,
     fine_tuning_epochs: Annotated[int | None, _number(1, "Default 20.", EFFORT)] = None,
     qat_epochs: Annotated[
         int | None, _number(0, "Of training with quantisation; 0: none. Default 2.", EFFORT)
@@ -209,7 +213,10 @@ def search(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            callback=_rate, metavar="X", help="Of training; default 0.05.", rich_help_panel=EFFORT
+            callback=_rate,
+            metavar="X",
+            help="Of the super-network; default 0.1. Fine-tuning takes half of it.",
+            rich_help_panel=EFFORT,
         ),
     ] = None,
     norm_samples: Annotated[
@@ -260,6 +267,7 @@ def search(
         "epochs": epochs,
         "population": population,
         "generations": generations,
+        "shortlist": shortlist,
         "fine_tuning_epochs": fine_tuning_epochs,
         "qat_epochs": qat_epochs,
         "batch": batch,

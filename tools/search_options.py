@@ -18,8 +18,10 @@ from thumbnet.nas.search_plan import Plan
 from thumbnet.tools.search_tasks import Source
 
 TARGET = "cortex-m4"
-LEARNING_RATE = 0.05
+LEARNING_RATE = 0.1
+FINE_TUNING_RATE = 0.5  # of it
 LARGEST_EPOCHS = 2  # of stage 2, that the largest network trains alone: at most a quarter of all
+SHORTLIST_EPOCHS = 2
 PARENTS = 5  # one network of so many is a parent (MCUNet: 20 of 100)
 LEAST_BATCH, BATCH = 8, 128
 
@@ -32,12 +34,13 @@ class Effort:
     epochs: int
     population: int
     generations: int
+    shortlist: int
     fine_tuning_epochs: int
     qat_epochs: int
 
 
-USUAL = Effort(1000, 40, 100, 30, 20, 2)
-QUICK = Effort(200, 10, 32, 8, 10, 1)
+USUAL = Effort(1000, 40, 100, 30, 8, 20, 2)
+QUICK = Effort(200, 10, 32, 8, 4, 10, 1)
 
 
 def data_of(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +99,13 @@ def plan_of(given: Mapping[str, Any], source: Source) -> Plan:
             parents=max(1, population // PARENTS),
             objective="front" if "pareto" in given else "accuracy",
         ),
-        fine_tuning=replace(training, epochs=value("fine_tuning_epochs")),
+        shortlist=value("shortlist"),
+        shortlist_epochs=min(SHORTLIST_EPOCHS, training.epochs),
+        fine_tuning=replace(
+            training,
+            epochs=value("fine_tuning_epochs"),
+            learning_rate=FINE_TUNING_RATE * training.learning_rate,
+        ),
         qat_epochs=value("qat_epochs"),
         seed=given.get("seed", 0),
         data=data_of(given),

@@ -25,13 +25,13 @@ from toy_task import CLASSES, toy_task
 
 from thumbnet.codegen.errors import BudgetError, DataError, ThumbnetError, ToolError
 from thumbnet.codegen.files import read_json, write_json
-from thumbnet.nas import cost, evolution, search, search_plan
+from thumbnet.nas import cost, evolution, search, search_plan, shortlist
 from thumbnet.nas.architecture import from_json
 from thumbnet.nas.cost import Deployment, Limits, network_cost
 from thumbnet.nas.evolution import Candidate, Search, Settings
 from thumbnet.nas.network import Network, build
 from thumbnet.nas.recipe import Effort, Sandwich
-from thumbnet.nas.search_plan import BEST, HISTORY, PLAN, SHARED, STATE, Folder, Plan
+from thumbnet.nas.search_plan import BEST, HISTORY, PLAN, SHARED, SHORTLIST, STATE, Folder, Plan
 from thumbnet.nas.task import Task
 from thumbnet.nas.training import load_file, losses_of
 
@@ -68,6 +68,8 @@ def small_plan(**options: Any) -> Plan:
             "samples": 4,
             "super_training": QUICK,
             "sandwich": Sandwich(1, 1),
+            "shortlist": 3,
+            "shortlist_epochs": 1,
             "effort": Effort(32, None),
             "evolution": Settings(population=4, generations=2, parents=2),
             "fine_tuning": QUICK,
@@ -160,7 +162,9 @@ def whole(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return folder
 
 
-@pytest.mark.parametrize("moment", ["epoch 2 of 3", "generation 0", "generation 1"])
+@pytest.mark.parametrize(
+    "moment", ["epoch 2 of 3", "generation 0", "generation 1", "shortlist, 1 of 3"]
+)
 def test_a_search_that_was_stopped_ends_with_the_same_files(
     whole: Folder, task: Task, tmp_path: Path, moment: str
 ) -> None:
@@ -168,13 +172,13 @@ def test_a_search_that_was_stopped_ends_with_the_same_files(
     folder.path.mkdir()
     for name in (PLAN, search_plan.SPACE):  # stage 1 is a function of the plan
         (folder / name).write_bytes((whole / name).read_bytes())
-    if moment.startswith("generation"):
+    if not moment.startswith("epoch"):
         (folder / SHARED).write_bytes((whole / SHARED).read_bytes())
     with pytest.raises(Stop):
         run_stages(folder, small_plan(), task, progress=stopping(moment))
     assert not (folder / BEST).exists()
     run_stages(folder, small_plan(), task)
-    for name in (STATE, HISTORY, BEST, search_plan.FRONT):
+    for name in (STATE, HISTORY, SHORTLIST, BEST, search_plan.FRONT):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     ours, theirs = load_file(folder / SHARED), load_file(whole / SHARED)
     assert_equal(ours["objective"], theirs["objective"])
@@ -216,7 +220,7 @@ def test_two_processes_find_what_one_does(whole: Folder, task: Task, tmp_path: P
     assert [process.returncode for process in processes] == [0, 0], answers
     for out, _ in answers:
         assert json.loads(out) == pytest.approx(expected, rel=1e-5)
-    for name in (STATE, HISTORY, BEST, search_plan.FRONT):
+    for name in (STATE, HISTORY, SHORTLIST, BEST, search_plan.FRONT):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
 
 
@@ -226,7 +230,10 @@ def test_what_the_stages_leave(whole: Folder) -> None:
     found = search.search_state.read_search(whole / STATE)
     winner = search.best_candidate(whole, found)
     assert winner.digest == best.digest
-    assert winner.accuracy == max(c.accuracy for c in found.evaluated)
+    reached = shortlist.read(whole / SHORTLIST)
+    ordered = sorted(found.evaluated, key=lambda c: (-c.accuracy, c.cost.cycles, c.digest))
+    assert [c.digest for c in ordered[:3]] == list(reached)
+    assert reached[winner.digest] == max(reached.values())
     assert winner.cost == network_cost(best, plan.deployment, plan.limits)
     front = read_json(whole / search_plan.FRONT)
     assert [n["digest"] for n in front["networks"]] == [c.digest for c in found.front]
@@ -240,6 +247,16 @@ def test_what_the_stages_leave(whole: Folder) -> None:
         search.candidate_named(found, "zz")
     with pytest.raises(DataError, match="begin with ''"):
         search.candidate_named(found, "")
+
+
+def test_a_shortlist_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / SHORTLIST
+    for value in ([], {}, {"format": shortlist.FORMAT, "networks": [{"digest": "a"}]}):
+        write_json(file, value)
+        with pytest.raises(DataError, match="is no shortlist of a search; remove it"):
+            shortlist.read(file)
+    shortlist.write({"b": 0.5, "a": 0.25}, file)
+    assert list(shortlist.read(file).items()) == [("b", 0.5), ("a", 0.25)]
 
 
 def test_what_is_far_from_fitting_is_not_trained(whole: Folder) -> None:
@@ -283,7 +300,7 @@ def test_a_network_that_does_not_fit_once_compiled_is_passed_over(
         return compiled(*arguments)
 
     monkeypatch.setattr(search, "compiled_for_target", refusing)
-    chosen = search.winner(found, small_plan(), space, tmp_path, said.append)
+    chosen = search.winner(ranked, small_plan(), space, tmp_path, said.append)
     assert chosen == ranked[1]
     assert said == [f"network {ranked[0].digest} is passed over: 2 bytes more than --max-flash"]
     assert list(tmp_path.iterdir()) == []
@@ -291,9 +308,7 @@ def test_a_network_that_does_not_fit_once_compiled_is_passed_over(
     asked.clear()
     asked.append(())
     with pytest.raises(BudgetError, match="was promised.*'arena': 1.*a defect of the cost report"):
-        search.winner(
-            replace(found, evaluated=(wrong,)), small_plan(), space, tmp_path, said.append
-        )
+        search.winner([wrong], small_plan(), space, tmp_path, said.append)
 
 
 def test_tflm_memory_promises_what_tflm_needs(tmp_path: Path) -> None:
@@ -302,8 +317,7 @@ def test_tflm_memory_promises_what_tflm_needs(tmp_path: Path) -> None:
     architecture = space.architecture(space.smallest)
     needed = network_cost(architecture, plan.deployment, plan.limits)
     candidate = Candidate(space.smallest, architecture.digest, needed, 0.5, 0)
-    found = Search(space.name, plan.limits, plan.evolution, 0, (candidate,))
-    assert search.winner(found, plan, space, tmp_path, lambda line: None) == candidate
+    assert search.winner([candidate], plan, space, tmp_path, lambda line: None) == candidate
     ours = network_cost(architecture, small_plan().deployment, plan.limits)
     assert ours.arena_bytes < needed.arena_bytes
 

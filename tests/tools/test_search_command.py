@@ -30,8 +30,7 @@ from PIL import Image
 
 from thumbnet.codegen.manifest import read_manifest
 from thumbnet.nas import evolution
-from thumbnet.nas.architecture import from_json, macs, parameters
-from thumbnet.nas.report_layers import layers
+from thumbnet.nas.architecture import from_json, layers, macs, parameters
 from thumbnet.nas.search_space import TEMPLATES, sample
 from thumbnet.tools import search_run
 from thumbnet.tools.cli import main
@@ -42,12 +41,14 @@ LIMITS = ("--max-sram", "16K", "--max-flash", "64K", "--max-cycles", "3M")
 SMALL = (
     *("--resolution", "16", "--width", "0.2", "--space", "w0.2-r16-s2", "--samples", "4"),
     *("--epochs", "4", "--batch", "16", "--population", "4", "--generations", "1"),
-    *("--fine-tuning-epochs", "2", "--qat-epochs", "0", "--processes", "1", "--device", "cpu"),
+    *("--shortlist", "2", "--fine-tuning-epochs", "2", "--qat-epochs", "0"),
+    *("--processes", "1", "--device", "cpu"),
 )
 STAGE_1 = {"plan.json", "space.json", "space.png", "report.html"}
 LEFT = {
     *("plan.json", "space.json", "space.png", "super_network.pt"),
-    *("search.json", "history.csv", "history.png", "pareto.json", "pareto.png", "best.json"),
+    *("search.json", "shortlist.json", "history.csv", "history.png"),
+    *("pareto.json", "pareto.png", "best.json"),
     *("network.pt", "model.tflite", "result.json", "report.html"),
 }
 

@@ -37,6 +37,7 @@ def test_the_usual_settings_are_those_that_were_published() -> None:
     assert (plan.samples, plan.super_training.epochs, plan.super_training.batch) == (1000, 40, 128)
     assert plan.evolution == Settings(population=100, generations=30, parents=20)
     assert (plan.fine_tuning.epochs, plan.qat_epochs, plan.sandwich.largest_epochs) == (20, 2, 2)
+    assert (plan.shortlist, plan.shortlist_epochs) == (8, 2)
     assert plan.data == {"task": "images", "folder": str(Path("x").resolve())}
 
 
@@ -65,8 +66,9 @@ def test_settings_that_were_given() -> None:
     assert plan.limits == Limits(flash=99)
     assert plan.deployment == Deployment("cortex-m33", "size", "stream")
     assert plan.evolution == Settings(10, 8, parents=2, objective="front")
-    for recipe, epochs in ((plan.super_training, 3), (plan.fine_tuning, 10)):
-        assert (recipe.epochs, recipe.batch, recipe.learning_rate) == (epochs, 7, 0.1)
+    for recipe, epochs, rate in ((plan.super_training, 3, 0.1), (plan.fine_tuning, 10, 0.05)):
+        assert (recipe.epochs, recipe.batch, recipe.learning_rate) == (epochs, 7, rate)
+    assert (plan.shortlist, plan.shortlist_epochs) == (4, 2)
     assert (plan.samples, plan.norm_samples, plan.seed, plan.qat_epochs) == (200, 4, 5, 1)
     assert (plan.resolutions, plan.widths, plan.sandwich.largest_epochs) == ((8,), (0.5,), 0)
     assert (plan.data["words"], plan.data["renderings"]) == (["a", "b"], 3)
