@@ -17,7 +17,7 @@ from thumbnet.nas import search_plan
 from thumbnet.nas.report_charts import CHART_STYLE
 from thumbnet.nas.report_known import Known, read_known, section
 from thumbnet.nas.report_layers import LAYER_STYLE, strip, table
-from thumbnet.nas.report_stages import evolution, front, losses, spaces
+from thumbnet.nas.report_stages import evolution, front, losses, shortlist, spaces
 from thumbnet.nas.search_plan import Folder, Plan
 
 
@@ -34,6 +34,7 @@ def report_html(known: Known) -> str:
         _network(known),
         _accuracies(known),
         front(known),
+        shortlist(known),
         evolution(known),
         losses(known),
         spaces(known),

@@ -11,7 +11,7 @@ from thumbnet.nas import search_plan
 from thumbnet.nas.architecture import Architecture, from_json
 from thumbnet.nas.evolution import Candidate, Search
 from thumbnet.nas.search_plan import Folder, Plan
-from thumbnet.nas.search_state import read_search
+from thumbnet.nas.search_state import read_search, read_shortlist
 from thumbnet.nas.space_optimization import SpaceChoice
 
 
@@ -24,6 +24,7 @@ class Known:
     choice: SpaceChoice | None
     losses: tuple[float, ...]  # of the super-network
     search: Search | None
+    shortlist: dict[str, float]  # validation accuracies by digest
     architecture: Architecture | None  # the winner's
     result: dict[str, Any] | None  # of `finish`
 
@@ -56,6 +57,7 @@ def read_known(folder: Folder, place: Path) -> Known:
         from thumbnet.nas.training import losses_of  # torch
 
         losses = losses_of(folder / search_plan.SHARED)
+    listed = folder / search_plan.SHORTLIST
     state, best, result = folder / search_plan.STATE, place / search_plan.BEST, None
     if (place / search_plan.RESULT).exists():
         result = read_json(place / search_plan.RESULT)
@@ -65,6 +67,7 @@ def read_known(folder: Folder, place: Path) -> Known:
         search_plan.read_choice(folder) if (folder / search_plan.SPACE).exists() else None,
         losses,
         read_search(state) if state.exists() else None,
+        read_shortlist(listed) if listed.exists() else {},
         from_json(read_json(best), str(best)) if best.exists() else None,
         result,
     )

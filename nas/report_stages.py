@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from statistics import median
 
@@ -71,19 +71,47 @@ def _described(candidate: Candidate) -> str:
 def _front_table(search: Search, winner: Candidate | None) -> str:
     front = search.front
     every = max(1, -(-len(front) // (2 * SHOWN)))
-    shown = [c for i, c in enumerate(reversed(front)) if i % every == 0 or c == winner]
-    body = "".join(
-        f"<tr{' class=at-peak' if c == winner else ''}><td class='l'><code>{c.digest}</code></td>"
-        f"<td>{c.accuracy:.2%}</td><td>{c.cost.cycles:,}</td><td>{c.cost.macs:,}</td>"
-        f"<td>{c.cost.arena_bytes:,}</td><td>{c.cost.flash:,}</td><td>{c.generation}</td></tr>"
-        for c in shown
+    return _table(
+        [c for i, c in enumerate(reversed(front)) if i % every == 0 or c == winner], winner
     )
-    heads = ("network", "accuracy", "cycles", "MACs", "arena", "flash", "generation")
+
+
+def _table(
+    shown: Sequence[Candidate],
+    winner: Candidate | None,
+    trained: Mapping[str, float] | None = None,
+) -> str:
+    """One row a network; with `trained`, accuracies by digest, also what it was trained to."""
+    rows = []
+    for c in shown:
+        cells = [f"{c.accuracy:.2%}", *([f"{trained[c.digest]:.2%}"] if trained else [])]
+        cells += [f"{n:,}" for n in (c.cost.cycles, c.cost.macs, c.cost.arena_bytes, c.cost.flash)]
+        cells.append(str(c.generation))
+        rows.append(
+            f"<tr{' class=at-peak' if c == winner else ''}><td class='l'><code>{c.digest}</code>"
+            f"</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        )
+    accuracies = ("shared weights", "trained on") if trained else ("accuracy",)
+    heads = ("network", *accuracies, "cycles", "MACs", "arena", "flash", "generation")
     head = "".join(f"<th{' class=l' if h == 'network' else ''}>{h}</th>" for h in heads)
     return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        "</div>"
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
+        "</table></div>"
     )
+
+
+def shortlist(known: Known) -> str:
+    search, trained = known.search, known.shortlist
+    if search is None or not trained:
+        return ""
+    listed = [c for c in search.evaluated if c.digest in trained]
+    listed.sort(key=lambda c: -trained[c.digest])
+    text = (
+        "Shared weights hardly tell the best networks apart. These were trained on from them, each "
+        f"by itself, for {known.plan.shortlist_epochs} epochs; the best that fits once it is "
+        "compiled is taken. Accuracies are of the validation data."
+    )
+    return section("Shortlist", text, _table(listed, known.winner, trained))
 
 
 def evolution(known: Known) -> str:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from thumbnet.codegen.errors import DataError
-from thumbnet.codegen.files import read_json, write_text
+from thumbnet.codegen.files import read_json, write_json, write_text
 from thumbnet.nas.cost import Limits, NetworkCost
 from thumbnet.nas.evolution import Candidate, Search, Settings
 from thumbnet.nas.search_space import Choice, SubNetwork
 
 FORMAT = "thumbnet-evolution-1"
+SHORTLIST_FORMAT = "thumbnet-shortlist-1"
 COLUMNS = (
     "generation",
     "digest",
@@ -127,3 +128,23 @@ def sub_network_from_json(value: Any) -> SubNetwork:
         )
         for stage in value
     )
+
+
+# ---- the shortlist -------------------------------------------------------------------------------
+
+
+def write_shortlist(reached: Mapping[str, float], file: Path) -> None:
+    """Validation accuracies, 0 to 1, by digest."""
+    networks = [{"digest": digest, "accuracy": found} for digest, found in reached.items()]
+    write_json(file, {"format": SHORTLIST_FORMAT, "networks": networks})
+
+
+def read_shortlist(file: Path) -> dict[str, float]:
+    """What `write_shortlist` wrote. Raises DataError."""
+    value = read_json(file)
+    try:
+        if value["format"] != SHORTLIST_FORMAT:
+            raise ValueError
+        return {str(entry["digest"]): float(entry["accuracy"]) for entry in value["networks"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: is no shortlist of a search; remove it") from error

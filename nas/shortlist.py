@@ -12,18 +12,16 @@ from pathlib import Path
 
 import torch
 
-from thumbnet.codegen.errors import DataError
-from thumbnet.codegen.files import read_json, write_json
 from thumbnet.nas.distributed import ALONE, Workers
 from thumbnet.nas.evaluation import accuracy, recalibrate
 from thumbnet.nas.evolution import Candidate
 from thumbnet.nas.finish import train_network
 from thumbnet.nas.progress import Progress
 from thumbnet.nas.search_plan import Plan
+from thumbnet.nas.search_state import read_shortlist, write_shortlist
 from thumbnet.nas.super_network import SuperNetwork
 from thumbnet.nas.task import Task
 
-FORMAT = "thumbnet-shortlist-1"
 LEARNING_RATE = 0.5  # of the super-network's: the weights are nearly where they should be
 WARMUP = 0.1  # epochs
 
@@ -45,7 +43,7 @@ def ranked(
     listed = ordered[: plan.shortlist]
     if len(listed) < 2 or not plan.shortlist_epochs:
         return ordered
-    known = read(file) if file.exists() else {}
+    known = read_shortlist(file) if file.exists() else {}
     workers.wait()  # before the first one writes it
     alone = Workers(0, 1, workers.device)
     missing = [candidate for candidate in listed if candidate.digest not in known]
@@ -57,7 +55,7 @@ def ranked(
         )
         known |= {c.digest: reached for c, reached in zip(some, found, strict=True)}
         if workers.is_first:
-            write(known, file)
+            write_shortlist(known, file)
         for candidate, reached in zip(some, found, strict=True):
             progress(
                 f"shortlist, {len(known)} of {len(listed)}: network {candidate.digest}, "
@@ -87,19 +85,3 @@ def _trained_accuracy(
     what = f"network {candidate.digest}"
     train_network(own, task, recipe, plan.seed, what=what, progress=progress, workers=alone)
     return accuracy(own, task.validation)
-
-
-def write(known: dict[str, float], file: Path) -> None:
-    networks = [{"digest": digest, "accuracy": found} for digest, found in known.items()]
-    write_json(file, {"format": FORMAT, "networks": networks})
-
-
-def read(file: Path) -> dict[str, float]:
-    """Validation accuracies by digest. Raises DataError."""
-    value = read_json(file)
-    try:
-        if value["format"] != FORMAT:
-            raise ValueError
-        return {str(entry["digest"]): float(entry["accuracy"]) for entry in value["networks"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file}: is no shortlist of a search; remove it") from error

@@ -2,9 +2,9 @@
 
     python -m thumbnet.nas.experiments.rank_correlation --data DIR --search OUT --out FILE.json
 
-takes the super-network that a search on CIFAR-10 left in OUT, draws sub-networks of its space,
-trains each from fresh weights, and compares the two rankings by Kendall's tau-b (SciPy), with an
-interval by bootstrap over the networks. Goes on where it was stopped.
+takes the super-network that a search on CIFAR-10 left in OUT, draws sub-networks of its space that
+fit the limits, trains each from fresh weights, and compares the two rankings by Kendall's tau-b
+(SciPy), with an interval by bootstrap over the networks. Goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from thumbnet.codegen.errors import ThumbnetError
 from thumbnet.codegen.files import write_json
 from thumbnet.nas import search
 from thumbnet.nas.cifar10 import cifar10
-from thumbnet.nas.cost import network_cost
+from thumbnet.nas.cost import exceeds, network_cost
 from thumbnet.nas.evaluation import Effort, shared_accuracy
 from thumbnet.nas.experiments.cifar10 import CLASSES, RECIPE, say
 from thumbnet.nas.experiments.contest import contender, score
 from thumbnet.nas.image_task import image_task
-from thumbnet.nas.search_plan import Folder
-from thumbnet.nas.search_space import sample
+from thumbnet.nas.search_plan import Folder, Plan
+from thumbnet.nas.search_space import SearchSpace, SubNetwork, sample
 
 RESAMPLES = 10_000
 
@@ -53,6 +53,19 @@ def interval(
     return float(low), float(high)
 
 
+def fitting(
+    space: SearchSpace, plan: Plan, count: int, rng: np.random.Generator
+) -> list[SubNetwork]:
+    """Different networks that fit the limits, drawn uniformly."""
+    found: dict[str, SubNetwork] = {}
+    while len(found) < count:
+        drawn = sample(space, rng)
+        architecture = space.architecture(drawn)
+        if exceeds(network_cost(architecture, plan.deployment, plan.limits), plan.limits) is None:
+            found[architecture.digest] = drawn
+    return list(found.values())
+
+
 def run(parsed: argparse.Namespace) -> None:
     folder = Folder(parsed.search)
     plan = folder.plan()
@@ -60,7 +73,7 @@ def run(parsed: argparse.Namespace) -> None:
     task = image_task(cifar10(parsed.data), space.input_shape[:2], cache=parsed.cache, progress=say)
     network = search.share(folder, plan, space, task, progress=say)
     rng = np.random.default_rng((parsed.seed, 5))
-    chosen = [sample(space, rng) for _ in range(parsed.networks)]
+    chosen = fitting(space, plan, parsed.networks, rng)
     shared = shared_accuracy(network, task, chosen, Effort(calibration=1024))
     recipe = replace(RECIPE, epochs=parsed.epochs)
     alone, rows = [], []

@@ -25,7 +25,7 @@ from toy_task import CLASSES, toy_task
 
 from thumbnet.codegen.errors import BudgetError, DataError, ThumbnetError, ToolError
 from thumbnet.codegen.files import read_json, write_json
-from thumbnet.nas import cost, evolution, search, search_plan, shortlist
+from thumbnet.nas import cost, evolution, search, search_plan, search_state
 from thumbnet.nas.architecture import from_json
 from thumbnet.nas.cost import Deployment, Limits, network_cost
 from thumbnet.nas.evolution import Candidate, Search, Settings
@@ -227,10 +227,10 @@ def test_two_processes_find_what_one_does(whole: Folder, task: Task, tmp_path: P
 def test_what_the_stages_leave(whole: Folder) -> None:
     plan = small_plan()
     best = from_json(read_json(whole / BEST), "best.json")
-    found = search.search_state.read_search(whole / STATE)
+    found = search_state.read_search(whole / STATE)
     winner = search.best_candidate(whole, found)
     assert winner.digest == best.digest
-    reached = shortlist.read(whole / SHORTLIST)
+    reached = search_state.read_shortlist(whole / SHORTLIST)
     ordered = sorted(found.evaluated, key=lambda c: (-c.accuracy, c.cost.cycles, c.digest))
     assert [c.digest for c in ordered[:3]] == list(reached)
     assert reached[winner.digest] == max(reached.values())
@@ -251,12 +251,12 @@ def test_what_the_stages_leave(whole: Folder) -> None:
 
 def test_a_shortlist_that_is_damaged_is_refused(tmp_path: Path) -> None:
     file = tmp_path / SHORTLIST
-    for value in ([], {}, {"format": shortlist.FORMAT, "networks": [{"digest": "a"}]}):
+    for value in ([], {}, {"format": search_state.SHORTLIST_FORMAT, "networks": [{"digest": "a"}]}):
         write_json(file, value)
         with pytest.raises(DataError, match="is no shortlist of a search; remove it"):
-            shortlist.read(file)
-    shortlist.write({"b": 0.5, "a": 0.25}, file)
-    assert list(shortlist.read(file).items()) == [("b", 0.5), ("a", 0.25)]
+            search_state.read_shortlist(file)
+    search_state.write_shortlist({"b": 0.5, "a": 0.25}, file)
+    assert list(search_state.read_shortlist(file).items()) == [("b", 0.5), ("a", 0.25)]
 
 
 def test_what_is_far_from_fitting_is_not_trained(whole: Folder) -> None:
@@ -284,7 +284,7 @@ def test_limits_that_nothing_satisfies_leave_no_folder(task: Task, tmp_path: Pat
 def test_a_network_that_does_not_fit_once_compiled_is_passed_over(
     whole: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = search.search_state.read_search(whole / STATE)
+    found = search_state.read_search(whole / STATE)
     (space,) = (
         space
         for space in search_plan.spaces(small_plan(), (SIZE, SIZE, 3), len(CLASSES)).values()
