@@ -66,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         help="of a searched network (default: the network made by hand)",
     )
     train.add_argument(
+        "--recipe",
+        choices=("strong", "gentle"),
+        default="strong",
+        help="how much the sound is varied: strong (default) for other voices and rooms, gentle "
+        "for clips that are like those of training",
+    )
+    train.add_argument(
         "--teacher",
         type=Path,
         metavar="DIR",
@@ -108,7 +115,7 @@ def _needs_torch(what: str) -> None:
 def _train(parsed: argparse.Namespace) -> None:
     _needs_torch("training")
     from thumbnet.apps.kws.pipeline import Training, run_training
-    from thumbnet.apps.kws.training import Recipe
+    from thumbnet.apps.kws.training import RECIPES
 
     corpus = read_corpus(parsed.data)
     words = (
@@ -116,7 +123,9 @@ def _train(parsed: argparse.Namespace) -> None:
         if parsed.words
         else most_frequent_words(corpus)
     )
-    recipe = Recipe() if parsed.epochs is None else replace(Recipe(), epochs=parsed.epochs)
+    recipe = RECIPES[parsed.recipe]
+    if parsed.epochs is not None:
+        recipe = replace(recipe, epochs=parsed.epochs)
     architecture = read_architecture(parsed.architecture, words) if parsed.architecture else None
     chosen = Training(
         parsed.out, words, parsed.seed, parsed.renderings, recipe, architecture, parsed.teacher

@@ -1,7 +1,7 @@
-"""Augmentation of columns within a batch: stretched, warped and coloured at random.
+"""Augmentation of columns within a batch: stretched, warped, coloured and masked at random.
 
 What is cheap to do to a spectrogram is done anew each time; what needs the sound is in `augment`.
-Nothing is masked (SpecAugment, Park et al., 2019): networks of 20,000 weights learn less with it.
+Masks are those of SpecAugment (Park et al., 2019).
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from torch.nn.functional import grid_sample, interpolate
 class ColumnRanges:
     stretch: float = 0.12  # of time: exp(+-0.12) around the middle
     shift: float = 8.0  # columns each way, mirrored at the ends: a stream sees a word everywhere
-    warp: float = 0.07  # of frequency, from the lowest band: 1 +- 0.07, as a longer or shorter throat
-    colour: float = 0.5  # standard deviation in octaves of energy (3 dB), at `points` of the bands
+    warp: float = 0.1  # of frequency, from the lowest band: 1 +- 0.1, as a longer or shorter throat
+    colour: float = 1.0  # standard deviation in octaves of energy (3 dB), at `points` of the bands
     points: int = 5
+    masks: int = 2
+    masked_columns: float = 10.0  # at most, each
+    masked_bands: float = 8.0
 
 
-COLUMN_RANGES = ColumnRanges()
+STRONG = ColumnRanges()
+GENTLE = ColumnRanges(warp=0.07, colour=0.5, masks=0)
 
 
 def augment_columns(x: Tensor, lowest: float, highest: float, r: ColumnRanges) -> Tensor:
@@ -39,9 +43,25 @@ def augment_columns(x: Tensor, lowest: float, highest: float, r: ColumnRanges) -
     colour = interpolate(
         torch.randn(n, 1, r.points) * r.colour, bands, mode="linear", align_corners=True
     )
-    return (x + colour.unsqueeze(1)).clamp(lowest, highest)
+    x = (x + colour.unsqueeze(1)).clamp(lowest, highest)
+    if not r.masks:
+        return x
+    floor, mean = x.amin((1, 2, 3), keepdim=True), x.mean((1, 2, 3), keepdim=True)
+    fill = torch.where(torch.rand(n, 1, 1, 1) < 0.5, floor, mean)
+    for _ in range(r.masks):
+        x = torch.where(_span(n, bands, r.masked_bands).view(n, 1, 1, bands), fill, x)
+        x = torch.where(_span(n, columns, r.masked_columns).view(n, 1, columns, 1), fill, x)
+    return x
 
 
 def _symmetric(n: int) -> Tensor:
     """Uniform in -1 .. 1, [n, 1, 1]."""
     return torch.rand(n, 1, 1) * 2 - 1
+
+
+def _span(n: int, size: int, longest: float) -> Tensor:
+    """[n, size], true over a stretch of at most `longest` in each row."""
+    length = torch.rand(n, 1) * longest
+    start = torch.rand(n, 1) * (size - length)
+    at = torch.arange(size).view(1, size)
+    return (at >= start) & (at < start + length)

@@ -82,7 +82,7 @@ class SeparableBlock(nn.Module):  # type: ignore[misc]  # torch is untyped here
 class KeywordNetwork(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Columns of one second to logits. A second head, for training, may read `features` too."""
 
-    def __init__(self, classes: int, architecture: Architecture = SMALL):
+    def __init__(self, classes: int, architecture: Architecture = SMALL, dropout: float = 0.1):
         super().__init__()
         channels = architecture.stem
         layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -98,6 +98,7 @@ class KeywordNetwork(nn.Module):  # type: ignore[misc]  # torch is untyped here
             channels = layer.channels
         layers["mean"] = nn.AdaptiveAvgPool2d(1)
         layers["flatten"] = nn.Flatten()
+        layers["dropout"] = nn.Dropout(dropout)
         self.body = nn.Sequential(layers)
         self.head = nn.Linear(channels, classes)
 
@@ -116,13 +117,13 @@ class KeywordNetwork(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 
 def make_network(
-    classes: int, architecture: Architecture | nas.Architecture
+    classes: int, architecture: Architecture | nas.Architecture, dropout: float = 0.0
 ) -> KeywordNetwork | Network:
     """A network with fresh weights, made by hand or searched: both have `features` and a dense
     layer `classifier`, and take the same input. A searched architecture has `classes` classes."""
     if isinstance(architecture, nas.Architecture):
-        return build(architecture)
-    return KeywordNetwork(classes, architecture)
+        return build(architecture, dropout)
+    return KeywordNetwork(classes, architecture, dropout)
 
 
 def _convolution(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from thumbnet.apps.kws.column_augment import COLUMN_RANGES, augment_columns
+from thumbnet.apps.kws.column_augment import GENTLE, augment_columns
 from thumbnet.apps.kws.dataset import (
     Corpus,
     check_commands,
@@ -84,7 +84,7 @@ def augmented(inputs: Tensor, rng: np.random.Generator) -> Tensor:
     lowest, highest = ((q - ZERO_POINT) * SCALE for q in (-128, 127))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(1 << 62)))
-        return augment_columns(inputs, lowest, highest, COLUMN_RANGES)
+        return augment_columns(inputs, lowest, highest, GENTLE)
 
 
 def _spoken(corpus: Corpus, noises: Sequence[Path], words: Sequence[str], split: str) -> Dataset:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from thumbnet.apps.kws.column_augment import COLUMN_RANGES, augment_columns
+from thumbnet.apps.kws.column_augment import GENTLE, STRONG, ColumnRanges, augment_columns
 from thumbnet.apps.kws.features import SCALE, ZERO_POINT
 from thumbnet.apps.kws.network import SMALL, Architecture, make_network, network_input
 from thumbnet.codegen.errors import DataError, ModelFormatError
@@ -42,12 +42,24 @@ class Recipe:
     batch: int = 128
     learning_rate: float = 4e-3
     weight_decay: float = 0.02
+    smoothing: float = 0.05  # of labels
+    dropout: float = 0.1
     words_weight: float = 0.5  # of the loss of the second head, which tells all words apart
     average: float = 0.995  # of the moving average of the weights, a step
     unknown: float = 0.85
     silence: float = 0.24
     fragments: float = 0.08
     temperature: float = 2.0  # at which a teacher's outputs are learnt, where there is one
+    ranges: ColumnRanges = STRONG
+
+
+# What a network of 20,000 weights learns best depends on where it will listen. "strong" leaves it
+# less sure, and better at voices and rooms that are unlike those it was trained on; "gentle" is
+# better at clips that are like them, of speakers that it does not know (MODEL_CARD.md).
+RECIPES = {
+    "strong": Recipe(),
+    "gentle": Recipe(smoothing=0.0, dropout=0.0, ranges=GENTLE),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +183,7 @@ class _Run:
         teacher: Teacher | None,
     ) -> None:
         self.recipe, self.seed, self.teacher = recipe, seed, teacher
-        self.network = make_network(training.class_count, architecture)
+        self.network = make_network(training.class_count, architecture, recipe.dropout)
         if isinstance(architecture, nas.Architecture):  # faster; the other keeps its figures
             self.network = self.network.to(memory_format=torch.channels_last)
         self.words = nn.Linear(self.network.classifier.in_features, training.word_count + 1)
@@ -244,15 +256,18 @@ class _Run:
         for start in batches:
             part = slice(start, start + self.recipe.batch)
             x = network_input(torch.from_numpy(columns[part]), SCALE, ZERO_POINT)
-            x = augment_columns(x, lowest, highest, COLUMN_RANGES)
+            x = augment_columns(x, lowest, highest, self.recipe.ranges)
             features = self.network.features(x)
             said = self.network.classifier(features)
-            loss = cross_entropy(said, torch.from_numpy(classes[part]))
+            loss = cross_entropy(
+                said, torch.from_numpy(classes[part]), label_smoothing=self.recipe.smoothing
+            )
             if self.teacher is not None:
                 loss = self._taught(loss, said, x)
             loss = loss + self.recipe.words_weight * cross_entropy(
                 self.words(features),
                 torch.from_numpy(words[part]),
+                label_smoothing=self.recipe.smoothing,
                 ignore_index=_NO_WORD,
             )
             for group in self.optimizer.param_groups:

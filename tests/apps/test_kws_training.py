@@ -79,16 +79,33 @@ def test_renderings_are_made_once(folder: Path, tmp_path: Path) -> None:
 
 
 def test_augmented_columns_keep_shape_and_range() -> None:
-    from thumbnet.apps.kws.column_augment import COLUMN_RANGES, augment_columns
+    from thumbnet.apps.kws.column_augment import augment_columns
+    from thumbnet.apps.kws.training import RECIPES
 
     torch.manual_seed(0)
     x = torch.rand(16, 1, COLUMNS, BANDS) * 31 - 16
-    y = augment_columns(x, -16.0, 15.875, COLUMN_RANGES)
-    assert y.shape == x.shape
-    assert y.dtype == x.dtype
-    assert y.min() >= -16
-    assert y.max() <= 15.875
-    assert (y != x).flatten(1).any(1).all()
+    for recipe in RECIPES.values():
+        y = augment_columns(x, -16.0, 15.875, recipe.ranges)
+        assert y.shape == x.shape
+        assert y.dtype == x.dtype
+        assert y.min() >= -16
+        assert y.max() <= 15.875
+        assert (y != x).flatten(1).any(1).all()
+
+
+def test_the_gentle_recipe_masks_nothing() -> None:
+    from thumbnet.apps.kws.column_augment import augment_columns
+    from thumbnet.apps.kws.training import RECIPES
+
+    loud = torch.full((64, 1, COLUMNS, BANDS), 8.0)
+    loud[:, :, 0, 0] = -16.0  # what a mask may fill with
+
+    def quiet(recipe: str) -> float:
+        torch.manual_seed(0)
+        y = augment_columns(loud, -16.0, 15.875, RECIPES[recipe].ranges)
+        return float((y[:, :, 10:, 10:] < -10).double().mean())
+
+    assert quiet("gentle") == 0 < quiet("strong")
 
 
 def test_a_killed_training_reaches_the_same_weights(
