@@ -67,18 +67,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sound", type=Path, metavar="FILE.wav", help="play this instead of the synthetic voice"
     )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=COMMITTED,
+        metavar="DIR",
+        help="what 'python -m thumbnet.apps.kws export' wrote (default: the network of apps/kws)",
+    )
     parsed = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     try:
-        return _demo(console, parsed.board, parsed.sound)
+        return _demo(console, parsed.board, parsed.sound, parsed.model)
     except ThumbnetError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 
 
-def _demo(console: Console, board: str, sound: Path | None) -> int:
-    settings = read_settings(COMMITTED)
-    listener = HostListener(COMMITTED, settings)
+def _demo(console: Console, board: str, sound: Path | None, model: Path) -> int:
+    settings = read_settings(model)
+    listener = HostListener(model, settings)
     starts: tuple[float, ...] = ()
     if sound is None:
         spoken = record([Utterance(w.text, w.voice, w.speed) for w in WORDS])
@@ -91,7 +98,7 @@ def _demo(console: Console, board: str, sound: Path | None) -> int:
         f"{', '.join(listener.facts.words)}\n"
     )
     run = emulate_listener(
-        COMMITTED, settings, samples, board, tell=lambda heard: console.print(f"  {heard}")
+        model, settings, samples, board, tell=lambda heard: console.print(f"  {heard}")
     )
     console.print()
     if starts:

@@ -37,6 +37,8 @@ from thumbnet.nas.task import Task
 BOARDS = {
     "nrf52840": Limits(sram=64 * 1024, flash=256 * 1024, cycles=10_000_000),
     "tight": Limits(sram=16 * 1024, flash=64 * 1024, cycles=3_000_000),
+    # Where memory is scarce before time is, as TensorFlow Lite Micro needs it.
+    "tight-9k": Limits(sram=9 * 1024, flash=64 * 1024, cycles=3_000_000),
 }
 CLASSES = 10
 PICKED_AFTER = 5  # a MobileNetV2 is chosen after this part of the epochs
@@ -80,8 +82,14 @@ def searched(folder: Folder, wanted: Plan, task_at: search.TaskAt, processes: in
     architecture = from_json(read_json(folder / BEST), str(folder / BEST))
     # What it really costs: the compiler's planner, also where the search charged another's memory.
     told = network_cost(architecture, Deployment(), wanted.limits)
-    name = f"searched-{wanted.space or wanted.deployment.memory}"
-    return contender(name, architecture, told)
+    return contender(f"searched-{searched_name(wanted)}", architecture, told)
+
+
+def searched_name(wanted: Plan) -> str:
+    """What tells a search apart from others for the same board."""
+    memory = wanted.deployment.memory
+    own = (wanted.space, *([memory] if wanted.space is None or memory != "thumbnet" else []))
+    return "-".join(part for part in own if part)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,9 +119,9 @@ def run(parsed: argparse.Namespace) -> None:
     parts = parsed.only or PARTS
     rows = []
     if "search" in parts or "searched" in parts:
-        place = Folder(folder / f"search-{parsed.space or parsed.memory}")
         efforts = parsed.super_epochs, parsed.samples, parsed.generations
         wanted = plan(parsed.board, parsed.memory, *efforts, parsed.space)
+        place = Folder(folder / f"search-{searched_name(wanted)}")
         winner = searched(place, wanted, task_at, parsed.processes)
         say(f"{winner.name}: {winner.cost.to_json()}")
         if "searched" in parts:

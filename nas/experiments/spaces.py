@@ -24,7 +24,16 @@ from thumbnet.codegen.errors import ThumbnetError
 from thumbnet.codegen.files import write_json
 from thumbnet.nas import search
 from thumbnet.nas.cifar10 import cifar10
-from thumbnet.nas.experiments.cifar10 import BOARDS, CLASSES, RECIPE, plan, say, searched
+from thumbnet.nas.experiments.cifar10 import (
+    BOARDS,
+    CLASSES,
+    RECIPE,
+    SUPER_TRAINING,
+    plan,
+    say,
+    searched,
+    searched_name,
+)
 from thumbnet.nas.experiments.contest import row, scores
 from thumbnet.nas.image_task import image_task
 from thumbnet.nas.search_plan import Folder, read_choice
@@ -58,7 +67,7 @@ def run(parsed: argparse.Namespace) -> None:
     rows = []
     for what, name in compared(read_choice(first), parsed.seed).items():
         asked = wanted if what == "chosen" else replace(wanted, space=name)
-        place = Folder(folder / f"search-{asked.space or asked.deployment.memory}")
+        place = Folder(folder / f"search-{searched_name(asked)}")
         winner = searched(place, asked, task_at, parsed.processes)
         found = scores(winner, task_at, recipe, parsed.seeds, folder, say)
         rows.append({"what": what, "space": name, **row(winner, found)})
@@ -76,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="OUT")
     parser.add_argument("--board", choices=BOARDS, default="tight")
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
-    parser.add_argument("--super-epochs", type=int, default=12)
+    parser.add_argument("--super-epochs", type=int, default=SUPER_TRAINING.epochs)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the random space")
