@@ -216,7 +216,7 @@ def _network(known: Known) -> str:
     height, width, channels = architecture.input_shape
     text = (
         f"Network <code>{architecture.digest}</code>: inputs of {height}×{width}×{channels}, "
-        f"{len(architecture.blocks)} inverted bottlenecks, {architecture.classes} classes, "
+        f"{len(architecture.blocks)} blocks, {architecture.classes} classes, "
         f"{architecture.activation}."
     )
     return section("The network", text, strip(architecture) + table(architecture))
