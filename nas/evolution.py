@@ -94,7 +94,7 @@ class Search:
     @property
     def best(self) -> Candidate:
         """The most accurate network; among equals the fastest."""
-        return min(self.evaluated, key=_order)
+        return min(self.evaluated, key=order)
 
     @property
     def front(self) -> tuple[Candidate, ...]:
@@ -288,11 +288,12 @@ class _Run:
     def parents(self, evaluated: Sequence[Candidate]) -> list[Candidate]:
         """Of the next generation, best first; whoever was evaluated may be one."""
         if self.settings.objective == "accuracy":
-            return sorted(evaluated, key=_order)[: self.settings.parents]
+            return sorted(evaluated, key=order)[: self.settings.parents]
         return [evaluated[i] for i in survivors(_points(evaluated), self.settings.population)]
 
 
-def _order(candidate: Candidate) -> tuple[float, int, str]:
+def order(candidate: Candidate) -> tuple[float, int, str]:
+    """Sorts the most accurate first; of equals the fastest."""
     return -candidate.accuracy, candidate.cost.cycles, candidate.digest
 
 

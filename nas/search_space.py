@@ -26,7 +26,7 @@ SQUEEZE_RATIO = 4  # expanded channels to squeezed ones (MobileNetV3, ICCV 2019,
 @dataclass(frozen=True)
 class Stage:
     """Bottlenecks of one number of channels; the first of them has the stride. There may be none
-    only if they change neither size nor channels."""
+    only where their stride is 1 and the channels are those of what is before."""
 
     channels: int
     stride: Pair

@@ -14,7 +14,7 @@ import torch
 
 from thumbnet.nas.distributed import ALONE, Workers
 from thumbnet.nas.evaluation import accuracy, recalibrate
-from thumbnet.nas.evolution import Candidate
+from thumbnet.nas.evolution import Candidate, order
 from thumbnet.nas.finish import train_network
 from thumbnet.nas.progress import Progress
 from thumbnet.nas.search_plan import Plan
@@ -39,7 +39,7 @@ def ranked(
     """All candidates, best first: the `plan.shortlist` most accurate ones by what they reach after
     `plan.shortlist_epochs` of training, then the others by their shared weights. `file` keeps what
     is known; goes on from it. Each process of the group takes its share. Raises DataError."""
-    ordered = sorted(candidates, key=lambda c: (-c.accuracy, c.cost.cycles, c.digest))
+    ordered = sorted(candidates, key=order)
     listed = ordered[: plan.shortlist]
     if len(listed) < 2 or not plan.shortlist_epochs:
         return ordered

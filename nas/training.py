@@ -12,6 +12,7 @@ import io
 import math
 import time
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,13 @@ SILENCE = 10.0  # s between two lines about an epoch
 TOGETHER = 16  # steps
 
 
-class Objective(nn.Module):  # type: ignore[misc]  # torch is not followed
+class Objective(nn.Module, ABC):  # type: ignore[misc]  # torch is not followed
     """What is minimised. `forward(x, labels, draw, epoch)` gives the loss of a batch; `draw` is a
     generator that is the same on every process; `epoch` counts from 0."""
 
+    @abstractmethod
     def forward(self, x: Tensor, labels: Tensor, draw: np.random.Generator, epoch: int) -> Tensor:
-        raise NotImplementedError
+        """See the class."""
 
     def start_epoch(self, epoch: int) -> bool:
         """Called before each epoch that starts (not where one goes on). True: parameters were

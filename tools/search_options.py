@@ -14,14 +14,12 @@ from thumbnet.codegen.targets import board as board_named
 from thumbnet.nas.cost import Deployment, Limits
 from thumbnet.nas.evolution import Settings
 from thumbnet.nas.recipe import Recipe, Sandwich
-from thumbnet.nas.search_plan import Plan
+from thumbnet.nas.search_plan import FINE_TUNING, SUPER_TRAINING, Plan
 from thumbnet.tools.search_tasks import Source
 
 TARGET = "cortex-m4"
-LEARNING_RATE = 0.1
-FINE_TUNING_RATE = 0.5  # of it
+FINE_TUNING_RATE = FINE_TUNING.learning_rate / SUPER_TRAINING.learning_rate
 LARGEST_EPOCHS = 2  # of stage 2, that the largest network trains alone: at most a quarter of all
-SHORTLIST_EPOCHS = 2
 PARENTS = 5  # one network of so many is a parent (MCUNet: 20 of 100)
 LEAST_BATCH, BATCH = 8, 128
 
@@ -39,7 +37,7 @@ class Effort:
     qat_epochs: int
 
 
-USUAL = Effort(1000, 40, 100, 30, 8, 20, 2)
+USUAL = Effort(1000, 40, 100, 30, Plan.shortlist, 20, 2)
 QUICK = Effort(200, 10, 32, 8, 4, 10, 1)
 
 
@@ -73,7 +71,7 @@ def plan_of(given: Mapping[str, Any], source: Source) -> Plan:
     training = Recipe(
         epochs=value("epochs"),
         batch=given.get("batch", batch_for(source.samples)),
-        learning_rate=given.get("learning_rate", LEARNING_RATE),
+        learning_rate=given.get("learning_rate", SUPER_TRAINING.learning_rate),
     )
     population = value("population")
     return Plan(
@@ -100,7 +98,7 @@ def plan_of(given: Mapping[str, Any], source: Source) -> Plan:
             objective="front" if "pareto" in given else "accuracy",
         ),
         shortlist=value("shortlist"),
-        shortlist_epochs=min(SHORTLIST_EPOCHS, training.epochs),
+        shortlist_epochs=min(Plan.shortlist_epochs, training.epochs),
         fine_tuning=replace(
             training,
             epochs=value("fine_tuning_epochs"),

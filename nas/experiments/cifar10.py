@@ -37,8 +37,6 @@ from thumbnet.nas.task import Task
 BOARDS = {
     "nrf52840": Limits(sram=64 * 1024, flash=256 * 1024, cycles=10_000_000),
     "tight": Limits(sram=16 * 1024, flash=64 * 1024, cycles=3_000_000),
-    # Where memory is scarce before time is, as TensorFlow Lite Micro needs it.
-    "tight-9k": Limits(sram=9 * 1024, flash=64 * 1024, cycles=3_000_000),
 }
 CLASSES = 10
 PICKED_AFTER = 5  # a MobileNetV2 is chosen after this part of the epochs

@@ -167,3 +167,19 @@ def test_words_that_are_not_there_are_refused(folder: Path, tmp_path: Path) -> N
 
     with pytest.raises(DataError, match="perhaps"):
         keyword_task(folder, tmp_path, lambda _: None, ("go", "perhaps"))
+
+
+def test_the_searched_network_needs_half_the_cycles_of_the_one_made_by_hand() -> None:
+    from thumbnet.apps.kws.model_files import COMMITTED, read_architecture, read_facts
+    from thumbnet.codegen.compile import Options
+    from thumbnet.codegen.cost import cost
+    from thumbnet.nas.cost import Deployment, network_cost
+
+    words = read_facts(COMMITTED).words
+    read_architecture(COMMITTED / "teacher.json", words)  # raises where it does not fit
+    searched = read_architecture(COMMITTED / "searched.json", words)
+    by_hand = load_graph(COMMITTED / "kws.tflite")
+    streamed = cost(Options(input="stream").applied(by_hand)).cycles
+    ours = network_cost(searched, Deployment(input="stream")).cycles
+    assert ours / 4 < 0.5 * streamed / 2  # a call takes four columns, and two
+    assert network_cost(searched).cycles < 0.5 * cost(by_hand).cycles
