@@ -1,7 +1,7 @@
 """An application of its own as an image of a board: its C, the model's and the port's, linked.
 
 `toolchain.build_image` links one model with the runner, to measure it. Here the application gives
-`tn_runner_main` (ports/port.h), and the stack is as large as the call graph says that it must be.
+`tn_main` (ports/port.h), and the stack is as large as the call graph says that it must be.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def build_firmware(
 
     key: list[str | bytes | Path] = [
         compiler.version, *own, *port, *sources, *ports, *files, PORTS / "port.h",
-        board.linker_script, script / "sections.ld",
+        board.linker_script, script / "sections.ld", script / "arena.ld",
     ]  # fmt: skip
     built = cached(work_dir, "firmware", key, build)
     return _read(built)

@@ -44,20 +44,30 @@ class Target:
 
 @dataclass(frozen=True)
 class Board:
-    """One board. Sizes are bytes. `sizing` boards only serve to link, and are not listed."""
+    """One board. Sizes are bytes. `sizing` boards only serve to link, and are not listed.
+
+    `runner` is the application of ports/runner that runs models there: "files" over semihosting,
+    "link" over the console.
+    """
 
     name: str
     about: str
     target: Target
-    sram: int
+    sram: int  # of all memories for data
     flash: int
     stack: int  # reserved for the stack at the start of SRAM
     emulated: bool
     sizing: bool
     machine: str | None  # of qemu-system-arm
+    runner: str
     linker_script: Path
+    arena: tuple[str, ...]  # memories of the linker script that may take it, the fastest first
     sources: tuple[Path, ...]
     defines: tuple[str, ...]
+    console: str | None  # how the console of a real board reaches a computer, in words
+    pyocd: str | None  # what pyOCD calls the chip
+    pyocd_pack: bool  # pyOCD needs a CMSIS pack for it
+    openocd: str | None  # OpenOCD's configuration file
 
 
 def _arm(name: str, dsp: bool, reference_board: str) -> Target:
@@ -105,9 +115,15 @@ def _read_board(path: Path) -> Board:
             emulated=table["emulated"],
             sizing=table.get("sizing", False),
             machine=table.get("machine"),
+            runner=table.get("runner", "files"),
             linker_script=folder / table["linker_script"],
+            arena=tuple(table.get("arena", ("RAM",))),
             sources=tuple((folder / source).resolve() for source in table["sources"]),
             defines=tuple(table.get("defines", ())),
+            console=table.get("console"),
+            pyocd=table.get("pyocd"),
+            pyocd_pack=table.get("pyocd_pack", False),
+            openocd=table.get("openocd"),
         )
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ToolError(f"board file {path} cannot be read: {error}") from error

@@ -211,7 +211,7 @@ def _model_header(manifest: Manifest) -> str:
 def _compile_port(board: Board, work_dir: Path | None) -> Path:
     """A folder with the objects of the board and of the runner."""
     compiler = arm_compiler()
-    sources = (*board.sources, PRINT, PORTS / "runner" / "runner.c")
+    sources = (*board.sources, PRINT, PORTS / "runner" / "files.c")
     flags = (
         *board.target.cpu_flags,
         *C_FLAGS,
@@ -298,6 +298,7 @@ def _link(model_dir: Path, board: Board, work_dir: Path | None) -> Path:
         runner / "runner.h",
         board.linker_script,
         script_folder / "sections.ld",
+        script_folder / "arena.ld",
         *_model_key(model_dir),
     ]
     return cached(work_dir, "image", key, build)

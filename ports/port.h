@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * A port boots the core, calls tn_runner_main() once and never returns from it. It gives it
- * a console, files on the machine that started it, a way to end, and the bounds of the stack.
+ * A port boots the core, calls tn_main() once and never returns from it. It gives it a console, a
+ * cycle counter, a way to end, and the bounds of the stack; an emulated one gives files as well.
  * Nothing in a port or in the runner may call the C library or libgcc: what an image of a model has
  * more than the image of the empty model is then the model's own, memcpy and divisions included.
  */
@@ -20,20 +20,28 @@ enum {
     TN_EXIT_OUTPUT = 73          /* the output file cannot be written */
 };
 
-/* --- given by the port ------------------------------------------------------------------- */
+/* --- given by every port --------------------------------------------------------------------- */
 
 /* The stack is [tn_stack_bottom, tn_stack_top), full descending, 8-byte aligned (linker script). */
 extern uint32_t tn_stack_bottom[];
 extern uint32_t tn_stack_top[];
 
-/* Called before anything is printed: clocks and the console. */
+/* Called once, with .data and .bss set up: clocks, caches, the console. */
 void tn_port_init(void);
 
-/* Writes one character to the console; waits until it is taken. */
+/* Core clock in Hz, as tn_port_init left it. */
+uint32_t tn_port_hz(void);
+
+/* Writes one byte to the console; waits until it is taken. */
 void tn_port_putc(char c);
 
-/* Ends the firmware with a status of the list above. */
+/* The next byte from the console, 0 to 255, or -1 when none has come. Never waits. */
+int tn_port_getc(void);
+
+/* Ends the firmware with a status of the list above: an emulator stops, a board starts anew. */
 _Noreturn void tn_port_exit(int status);
+
+/* --- given by emulated ports with semihosting ------------------------------------------------ */
 
 /* Files of the host, in the folder in which the emulator or loader was started.
  * open returns a handle, or -1. read fills up to `size` bytes and returns how many it got.
@@ -43,17 +51,25 @@ uint32_t tn_port_read(int32_t file, void *data, uint32_t size);
 int32_t tn_port_write(int32_t file, const void *data, uint32_t size);
 void tn_port_close(int32_t file);
 
-/* --- given by the application ---------------------------------------------------------------
+/* --- given by the application ----------------------------------------------------------------
  *
- * ports/runner/runner.c is one: it runs any model over a file of inputs. */
+ * ports/runner holds two that run any model: files.c over files, link.c over the console. */
 
 /* What the firmware does; returns the exit status. */
-int tn_runner_main(void);
+int tn_main(void);
 
-/* --- given by ports/common/print.c: console output without the C library ----------------------- */
+/* --- given by ports/common/print.c: console output without the C library --------------------- */
 
 void tn_print(const char *text);
 void tn_print_decimal(uint32_t value);
 void tn_print_hex(uint32_t value);
+
+/* --- given by ports/common/cycles.c: DWT's counter where it counts, else SysTick ------------- */
+
+/* Starts the counter; call it before the first tn_cycles. */
+void tn_cycles_start(void);
+
+/* Core cycles, modulo 2^32. */
+uint32_t tn_cycles(void);
 
 #endif

@@ -138,8 +138,11 @@ _Noreturn void tn_reset(void) {
 #endif
     tn_guard_stack();
     tn_port_init();
-    tn_port_exit(tn_runner_main());
+    tn_port_exit(tn_main());
 }
+
+/* Another file may have a SysTick handler of its own (cycles.c does). */
+void tn_systick(void) __attribute__((weak, alias("tn_fault")));
 
 typedef void (*tn_vector)(void);
 
@@ -147,5 +150,5 @@ __attribute__((section(".vectors"), used)) const tn_vector tn_vectors[16] = {
     (tn_vector)(uintptr_t)tn_stack_top,
     tn_reset,
     tn_fault, tn_fault, tn_fault, tn_fault, tn_fault, tn_fault, tn_fault,
-    tn_fault, tn_fault, tn_fault, tn_fault, tn_fault, tn_fault, tn_fault,
+    tn_fault, tn_fault, tn_fault, tn_fault, tn_fault, tn_fault, tn_systick,
 };

@@ -80,7 +80,7 @@ static __attribute__((noinline)) int listen(int32_t sound, int32_t posteriors) {
     return 0;
 }
 
-int tn_runner_main(void) {
+int tn_main(void) {
     const int32_t sound = tn_port_open("sound.pcm", 0);
     if (sound < 0) {
         tn_print("thumbnet: cannot open sound.pcm\n");

@@ -1,4 +1,4 @@
-/* runner.c: runs a model over a file of inputs, measures its stack, guards its arena.
+/* files.c: runs a model over a file of inputs, measures its stack, guards its arena.
  *
  * SPDX-License-Identifier: Apache-2.0
  *
@@ -87,7 +87,7 @@ static int tn_load(int32_t file) {
     return done != 0;
 }
 
-int tn_runner_main(void) {
+int tn_main(void) {
     tn_fill(tn_model.canary_before, TN_RUNNER_CANARY_BYTES, TN_CANARY);
     tn_fill(tn_model.canary_after, TN_RUNNER_CANARY_BYTES, TN_CANARY);
     tn_fill(tn_model.arena, tn_model.arena_bytes, TN_ARENA_FILL);
