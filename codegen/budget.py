@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from thumbnet.codegen.errors import BudgetError
 from thumbnet.codegen.manifest import Manifest
 from thumbnet.codegen.schedule import Schedule
+from thumbnet.codegen.targets import Board
 
 if TYPE_CHECKING:
     from thumbnet.codegen.cost import Cost
@@ -48,6 +49,24 @@ def check_budget(
             f"({largest.op}): narrower layers there, or a board with {flash} bytes free, would "
             "fit"
         )
+
+
+def check_room(manifest: Manifest, board: Board, needs: tuple[int, int]) -> None:
+    """Raises BudgetError where an image of `board` would need more SRAM or flash than it has.
+
+    `needs` are bytes of both: stack, runner and the model's arena; runner and the model's weights.
+    """
+    for memory, need, there, why in (
+        ("SRAM", needs[0], board.sram, f"arena {manifest.arena_bytes}, the rest stack and runner"),
+        ("flash", needs[1], board.flash, f"weights {manifest.weights_bytes}, the rest the runner"),
+    ):
+        if need > there:
+            blame = f"; memory peaks in {manifest.peak_layer}" if memory == "SRAM" else ""
+            raise BudgetError(
+                f"model '{manifest.name}' does not fit {board.name}: {memory} is short by "
+                f"{need - there} bytes (needs {need}: {why}; board {there}){blame}: choose a "
+                "larger board or a smaller model"
+            )
 
 
 def check_cost(name: str, cost: Cost, max_sram: int | None, max_flash: int | None) -> None:

@@ -16,6 +16,7 @@ from thumbnet.codegen.emit_header import Edge, edges_of, emit_header
 from thumbnet.codegen.errors import BudgetError, ModelFormatError, ToolError, UnsupportedError
 from thumbnet.codegen.frontends.tflite import c_identifier, load_tflite
 from thumbnet.codegen.graph import Graph
+from thumbnet.codegen.image import build_image
 from thumbnet.codegen.manifest import FILE_NAME, EdgeEntry, LayerEntry, Manifest
 from thumbnet.codegen.output_folder import publish, staging_folder
 from thumbnet.codegen.packaging import RUNTIME, cmake_lists, runtime_files
@@ -27,7 +28,7 @@ from thumbnet.codegen.steps import longest_step, plan_steps
 from thumbnet.codegen.stream import stream
 from thumbnet.codegen.targets import Target, c_flags, reference_board, sizing_board
 from thumbnet.codegen.targets import target as target_named
-from thumbnet.codegen.toolchain import arm_compiler, build_image, stack_bound
+from thumbnet.codegen.toolchain import arm_compiler, has_arm_compiler, stack_bound
 
 INPUT_MODES = r"whole|rows|stream(:[1-9]\d{0,4})?"  # what Options.input may be
 
@@ -270,15 +271,13 @@ def _measure(folder: Path, target: Target) -> _Measured | None:
     board = reference_board(target)
     if board is None:
         return None
-    try:
-        compiler = arm_compiler()
-    except ToolError:
+    if not has_arm_compiler():
         return None
     try:
         image = build_image(folder, board)
     except BudgetError:  # too big for that board: what counts here is only the size of its code
         image = build_image(folder, sizing_board(target))
-    return _Measured(image.code, stack_bound(folder, target), compiler.version)
+    return _Measured(image.code, stack_bound(folder, target), arm_compiler().version)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -151,6 +151,9 @@ class _Emitter:
         shapes = ", ".join(str(list(tensors[r.tensor].shape)) for r in kernel.reads)
         comment = f"/* {number} {kernel.kind}: {shapes} -> {list(tensors[kernel.output].shape)}"
         comment += f", {kernel.macs} MACs */" if kernel.macs else " */"
+        number_in_manifest = len(self.layers)
+        statements.insert(0, f"    TN_LAYER_BEGIN({number_in_manifest});")
+        statements.append(f"    TN_LAYER_END({number_in_manifest});")
         body = "\n".join(statements)
         self.functions.append(
             f"{comment}\nstatic TN_NOINLINE void {symbol}"

@@ -40,6 +40,16 @@
 #define TN_NOINLINE
 #endif
 
+/* Around each layer of a model, `index` its number in the manifest's order; they do nothing unless the
+ * firmware defines them (for the whole image), e.g. to read a cycle counter. A layer that runs in
+ * bands comes once for each band. */
+#ifndef TN_LAYER_BEGIN
+#define TN_LAYER_BEGIN(index) ((void)0)
+#endif
+#ifndef TN_LAYER_END
+#define TN_LAYER_END(index) ((void)0)
+#endif
+
 /* Constant arrays of a model: word aligned, in one section, so that an image tells their size. */
 #if defined(__GNUC__) && defined(__ELF__)
 #define TN_WEIGHTS __attribute__((section(".rodata.tn_weights"), aligned(4)))

@@ -10,45 +10,30 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from thumbnet.codegen.build_cache import cached
-from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.codegen.errors import ToolError
+from thumbnet.codegen.image import Image
 from thumbnet.codegen.manifest import Manifest
 from thumbnet.codegen.targets import Board
-from thumbnet.codegen.toolchain import Image, host_compiler
+from thumbnet.codegen.toolchain import host_compiler
+from thumbnet.tools.board_run import BoardRun, LayerFigures, check_calls
+from thumbnet.tools.link import Link
+from thumbnet.tools.transport import SocketTransport
 
 _METER_SOURCE = Path(__file__).resolve().parent / "meter" / "meter.c"
+_START_SECONDS = 20.0  # until QEMU has connected, or has ended
 _SUMMARY = re.compile(
     r"^thumbnet: calls=(\d+) stack=(\d+) init_stack=(\d+) canaries=(ok|broken)\r?$", re.MULTILINE
 )
-
-
-@dataclass(frozen=True)
-class LayerFigures:
-    """What one layer of the manifest cost in the last call."""
-
-    symbol: str
-    instructions: int
-    cycles: int
-
-
-@dataclass(frozen=True)
-class Emulation:
-    """Result of `emulate`. `stack_bytes` is the painted mark of NAME_run alone, at its deepest."""
-
-    outputs: tuple[tuple[bytes, ...], ...]  # one tuple for each call, one item for each output
-    instructions: int | None  # of the last call; None when not metered
-    cycles: int | None  # estimated Cortex-M4 cycles of the last call
-    layers: tuple[LayerFigures, ...] | None  # with profile, in the manifest's order
-    stack_bytes: int
-    init_stack_bytes: int  # the same of NAME_init; 0 without state
-    canaries_ok: bool  # nothing was written just before or behind the arena
 
 
 def find_qemu() -> str:
@@ -77,20 +62,6 @@ def meter_plugin(work_dir: Path | None = None) -> Path:
             raise ToolError(f"the meter cannot be built: {done.stderr.strip()[:300]}")
 
     return cached(work_dir, "meter", (compiler, *flags, _METER_SOURCE), build) / "meter.so"
-
-
-def _check_calls(manifest: Manifest, calls: Sequence[Sequence[bytes]]) -> None:
-    for number, call in enumerate(calls):
-        if len(call) != len(manifest.inputs):
-            raise DataError(
-                f"call {number} has {len(call)} inputs, model '{manifest.name}' takes "
-                f"{len(manifest.inputs)}"
-            )
-        for edge, data in zip(manifest.inputs, call, strict=True):
-            if len(data) != edge.bytes:
-                raise DataError(
-                    f"call {number}: input '{edge.name}' has {len(data)} bytes, not {edge.bytes}"
-                )
 
 
 def _split_outputs(manifest: Manifest, data: bytes, calls: int) -> tuple[tuple[bytes, ...], ...]:
@@ -143,7 +114,7 @@ def emulate(
     timeout: float = 600.0,
     meter: bool = True,
     work_dir: Path | None = None,
-) -> Emulation:
+) -> BoardRun:
     """Runs `calls` (each the raw bytes of every input) in one QEMU process, state carried over.
 
     `cycles` is the meter's model A: an estimate for a Cortex-M4 without wait states, on every
@@ -154,73 +125,140 @@ def emulate(
     name = manifest.name
     if not board.emulated or board.machine is None:
         raise ToolError(f"board '{board.name}' is not emulated: choose an emulated one to run on")
-    _check_calls(manifest, calls)
-    if not calls or not manifest.inputs:
-        raise DataError(f"model '{name}': there is no call to run")
-    qemu = find_qemu()
+    check_calls(manifest, calls)
     with tempfile.TemporaryDirectory(prefix="thumbnet-run-") as temporary:
         # QEMU's option syntax gives commas and spaces a meaning: only plain relative names are used
         folder = Path(temporary)
         (folder / "image.elf").symlink_to(image.elf)
         (folder / "image.bin").symlink_to(image.binary)
-        (folder / "inputs.bin").write_bytes(b"".join(data for call in calls for data in call))
         command = [
-            qemu, "-M", board.machine, "-display", "none", "-monitor", "none", "-serial", "stdio",
-            "-nic", "none", "-semihosting-config", "enable=on,target=native",
-            "-kernel", "image.elf",
+            find_qemu(), "-M", board.machine, "-display", "none", "-monitor", "none",
+            "-nic", "none", "-kernel", "image.elf",
         ]  # fmt: skip
         if meter:
-            (folder / "meter.so").symlink_to(meter_plugin(work_dir))
-            option = (
-                f"./meter.so,begin={image.run_begin:#x},end={image.run_end:#x},"
-                f"img=image.bin@{image.base:x},out=meter.json"
-            )
-            if profile:
-                entries = "".join(f"{address:#x}\n" for _, address in image.layers)
-                (folder / "layers.txt").write_text(entries, encoding="ascii")
-                option += ",layers=layers.txt"
-            command += ["-plugin", option]
+            command += _meter_options(folder, image, profile, work_dir)
         try:
-            done = subprocess.run(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, timeout=timeout, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as expired:
-            said = _last_lines((expired.stdout or b"").decode("utf-8", "replace"))
-            raise ToolError(
-                f"model '{name}' on {board.name}: no end after {timeout:g} s ({len(calls)} calls): "
-                f"{said}"
-            ) from expired
+            if board.runner == "link":
+                run = _run_over_link(command, folder, manifest, calls, timeout)
+            else:
+                run = _run_over_files(command, folder, board, manifest, calls, timeout)
         except OSError as error:
-            raise ToolError(f"cannot start {qemu}: {error.strerror}") from error
-        console = done.stdout.decode("utf-8", "replace")
-        if done.returncode != 0:
-            raise ToolError(
-                f"model '{name}' on {board.name}: {_failure(done.returncode, console, board)}"
-            )
-        summary = _SUMMARY.search(console)
-        if summary is None or int(summary[1]) != len(calls):
-            raise ToolError(
-                f"model '{name}' on {board.name}: the firmware gave no complete report of "
-                f"{len(calls)} calls: {_last_lines(console)}"
-            )
-        outputs = _split_outputs(manifest, (folder / "outputs.bin").read_bytes(), len(calls))
-        figures = _read_meter(folder / "meter.json", name, len(calls)) if meter else None
+            raise ToolError(f"cannot start {command[0]}: {error.strerror}") from error
+        if not meter:
+            return run
+        figures = _read_meter(folder / "meter.json", name, len(calls))
     layers = None
-    if figures is not None and profile:
+    if profile:
         layers = tuple(
             LayerFigures(symbol, each["instructions"], each["cycles"])
             for (symbol, _), each in zip(image.layers, figures["layers"], strict=True)
         )
-    return Emulation(
-        outputs=outputs,
-        instructions=figures["instructions"] if figures else None,
-        cycles=figures["cycles"] if figures else None,
-        layers=layers,
+    return replace(
+        run, instructions=figures["instructions"], cycles=figures["cycles"], layers=layers
+    )
+
+
+def _meter_options(
+    folder: Path, image: Image, profile: bool, work_dir: Path | None
+) -> tuple[str, ...]:
+    (folder / "meter.so").symlink_to(meter_plugin(work_dir))
+    option = (
+        f"./meter.so,begin={image.run_begin:#x},end={image.run_end:#x},"
+        f"img=image.bin@{image.base:x},out=meter.json"
+    )
+    if profile:
+        entries = "".join(f"{address:#x}\n" for _, address in image.layers)
+        (folder / "layers.txt").write_text(entries, encoding="ascii")
+        option += ",layers=layers.txt"
+    return "-plugin", option
+
+
+def _run_over_files(
+    command: Sequence[str],
+    folder: Path,
+    board: Board,
+    manifest: Manifest,
+    calls: Sequence[Sequence[bytes]],
+    timeout: float,
+) -> BoardRun:
+    """The runner reads and writes files of this machine (ports/runner/files.c)."""
+    name = manifest.name
+    (folder / "inputs.bin").write_bytes(b"".join(data for call in calls for data in call))
+    semihosting = ("-serial", "stdio", "-semihosting-config", "enable=on,target=native")
+    try:
+        done = subprocess.run(
+            (*command, *semihosting), cwd=folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as expired:
+        said = _last_lines((expired.stdout or b"").decode("utf-8", "replace"))
+        raise ToolError(
+            f"model '{name}' on {board.name}: no end after {timeout:g} s ({len(calls)} calls): "
+            f"{said}"
+        ) from expired
+    console = done.stdout.decode("utf-8", "replace")
+    if done.returncode != 0:
+        raise ToolError(
+            f"model '{name}' on {board.name}: {_failure(done.returncode, console, board)}"
+        )
+    summary = _SUMMARY.search(console)
+    if summary is None or int(summary[1]) != len(calls):
+        raise ToolError(
+            f"model '{name}' on {board.name}: the firmware gave no complete report of "
+            f"{len(calls)} calls: {_last_lines(console)}"
+        )
+    return BoardRun(
+        outputs=_split_outputs(manifest, (folder / "outputs.bin").read_bytes(), len(calls)),
+        instructions=None,
+        cycles=None,
+        layers=None,
         stack_bytes=int(summary[2]),
         init_stack_bytes=int(summary[3]),
         canaries_ok=summary[4] == "ok",
     )
+
+
+def _run_over_link(
+    command: Sequence[str],
+    folder: Path,
+    manifest: Manifest,
+    calls: Sequence[Sequence[bytes]],
+    timeout: float,
+) -> BoardRun:
+    """The runner is driven through the emulated UART (ports/runner/link.c)."""
+    with started_with_uart(command, folder) as transport:
+        link = Link(transport, command[2], run_seconds=timeout)
+        return replace(link.run(manifest, calls), cycles=None)  # the emulated counter is no clock
+
+
+@contextmanager
+def started_with_uart(command: Sequence[str], folder: Path) -> Iterator[SocketTransport]:
+    """QEMU running in `folder`, its first UART at the other end of what is given. Ended at the end,
+    so that its plugins write what they have. Raises ToolError when it does not start."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(_START_SECONDS)
+        port = server.getsockname()[1]
+        uart = ("-chardev", f"socket,id=uart,host=127.0.0.1,port={port}", "-serial", "chardev:uart")
+        process = subprocess.Popen(
+            (*command, *uart), cwd=folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            try:
+                connection, _ = server.accept()
+            except TimeoutError as error:
+                process.kill()
+                said = _last_lines(process.communicate()[0].decode("utf-8", "replace"))
+                raise ToolError(f"{command[0]} does not start: {said}") from error
+            with connection:
+                yield SocketTransport(connection, f"{command[2]} in QEMU")
+        finally:
+            process.terminate()
+            try:
+                process.communicate(timeout=_START_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
 
 
 def _read_meter(path: Path, name: str, calls: int) -> dict[str, Any]:

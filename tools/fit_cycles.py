@@ -26,9 +26,9 @@ from thumbnet.codegen.compile import Options, compile_graph, load_graph
 from thumbnet.codegen.cost import code_counts, cost
 from thumbnet.codegen.cycles import MODEL, cycle_model
 from thumbnet.codegen.graph import Graph
+from thumbnet.codegen.image import build_image
 from thumbnet.codegen.loop_counts import Counts, layer_counts
 from thumbnet.codegen.targets import board
-from thumbnet.codegen.toolchain import build_image
 from thumbnet.tools.arrays import random_calls
 from thumbnet.tools.emulator import emulate
 from thumbnet.tools.random_graphs import FAMILIES

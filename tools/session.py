@@ -23,15 +23,19 @@ from thumbnet.codegen.cost import cost
 from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError, UnsupportedError
 from thumbnet.codegen.frontends.tflite_writer import write_tflite
 from thumbnet.codegen.host import HostModel
+from thumbnet.codegen.image import Image, build_image
 from thumbnet.codegen.manifest import Manifest, read_manifest
 from thumbnet.codegen.targets import Board, board, boards
-from thumbnet.codegen.toolchain import Image, build_image, host_library
+from thumbnet.codegen.toolchain import has_arm_compiler, host_library
 from thumbnet.nas.architecture import parameters
 from thumbnet.nas.cost_graph import cost_graph
 from thumbnet.nas.published import load_architecture
 from thumbnet.tools.arrays import Array, dequantize, quantize, random_calls, split_calls
-from thumbnet.tools.emulator import Emulation, emulate
+from thumbnet.tools.board_run import BoardRun
+from thumbnet.tools.emulator import emulate
+from thumbnet.tools.link import Link
 from thumbnet.tools.reference import reference_outputs
+from thumbnet.tools.transport import is_port, open_transport
 
 if TYPE_CHECKING:
     from thumbnet.codegen.frontends.pytorch.program import Lowered
@@ -42,10 +46,11 @@ HOST = "host"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model runs: the host (`board` None) or an emulated board."""
+    """Where a model runs: the host (`board` None), an emulated board, or one behind a `link`."""
 
     name: str
     board: Board | None
+    link: Link | None = None
 
     @property
     def target(self) -> str:
@@ -74,32 +79,43 @@ class Session:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Raw output bytes of every call, and the emulator's figures (None on the host)."""
+    """Raw output bytes of every call, and the board's figures (None on the host)."""
 
     outputs: list[list[Array]]
-    emulation: Emulation | None
+    figures: BoardRun | None
 
 
 def place_named(name: str) -> Place:
-    """`host` or an emulated board. Raises ToolError with the choices."""
+    """`host`, an emulated board, or a serial port or URL, where the board's runner must answer.
+    Raises ToolError with the choices."""
     if name == HOST:
         return Place(HOST, None)
+    if is_port(name):
+        link = Link(open_transport(name), name)
+        return Place(name, board(link.firmware.board), link)
     choices = [HOST, *(b.name for b in boards() if b.emulated)]
-    if name not in choices:
-        raise ToolError(f"cannot run on '{name}': choose one of {', '.join(choices)}")
-    return Place(name, board(name))
+    if name in choices:
+        return Place(name, board(name))
+    advice = f"choose one of {', '.join(choices)}, or the port that a board is at (/dev/tty...)"
+    if name in (b.name for b in boards()):
+        advice = (
+            "it is a real board: put the model on it with 'thumbnet firmware' and 'thumbnet "
+            "flash', then give the port that it is at (--on /dev/tty...)"
+        )
+    raise ToolError(f"cannot run on '{name}': {advice}")
 
 
 def open_session(model: Path, place: Place, options: Options) -> Session:
     """Compiles a model file for the place, or takes the folder that compile wrote.
 
-    Raises BudgetError when the board is too small, with what would fit, and other ThumbnetErrors.
+    Raises BudgetError when the board is too small, with what would fit, ToolError when the board
+    behind a link holds another model, and other ThumbnetErrors.
     """
     program = None
     if model.is_dir():
         folder, manifest, source = model, read_manifest(model), None
     else:
-        folder, source = _work_folder(model, place, options), model
+        folder, source = _work_folder(model, place.target, options), model
         options = replace(options, target=place.target)
         if model.suffix == ".pt2":
             program = pytorch_program(model)
@@ -107,11 +123,55 @@ def open_session(model: Path, place: Place, options: Options) -> Session:
         else:
             manifest = compile_model(model, folder, options).manifest
     image = None
-    if place.board is not None:
-        limits = (place.board.sram, place.board.flash)
-        check_budget(manifest, *limits, (f"the SRAM of {place.name}", f"the flash of {place.name}"))
-        image = build_image(folder, place.board)
+    if place.link is not None:
+        _check_holds(place.link, manifest, model)
+        image = _known_image(folder, place)
+    elif place.board is not None:
+        image = board_image(folder, place.board)
     return Session(manifest, folder, place, source, image, program)
+
+
+def board_image(folder: Path, board: Board, *, timed_layers: bool = False) -> Image:
+    """The image of a compiled folder for a board. Raises BudgetError when that is too small."""
+    limits = (board.sram, board.flash)
+    names = (f"the SRAM of {board.name}", f"the flash of {board.name}")
+    check_budget(read_manifest(folder), *limits, names)
+    return build_image(folder, board, timed_layers=timed_layers)
+
+
+def _known_image(folder: Path, place: Place) -> Image | None:
+    """The image that gives the size of the code on a board behind a link; None where the target's
+    compiler is absent."""
+    if place.board is None or not has_arm_compiler():
+        return None
+    return build_image(folder, place.board)
+
+
+def _check_holds(link: Link, manifest: Manifest, model: Path) -> None:
+    """Raises ToolError where the board behind the link does not hold this model as compiled."""
+    there = link.firmware
+    ours = (
+        manifest.arena_bytes,
+        tuple(edge.bytes for edge in manifest.inputs),
+        tuple(edge.bytes for edge in manifest.outputs),
+        manifest.state,
+    )
+    if there.weights_crc != manifest.weights_crc:
+        trouble = (
+            f"holds another model: {there.model} (weights {there.weights_crc:08x}), not "
+            f"{manifest.name} ({manifest.weights_crc:08x})"
+        )
+    elif (there.arena_bytes, there.inputs, there.outputs, there.keeps_state) != ours:
+        trouble = (
+            f"holds this model as other options made it (arena {there.arena_bytes} bytes, not "
+            f"{manifest.arena_bytes}): give those, or put this one there"
+        )
+    else:
+        return
+    raise ToolError(
+        f"{link.name}: the {there.board} {trouble}: 'thumbnet firmware {model} --board "
+        f"{there.board} -o F.elf', then 'thumbnet flash F.elf --board {there.board}'"
+    )
 
 
 def pytorch_program(model: Path) -> Program:
@@ -122,12 +182,12 @@ def pytorch_program(model: Path) -> Program:
     return load_program(model)
 
 
-def _work_folder(model: Path, place: Place, options: Options) -> Path:
+def _work_folder(model: Path, target: str, options: Options) -> Path:
     try:
         content = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
     except OSError:
         content = "unreadable"  # the compiler says why
-    parts = [model.stem, content, place.target, options.optimize, options.input.replace(":", "")]
+    parts = [model.stem, content, target, options.optimize, options.input.replace(":", "")]
     if options.mode.stepper:
         parts.append(f"stepper{options.max_step_cycles or ''}")
     return default_work_dir() / "models" / "-".join(parts)
@@ -138,21 +198,17 @@ def run_calls(
 ) -> Outcome:
     """Runs integer inputs, one item per call, state carried over from call to call."""
     raw = [[np.ascontiguousarray(a).tobytes() for a in call] for call in calls]
-    if session.image is None or session.place.board is None:
-        model = HostModel(host_library(session.folder), session.manifest)
-        return Outcome([_arrays(session.manifest, model(call)) for call in raw], None)
-    emulation = emulate(
-        session.image,
-        session.place.board,
-        session.manifest,
-        raw,
-        profile=profile,
-        meter=meter,
-    )
-    if not emulation.canaries_ok:
-        raise ToolError(f"{session.manifest.model}: the model wrote outside of its arena")
-    outputs = [_arrays(session.manifest, list(call)) for call in emulation.outputs]
-    return Outcome(outputs, emulation)
+    place, manifest = session.place, session.manifest
+    if place.link is not None:
+        figures = place.link.run(manifest, raw, profile=profile)
+    elif session.image is not None and place.board is not None:
+        figures = emulate(session.image, place.board, manifest, raw, profile=profile, meter=meter)
+    else:
+        model = HostModel(host_library(session.folder), manifest)
+        return Outcome([_arrays(manifest, model(call)) for call in raw], None)
+    if not figures.canaries_ok:
+        raise ToolError(f"{manifest.model}: the model wrote outside of its arena")
+    return Outcome([_arrays(manifest, call) for call in figures.outputs], figures)
 
 
 def _arrays(manifest: Manifest, raw: Sequence[bytes]) -> list[Array]:
@@ -254,15 +310,15 @@ def run_result(session: Session, outcome: Outcome) -> dict[str, Any]:
 
     `stack_bytes` is the painted high-water mark, `stack_bound_bytes` what compile stated.
     """
-    manifest, image, emulation = session.manifest, session.image, outcome.emulation
-    stack = max(emulation.stack_bytes, emulation.init_stack_bytes) if emulation else None
+    manifest, image, figures = session.manifest, session.image, outcome.figures
+    stack = max(figures.stack_bytes, figures.init_stack_bytes) if figures else None
     result: dict[str, Any] = {
         "model": Path(manifest.model).stem,
         "target": manifest.target,
         "on": session.place.name,
         "macs": manifest.macs,
-        "instructions": emulation.instructions if emulation else None,
-        "cycles": emulation.cycles if emulation else None,
+        "instructions": figures.instructions if figures else None,
+        "cycles": figures.cycles if figures else None,
         "arena_bytes": manifest.arena_bytes,
         "stack_bytes": stack,
         "stack_bound_bytes": manifest.stack_bytes,
@@ -272,16 +328,16 @@ def run_result(session: Session, outcome: Outcome) -> dict[str, Any]:
             "total": image.code + image.weights if image else None,
         },
     }
-    if emulation is not None and emulation.layers is not None:
+    if figures is not None and figures.layers is not None:
         result["layers"] = [
             {
                 "name": layer.name,
                 "op": layer.op,
                 "macs": layer.macs,
-                "instructions": figures.instructions,
-                "cycles": figures.cycles,
+                "instructions": each.instructions,
+                "cycles": each.cycles,
             }
-            for layer, figures in zip(manifest.layers, emulation.layers, strict=True)
+            for layer, each in zip(manifest.layers, figures.layers, strict=True)
         ]
     return result
 

@@ -19,8 +19,9 @@ from thumbnet.apps.audio.host import LogMel, model_folder
 from thumbnet.apps.audio.log_mel import LogMelParameters
 from thumbnet.apps.audio.reference import errors, hard_signals
 from thumbnet.codegen.errors import DataError
+from thumbnet.codegen.image import build_image
 from thumbnet.codegen.targets import board as board_named
-from thumbnet.codegen.toolchain import build_image, stack_bound
+from thumbnet.codegen.toolchain import stack_bound
 from thumbnet.tools.emulator import emulate
 
 FLOORS = (8.0, 11.0, 14.0, 17.0)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from thumbnet.apps.audio.log_mel import HEADER_NAME, LogMelParameters, log_mel_header
 from thumbnet.codegen.build_cache import cached
 from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.codegen.image import EMPTY_MODEL
 from thumbnet.codegen.manifest import FILE_NAME, EdgeEntry, LayerEntry, Manifest, read_manifest
-from thumbnet.codegen.toolchain import EMPTY_MODEL, host_library
+from thumbnet.codegen.toolchain import host_library
 
 _HERE = Path(__file__).resolve().parent
 _RUNTIME = _HERE.parent.parent / "runtime"

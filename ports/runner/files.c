@@ -8,68 +8,8 @@
  * where stack is the deepest use of NAME_run alone over all calls, below the stack pointer at its
  * call. The arena is filled with 0xA5 before the first call: a model owes nothing to its content.
  */
-#include "runner.h"
-
 #include "port.h"
-
-#define TN_PAINT 0xC3A5F00Du
-#define TN_CANARY 0x5Au
-#define TN_ARENA_FILL 0xA5u
-
-/* --- markers and stack -------------------------------------------------------------------- */
-
-__attribute__((noinline, noclone)) void tn_run_begin(void) { __asm volatile("" ::: "memory"); }
-__attribute__((noinline, noclone)) void tn_run_end(void) { __asm volatile("" ::: "memory"); }
-
-/* Paints all of the stack below the caller's frame; returns the stack pointer. */
-static inline __attribute__((always_inline)) volatile uint32_t *tn_paint(void) {
-    volatile uint32_t *sp;
-    __asm volatile("mov %0, sp" : "=r"(sp)::"memory");
-    for (volatile uint32_t *p = tn_stack_bottom; p < sp; p++) {
-        *p = TN_PAINT;
-    }
-    return sp;
-}
-
-/* Bytes between the deepest word below `sp` that lost its paint, and `sp`. */
-static inline __attribute__((always_inline)) uint32_t tn_mark(volatile uint32_t *sp) {
-    volatile uint32_t *p = tn_stack_bottom;
-    while (p < sp && *p == TN_PAINT) {
-        p++;
-    }
-    return (uint32_t)((uintptr_t)sp - (uintptr_t)p);
-}
-
-static __attribute__((noinline)) uint32_t tn_measured_init(void) {
-    volatile uint32_t *sp = tn_paint();
-    tn_model.init(tn_model.arena);
-    return tn_mark(sp);
-}
-
-static __attribute__((noinline)) uint32_t tn_measured_run(void) {
-    volatile uint32_t *sp = tn_paint();
-    tn_run_begin();
-    tn_model.run(tn_model.arena);
-    tn_run_end();
-    return tn_mark(sp);
-}
-
-/* --- arena -------------------------------------------------------------------------------- */
-
-static void tn_fill(uint8_t *bytes, uint32_t count, uint8_t value) {
-    for (uint32_t i = 0; i < count; i++) {
-        bytes[i] = value;
-    }
-}
-
-static int tn_filled(const uint8_t *bytes, uint32_t count, uint8_t value) {
-    for (uint32_t i = 0; i < count; i++) {
-        if (bytes[i] != value) {
-            return 0;
-        }
-    }
-    return 1;
-}
+#include "runner.h"
 
 /* --- calls -------------------------------------------------------------------------------- */
 
@@ -88,9 +28,7 @@ static int tn_load(int32_t file) {
 }
 
 int tn_main(void) {
-    tn_fill(tn_model.canary_before, TN_RUNNER_CANARY_BYTES, TN_CANARY);
-    tn_fill(tn_model.canary_after, TN_RUNNER_CANARY_BYTES, TN_CANARY);
-    tn_fill(tn_model.arena, tn_model.arena_bytes, TN_ARENA_FILL);
+    tn_fill_arena();
 
     const int32_t in = tn_port_open("inputs.bin", 0);
     if (in < 0) {
@@ -111,7 +49,8 @@ int tn_main(void) {
     uint32_t stack = 0;
     int loaded;
     while ((loaded = tn_load(in)) > 0) {
-        const uint32_t used = tn_measured_run();
+        uint32_t cycles;
+        const uint32_t used = tn_measured_run(&cycles);
         stack = used > stack ? used : stack;
         calls++;
         for (uint32_t i = 0; i < tn_model.output_count; i++) {
@@ -128,14 +67,12 @@ int tn_main(void) {
     }
     tn_port_close(out);
 
-    const int intact = tn_filled(tn_model.canary_before, TN_RUNNER_CANARY_BYTES, TN_CANARY) &&
-                       tn_filled(tn_model.canary_after, TN_RUNNER_CANARY_BYTES, TN_CANARY);
     tn_print("thumbnet: calls=");
     tn_print_decimal(calls);
     tn_print(" stack=");
     tn_print_decimal(stack);
     tn_print(" init_stack=");
     tn_print_decimal(init_stack);
-    tn_print(intact ? " canaries=ok\n" : " canaries=broken\n");
+    tn_print(tn_arena_intact() ? " canaries=ok\n" : " canaries=broken\n");
     return 0;
 }

@@ -3,9 +3,11 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * tn_model.h is written from the model's manifest.json. It includes the model's header and defines
- *   TN_MODEL_ARENA_SIZE, TN_MODEL_ARENA_ALIGN   the model's own macros
+ *   TN_MODEL_NAME, TN_MODEL_BOARD               strings
+ *   TN_MODEL_ARENA_SIZE, TN_MODEL_ARENA_ALIGN, TN_MODEL_WEIGHTS_CRC   the model's own macros
  *   TN_MODEL_INIT, TN_MODEL_RUN                 its functions; TN_MODEL_INIT is 0 without state
  *   TN_MODEL_INPUTS(X), TN_MODEL_OUTPUTS(X)     X(index, accessor, bytes) for each
+ *   TN_MODEL_TIMED_LAYERS                       how many layers are timed (layers.h)
  */
 #include "runner.h"
 #include "tn_model.h"
@@ -14,7 +16,7 @@ static struct {
     uint8_t before[TN_RUNNER_CANARY_BYTES] TN_MODEL_ARENA_ALIGN;
     uint8_t arena[TN_MODEL_ARENA_SIZE] TN_MODEL_ARENA_ALIGN;
     uint8_t after[TN_RUNNER_CANARY_BYTES];
-} tn_memory;
+} tn_memory __attribute__((section(".arena")));
 
 #define TN_LOCATE_INPUT(index, accessor, bytes) \
     static void *tn_input_##index(uint8_t *arena) { return accessor(arena); }
@@ -28,10 +30,20 @@ TN_MODEL_OUTPUTS(TN_LOCATE_OUTPUT)
 static const tn_runner_port tn_inputs[] = {TN_MODEL_INPUTS(TN_INPUT_ENTRY)};
 static const tn_runner_port tn_outputs[] = {TN_MODEL_OUTPUTS(TN_OUTPUT_ENTRY)};
 
+#if TN_MODEL_TIMED_LAYERS > 0
+uint32_t tn_layer_cycles[TN_MODEL_TIMED_LAYERS];
+#define TN_LAYER_CYCLES tn_layer_cycles
+#else
+#define TN_LAYER_CYCLES 0
+#endif
+
 const tn_runner_model tn_model = {
+    TN_MODEL_NAME,    TN_MODEL_BOARD,
+    TN_MODEL_WEIGHTS_CRC,
     tn_memory.arena,  TN_MODEL_ARENA_SIZE,
-    tn_memory.arena - TN_RUNNER_CANARY_BYTES, tn_memory.after,
+    tn_memory.before, tn_memory.after,
     TN_MODEL_INIT,    TN_MODEL_RUN,
     tn_inputs,        sizeof tn_inputs / sizeof tn_inputs[0],
     tn_outputs,       sizeof tn_outputs / sizeof tn_outputs[0],
+    TN_LAYER_CYCLES,  TN_MODEL_TIMED_LAYERS,
 };

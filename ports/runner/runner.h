@@ -16,6 +16,9 @@ typedef struct {
 } tn_runner_port;
 
 typedef struct {
+    const char *name;
+    const char *board;
+    uint32_t weights_crc;
     uint8_t *arena;         /* canaries lie just before it and just behind it */
     uint32_t arena_bytes;
     uint8_t *canary_before; /* TN_RUNNER_CANARY_BYTES each */
@@ -26,12 +29,26 @@ typedef struct {
     uint32_t input_count;
     const tn_runner_port *outputs;
     uint32_t output_count;
+    uint32_t *layer_cycles; /* one for each layer, summed over a run */
+    uint32_t layer_count;   /* 0 where layers are not timed (layers.h) */
 } tn_runner_model;
 
 extern const tn_runner_model tn_model;
 
+/* --- measure.c ---------------------------------------------------------------------------- */
+
 /* Empty functions by whose addresses the meter knows where a run begins and ends. */
 void tn_run_begin(void);
 void tn_run_end(void);
+
+/* Run the model's functions and return the deepest use of the stack below their caller, in bytes. */
+uint32_t tn_measured_init(void);
+uint32_t tn_measured_run(uint32_t *cycles);
+
+/* Sets the canaries, and fills the arena with 0xA5: a model owes nothing to its content. */
+void tn_fill_arena(void);
+
+/* Whether nothing was written just before or behind the arena. */
+int tn_arena_intact(void);
 
 #endif

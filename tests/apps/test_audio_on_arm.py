@@ -7,8 +7,9 @@ from thumbnet.apps.audio.bench import cost
 from thumbnet.apps.audio.host import LogMel, model_folder
 from thumbnet.apps.audio.log_mel import LogMelParameters
 from thumbnet.apps.audio.reference import hard_signals
+from thumbnet.codegen.image import build_image
 from thumbnet.codegen.targets import board
-from thumbnet.codegen.toolchain import build_image, stack_bound
+from thumbnet.codegen.toolchain import stack_bound
 from thumbnet.tools.emulator import emulate
 
 pytestmark = pytest.mark.usefixtures("qemu")

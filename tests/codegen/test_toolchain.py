@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from thumbnet.codegen import image as images
 from thumbnet.codegen import toolchain
 from thumbnet.codegen.errors import BudgetError, DataError, ToolError
 from thumbnet.codegen.manifest import read_manifest
@@ -47,8 +48,8 @@ def test_unknown_names_list_the_choices() -> None:
 @pytest.mark.usefixtures("arm")
 @pytest.mark.parametrize("name", [*EMULATED, "sizing-cortex-m0plus"])
 def test_image_sizes_add_up(name: str, make_toy: MakeToy, work_dir: Path) -> None:
-    empty = toolchain.build_image(None, board(name), work_dir)
-    image = toolchain.build_image(make_toy(), board(name), work_dir)
+    empty = images.build_image(None, board(name), work_dir)
+    image = images.build_image(make_toy(), board(name), work_dir)
     assert empty.code == 0 and empty.weights == 0
     assert empty.flash < 2048
     assert image.weights == 160
@@ -66,16 +67,17 @@ def test_a_second_build_is_the_first(
     make_toy: MakeToy, work_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_toy()
-    first = toolchain.build_image(folder, board("mps2-an386"), work_dir)
+    first = images.build_image(folder, board("mps2-an386"), work_dir)
 
     def refuse(*_: object) -> None:
         raise AssertionError("nothing is to be compiled again")
 
     monkeypatch.setattr(toolchain, "run_tool", refuse)
-    assert toolchain.build_image(folder, board("mps2-an386"), work_dir) == first
+    monkeypatch.setattr(images, "run_tool", refuse)
+    assert images.build_image(folder, board("mps2-an386"), work_dir) == first
     monkeypatch.undo()
     changed = make_toy("arena[70] = 3;")
-    assert toolchain.build_image(changed, board("mps2-an386"), work_dir).elf != first.elf
+    assert images.build_image(changed, board("mps2-an386"), work_dir).elf != first.elf
 
 
 @pytest.mark.usefixtures("arm")
@@ -83,7 +85,7 @@ def test_two_processes_may_build_at_once(make_toy: MakeToy, tmp_path: Path) -> N
     script = (
         "import sys; from pathlib import Path\n"
         "from thumbnet.codegen.targets import board\n"
-        "from thumbnet.codegen.toolchain import build_image\n"
+        "from thumbnet.codegen.image import build_image\n"
         "print(build_image(Path(sys.argv[1]), board('microbit'), Path(sys.argv[2])).flash)\n"
     )
     command = [sys.executable, "-c", script, str(make_toy()), str(tmp_path / "cache")]
@@ -100,7 +102,7 @@ def test_too_big_names_the_memory_and_by_how_much(make_toy: MakeToy, work_dir: P
     header = folder / "toy.h"
     header.write_text(header.read_text().replace("SIZE 288", "SIZE 20000"))
     with pytest.raises(BudgetError, match=r"'toy' does not fit microbit: SRAM is short by \d+"):
-        toolchain.build_image(folder, board("microbit"), work_dir)
+        images.build_image(folder, board("microbit"), work_dir)
 
 
 @pytest.mark.usefixtures("arm")
@@ -131,9 +133,9 @@ def test_stack_without_a_bound_is_refused(
 @pytest.mark.usefixtures("arm")
 def test_a_compiler_error_is_told(make_toy: MakeToy, work_dir: Path) -> None:
     with pytest.raises(ToolError, match=r"model 'toy' for cortex-m4: .*nonsense"):
-        toolchain.build_image(make_toy("nonsense = 1;"), board("mps2-an386"), work_dir)
+        images.build_image(make_toy("nonsense = 1;"), board("mps2-an386"), work_dir)
     with pytest.raises(ToolError, match=r"undefined reference to `other'"):
-        toolchain.build_image(
+        images.build_image(
             make_toy("extern int other(int); arena[70] = (uint8_t)other(3);"),
             board("mps2-an386"),
             work_dir,
@@ -147,7 +149,7 @@ def test_a_layer_that_is_not_in_the_image_is_told(make_toy: MakeToy, work_dir: P
     manifest["layers"][0]["symbol"] = "toy_layer_99"
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ToolError, match="toy_layer_99"):
-        toolchain.build_image(folder, board("mps2-an386"), work_dir)
+        images.build_image(folder, board("mps2-an386"), work_dir)
 
 
 def test_missing_tools_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

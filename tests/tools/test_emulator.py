@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from thumbnet.codegen.errors import DataError, ToolError
+from thumbnet.codegen.image import build_image
 from thumbnet.codegen.manifest import read_manifest
 from thumbnet.codegen.targets import board
-from thumbnet.codegen.toolchain import build_image, host_library, stack_bound
+from thumbnet.codegen.toolchain import host_library, stack_bound
 from thumbnet.tools import emulator
-from thumbnet.tools.emulator import Emulation, emulate
+from thumbnet.tools.board_run import BoardRun
+from thumbnet.tools.emulator import emulate
 
 MakeToy = Callable[..., Path]
 Calls = list[tuple[bytes, bytes]]
@@ -42,7 +44,7 @@ def _on_host(folder: Path, calls: Calls, work_dir: Path) -> tuple[tuple[bytes, .
 
 def _run(
     folder: Path, name: str, work_dir: Path, calls: Calls | None = None, timeout: float = 60.0
-) -> Emulation:
+) -> BoardRun:
     on = board(name)
     return emulate(
         build_image(folder, on, work_dir), on, read_manifest(folder), calls or _calls(3),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from thumbnet.codegen.image import build_image
 from thumbnet.codegen.targets import board
-from thumbnet.codegen.toolchain import build_image
 from thumbnet.tools.emulator import find_qemu, meter_plugin
 
 MakeToy = Callable[..., Path]

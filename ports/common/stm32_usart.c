@@ -1,0 +1,147 @@
+/* stm32_usart.c: the console on a USART, UART or LPUART of any STM32 from the F4 on.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * There are two generations. The first (F4) has one status and one data register; the second (F7,
+ * L4, H7) has a register to clear errors and, on the later chips, FIFOs: a console that is polled
+ * then loses nothing while the core is busy for some bytes. The chip's header says which it has:
+ *   TN_UART_GENERATION          1 or 2
+ *   TN_UART_FIFO                1 where CR1 has FIFOEN
+ *   GPIOA_BASE, GPIO_GATE, ...  where the ports lie, 0x400 apart, and what clocks port A; the gates
+ *                               of the others are the bits that follow
+ *   USARTn_BASE, _GATE, ...     the same of each UART
+ */
+#include TN_CHIP
+
+#include "common/console.h"
+#include "port.h"
+
+#define TN_BAUD 115200u
+
+/* --- registers ------------------------------------------------------------------------------- */
+
+#define TN_UART TN_CONSOLE_HAS(_BASE)
+
+#if TN_UART_GENERATION == 1
+
+#define USART_SR TN_REG(TN_UART + 0x00u)
+#define USART_SR_ORE TN_BITS(3, 1)
+#define USART_SR_RXNE TN_BITS(5, 1)
+#define USART_SR_TC TN_BITS(6, 1)
+#define USART_SR_TXE TN_BITS(7, 1)
+#define USART_DR TN_REG(TN_UART + 0x04u)
+#define USART_BRR TN_REG(TN_UART + 0x08u)
+#define USART_CR1 TN_REG(TN_UART + 0x0Cu)
+#define USART_CR1_RE TN_BITS(2, 1)
+#define USART_CR1_TE TN_BITS(3, 1)
+#define USART_CR1_UE TN_BITS(13, 1)
+
+#else
+
+#define USART_CR1 TN_REG(TN_UART + 0x00u)
+#define USART_CR1_UE TN_BITS(0, 1)
+#define USART_CR1_RE TN_BITS(2, 1)
+#define USART_CR1_TE TN_BITS(3, 1)
+#define USART_BRR TN_REG(TN_UART + 0x0Cu)
+#define USART_ISR TN_REG(TN_UART + 0x1Cu)
+#define USART_ISR_ORE TN_BITS(3, 1)
+#define USART_ISR_RXNE TN_BITS(5, 1) /* with FIFOs: there is something in it */
+#define USART_ISR_TC TN_BITS(6, 1)
+#define USART_ISR_TXE TN_BITS(7, 1) /* with FIFOs: there is room in it */
+#define USART_ICR TN_REG(TN_UART + 0x20u)
+#define USART_ICR_ORECF TN_BITS(3, 1)
+#define USART_RDR TN_REG(TN_UART + 0x24u)
+#define USART_TDR TN_REG(TN_UART + 0x28u)
+
+#if TN_UART_FIFO
+#define USART_CR1_FIFOEN TN_BITS(29, 1)
+#else
+#define USART_CR1_FIFOEN 0u
+#endif
+
+#endif
+
+#define GPIO_MODER(port) TN_REG(GPIOA_BASE + 0x400u * (port) + 0x00u)
+#define GPIO_PUPDR(port) TN_REG(GPIOA_BASE + 0x400u * (port) + 0x0Cu)
+#define GPIO_AFRL(port) TN_REG(GPIOA_BASE + 0x400u * (port) + 0x20u) /* AFRH follows it */
+
+/* An LPUART counts its baud rate in 1/256 of its clock. */
+#if defined(LPUART1_BASE)
+#define TN_BRR_SCALE (TN_UART == LPUART1_BASE ? 256u : 1u)
+#else
+#define TN_BRR_SCALE 1u
+#endif
+
+/* --- start ----------------------------------------------------------------------------------- */
+
+static void tn_connect(uint32_t port_and_pin) {
+    const uint32_t port = port_and_pin / 16u;
+    const uint32_t pin = port_and_pin % 16u;
+    GPIO_GATE |= GPIO_GATE_A << port;
+    (void)GPIO_GATE; /* the gate opens some cycles after it is written */
+    tn_set(&GPIO_PUPDR(port), TN_BITS(2u * pin, 2), 1); /* pull-up: an open line is an idle line */
+    tn_set(&GPIO_AFRL(port) + pin / 8u, TN_BITS(4u * (pin % 8u), 4), TN_CONSOLE_AF);
+    tn_set(&GPIO_MODER(port), TN_BITS(2u * pin, 2), 2); /* alternate function */
+}
+
+void tn_console_start(uint32_t hz) {
+    TN_CONSOLE_HAS(_GATE) |= TN_CONSOLE_HAS(_GATE_BIT);
+    (void)TN_CONSOLE_HAS(_GATE);
+    tn_connect(TN_CONSOLE_TX);
+    tn_connect(TN_CONSOLE_RX);
+    const uint32_t whole = hz / TN_BAUD;
+    const uint32_t rest = (hz % TN_BAUD * TN_BRR_SCALE + TN_BAUD / 2u) / TN_BAUD;
+    USART_BRR = whole * TN_BRR_SCALE + rest;
+#if TN_UART_GENERATION == 1
+    USART_CR1 = USART_CR1_UE | USART_CR1_RE | USART_CR1_TE;
+#else
+    USART_CR1 = USART_CR1_FIFOEN; /* only while it is off */
+    USART_CR1 = USART_CR1_FIFOEN | USART_CR1_UE | USART_CR1_RE | USART_CR1_TE;
+#endif
+}
+
+/* --- the console of port.h and console.h ----------------------------------------------------- */
+
+#if TN_UART_GENERATION == 1
+
+void tn_port_putc(char c) {
+    while ((USART_SR & USART_SR_TXE) == 0) {
+    }
+    USART_DR = (uint8_t)c;
+}
+
+int tn_port_getc(void) {
+    const uint32_t status = USART_SR;
+    if ((status & (USART_SR_RXNE | USART_SR_ORE)) == 0) {
+        return -1;
+    }
+    const uint32_t data = USART_DR & 0xFFu; /* read after the status, it clears an overrun */
+    return (status & USART_SR_RXNE) != 0 ? (int)data : -1;
+}
+
+static int tn_sent(void) { return (USART_SR & USART_SR_TC) != 0; }
+
+#else
+
+void tn_port_putc(char c) {
+    while ((USART_ISR & USART_ISR_TXE) == 0) {
+    }
+    USART_TDR = (uint8_t)c;
+}
+
+int tn_port_getc(void) {
+    const uint32_t status = USART_ISR;
+    if ((status & USART_ISR_ORE) != 0) {
+        USART_ICR = USART_ICR_ORECF;
+    }
+    return (status & USART_ISR_RXNE) != 0 ? (int)(USART_RDR & 0xFFu) : -1;
+}
+
+static int tn_sent(void) { return (USART_ISR & USART_ISR_TC) != 0; }
+
+#endif
+
+void tn_console_flush(void) {
+    for (uint32_t left = 1000000u; left != 0 && !tn_sent(); left--) {
+    }
+}
