@@ -41,8 +41,8 @@ PORT_FLAGS = (
     "-Wall",
     "-Wextra",
     "-Wconversion",
-    "-Werror",
 )
+STRICT = ("-Wall", "-Wextra", "-Werror")
 _TIMED = ("-I", str(PORTS), "-I", str(RUNNER), "-include", "layers.h")
 _LINK_STACK = 512  # bytes that the link runner needs beside the model, an exception included
 _LINK_EDGES = 27  # inputs and outputs whose sizes have room in an answer of the link runner
@@ -81,13 +81,13 @@ def build_image(
     work_dir: Path | None = None,
     *,
     timed_layers: bool = False,
-    dsp: bool = True,
+    flags: Sequence[str] = (),
 ) -> Image:
     """Compiles and links a generated model folder with the runner for `board`.
 
     `model_dir` None: the empty model, whose `code` is 0. With `timed_layers` the firmware itself
-    tells the cycles of each layer (ports/runner/layers.h); without `dsp` the model's kernels are
-    plain C. Raises BudgetError when a memory of the board is too small, ToolError when a tool is
+    tells the cycles of each layer (ports/runner/layers.h). `flags` are more flags for every C file,
+    STRICT say. Raises BudgetError when a memory of the board is too small, ToolError when a tool is
     missing or fails, DataError for a bad folder.
     """
     source = (model_dir or EMPTY_MODEL).resolve()
@@ -95,9 +95,9 @@ def build_image(
     timed = timed_layers and bool(manifest.layers)
     empty = None
     if model_dir is not None:
-        empty = build_image(None, board, work_dir)
+        empty = build_image(None, board, work_dir, flags=flags)
         check_room(manifest, board, _needs(manifest, source, board, empty, work_dir))
-    folder = _linked(source, board, work_dir, timed, dsp)
+    folder = _linked(source, board, work_dir, timed, tuple(flags))
     elf = read_elf(folder / "image.elf")
     sizes = (elf.symbols["__tn_flash_size"], elf.symbols["__tn_ram_size"])
     if sizes != (board.flash, board.sram):
@@ -182,7 +182,9 @@ def _model_header(manifest: Manifest, board: Board, timed_layers: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _linked(model_dir: Path, board: Board, work_dir: Path | None, timed: bool, dsp: bool) -> Path:
+def _linked(
+    model_dir: Path, board: Board, work_dir: Path | None, timed: bool, more: tuple[str, ...]
+) -> Path:
     """A folder with image.elf and image.bin."""
     compiler = arm_compiler()
     manifest = read_manifest(model_dir)
@@ -191,13 +193,13 @@ def _linked(model_dir: Path, board: Board, work_dir: Path | None, timed: bool, d
             f"model '{manifest.name}' has more than {_LINK_EDGES} inputs and outputs, which the "
             f"runner of {board.name} cannot tell of; link it into firmware of your own"
         )
-    extra = (*(_TIMED if timed else ()), *(() if dsp else ("-DTN_DSP=0",)))
-    model = compile_objects(model_dir, board.target, work_dir, extra)
-    port = compile_port(board, work_dir, (RUNNER / "measure.c", RUNNER / f"{board.runner}.c"))
+    model = compile_objects(model_dir, board.target, work_dir, (*(_TIMED if timed else ()), *more))
+    runner = (RUNNER / "measure.c", RUNNER / f"{board.runner}.c")
+    port = compile_port(board, work_dir, runner, more)
     header = _model_header(manifest, board, len(manifest.layers) if timed else 0)
     stack = _stack(manifest, model_dir, board, work_dir)
     what = f"model '{manifest.name}' for {board.name}"
-    flags = (*board.target.cpu_flags, *C_FLAGS, *PORT_FLAGS)
+    flags = (*board.target.cpu_flags, *C_FLAGS, *PORT_FLAGS, *more)
 
     def build(folder: Path) -> None:
         (folder / "tn_model.h").write_text(header, encoding="utf-8")
@@ -211,7 +213,7 @@ def _linked(model_dir: Path, board: Board, work_dir: Path | None, timed: bool, d
             raise _too_big(str(error), manifest, board) or error from error
 
     key: list[str | bytes | Path] = [
-        str(model), str(port), header, str(stack), RUNNER / "model.c", RUNNER / "runner.h",
+        str(model), str(port), header, *flags, str(stack), RUNNER / "model.c", RUNNER / "runner.h",
         *link_key(board), *model_key(model_dir),
     ]  # fmt: skip
     return cached(work_dir, "image", key, build)
@@ -255,14 +257,19 @@ def _layer_address(symbols: Mapping[str, int], symbol: str, name: str) -> int:
 # ---- any image ---------------------------------------------------------------------------------
 
 
-def compile_port(board: Board, work_dir: Path | None, application: Sequence[Path] = ()) -> Path:
+def compile_port(
+    board: Board,
+    work_dir: Path | None,
+    application: Sequence[Path] = (),
+    more: Sequence[str] = (),
+) -> Path:
     """A folder with the objects (N.o) and call graphs (N.ci) of the board's port, of what port.h
-    gives beside it, and of an application's sources that keep to its rules."""
+    gives beside it, and of an application's sources that keep to its rules. `more` are flags."""
     compiler = arm_compiler()
     sources = (*board.sources, *SERVICES, *application)
     flags = (
         *board.target.cpu_flags, *C_FLAGS, *PORT_FLAGS, "-fcallgraph-info=su", "-I", str(PORTS),
-        *(f"-D{define}" for define in board.defines),
+        *(f"-D{define}" for define in board.defines), *more,
     )  # fmt: skip
 
     def build(folder: Path) -> None:
@@ -296,6 +303,17 @@ def link(folder: Path, objects: Sequence[str], board: Board, stack: int, what: s
             if "overflowed" not in str(error) or memory == board.arena[-1]:
                 raise
     run_tool((compiler.objcopy, "-O", "binary", "image.elf", "image.bin"), folder, what)
+
+
+def as_format(image: Image, suffix: str) -> Path:
+    """The image as .elf, .bin or .hex (Intel HEX). Raises ToolError."""
+    if suffix == ".hex":
+        hex_file = image.elf.with_suffix(".hex")
+        if not hex_file.exists():
+            command = (arm_compiler().objcopy, "-O", "ihex", str(image.elf), str(hex_file))
+            run_tool(command, image.elf.parent, f"image of '{image.name}'")
+        return hex_file
+    return image.binary if suffix == ".bin" else image.elf
 
 
 def link_key(board: Board) -> list[str | bytes | Path]:

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from thumbnet import __version__
 from thumbnet.codegen.compile import INPUT_MODES, Options, compile_model
-from thumbnet.codegen.cost import OPTIMIZE
 from thumbnet.codegen.errors import DataError, ThumbnetError
 from thumbnet.codegen.targets import boards as all_boards
 from thumbnet.tools import tables
-from thumbnet.tools.arguments import size
+from thumbnet.tools.arguments import (
+    Input,
+    Json,
+    MaxFlash,
+    MaxSram,
+    MaxStep,
+    Model,
+    Name,
+    On,
+    Optimize,
+    Stepper,
+    print_json,
+    progress,
+)
 from thumbnet.tools.arrays import (
     Array,
     load_array,
     random_calls,
     save_array,
 )
+from thumbnet.tools.firmware_command import firmware, flash
 from thumbnet.tools.search_command import search
 from thumbnet.tools.session import (
     Session,
@@ -55,83 +64,6 @@ app = typer.Typer(
 )
 
 
-# ---- arguments that several commands share -------------------------------------------------
-
-
-def _optimize(choice: str) -> str:
-    if choice not in OPTIMIZE:
-        raise typer.BadParameter(f"'{choice}' is not one of {', '.join(OPTIMIZE)}")
-    return choice
-
-
-def _input_mode(choice: str) -> str:
-    if not re.fullmatch(INPUT_MODES, choice):
-        raise typer.BadParameter(f"'{choice}' is not one of whole, rows, stream, stream:ROWS")
-    return choice
-
-
-Model = Annotated[
-    Path, typer.Argument(help="A .tflite or quantised .pt2 file, or a folder that compile wrote.")
-]
-On = Annotated[str, typer.Option("--on", help="host, or an emulated board ('thumbnet boards').")]
-Optimize = Annotated[
-    str,
-    typer.Option(
-        "--optimize",
-        callback=_optimize,
-        metavar="|".join(OPTIMIZE),
-        help="balanced: least arena for at most 10 % more cycles than layer by layer.",
-    ),
-]
-MaxSram = Annotated[
-    int | None,
-    typer.Option("--max-sram", parser=size, metavar="SIZE", help="Arena and stack, e.g. 64K."),
-]
-MaxFlash = Annotated[
-    int | None,
-    typer.Option("--max-flash", parser=size, metavar="SIZE", help="Weights and code, e.g. 512K."),
-]
-Name = Annotated[
-    str | None, typer.Option("--name", help="Prefix of every C symbol; default: the file's name.")
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
-
-
-Input = Annotated[
-    str,
-    typer.Option(
-        "--input",
-        callback=_input_mode,
-        metavar="whole|rows|stream",
-        help="rows: NAME_feed. stream (stream:ROWS): only the newest rows along time a call.",
-    ),
-]
-MaxStep = Annotated[
-    int | None,
-    typer.Option(
-        "--max-step-cycles", min=1, help="Cut steps to about so many cycles; implies --stepper."
-    ),
-]
-Stepper = Annotated[
-    bool, typer.Option("--stepper", help="Also NAME_begin and NAME_step, to run in pieces.")
-]
-
-
-@contextmanager
-def _progress(text: str) -> Iterator[None]:
-    """A spinner on stderr when that is a terminal."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with console.status(text):
-            yield
-    else:
-        yield
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value))
-
-
 # ---- commands --------------------------------------------------------------------------------
 
 
@@ -154,11 +86,11 @@ def compile_command(
     """Turn a model into a folder of C."""
     limits = (max_sram, max_flash)
     options = Options(target, optimize, *limits, name, input_mode, stepper, max_step_cycles)
-    with _progress(f"compiling {model.name}"):
+    with progress(f"compiling {model.name}"):
         compiled = compile_model(model, out, options)
     result = {**compiled_result(compiled.manifest), "files": list(compiled.files)}
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         tables.show_compiled(result, out)
 
@@ -196,14 +128,14 @@ def run(
     options = Options(
         place.target, optimize, max_sram, max_flash, None, mode, stepper, max_step_cycles
     )
-    with _progress(f"running {model.name} on {on}"):
+    with progress(f"running {model.name} on {on}"):
         session = open_session(model, place, options)
         calls, stacked = _read_calls(session, paths)
         outcome = run_calls(session, calls, profile=profile)
     _write_outputs(session, outcome.outputs, stacked, outputs or [])
     result = run_result(session, outcome)
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         tables.show_results([result])
         if not outputs:
@@ -278,7 +210,7 @@ def check(
     places = [place_named(name) for text in on or ["host"] for name in text.split(",")]
     comparisons, details = [], []
     for model in models:
-        with _progress(f"comparing {model.name} with PyTorch"):
+        with progress(f"comparing {model.name} with PyTorch"):
             detail = quantization_result(reference or model, float_model, data)
         details += [detail] * len(places)
         for place in places:
@@ -286,7 +218,7 @@ def check(
             options = Options(
                 place.target, optimize, *limits, None, input_mode, stepper, max_step_cycles
             )
-            with _progress(f"checking {model.name} on {place.name}"):
+            with progress(f"checking {model.name} on {place.name}"):
                 session = open_session(model, place, options)
                 manifest = session.manifest
                 count = STATEFUL_CALLS if manifest.state else STATELESS_CALLS
@@ -295,7 +227,7 @@ def check(
                 comparisons.append(check_model(session, against, calls or count))
     if as_json:
         results = zip(comparisons, details, strict=True)
-        _print_json({"results": [{**vars(c), **detail} for c, detail in results]})
+        print_json({"results": [{**vars(c), **detail} for c, detail in results]})
     else:
         tables.show_comparisons(comparisons)
         for i in range(0, len(details), len(places)):
@@ -331,12 +263,12 @@ def bench(
         options = Options(
             place.target, optimize, *limits, None, input_mode, stepper, max_step_cycles
         )
-        with _progress(f"measuring {model.name} on {on}"):
+        with progress(f"measuring {model.name} on {on}"):
             session = open_session(model, place, options)
             calls = random_calls(session.manifest.inputs, 8)[-2:]
             results.append(run_result(session, run_calls(session, calls, profile=profile)))
     if as_json:
-        _print_json({"results": results})
+        print_json({"results": results})
     else:
         tables.show_results(results)
 
@@ -365,17 +297,19 @@ def cost_command(
     options = Options(target, optimize, *limits, None, input_mode, stepper, max_step_cycles)
     result = cost_result(model, options)
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         tables.show_cost(result)
 
 
+app.command("firmware")(firmware)
+app.command("flash")(flash)
 app.command("search")(search)
 
 
 @app.command("boards")
 def boards_command(as_json: Json = False) -> None:
-    """List what can be built for, and what can be emulated."""
+    """List what can be built for, emulated and flashed."""
     rows = [
         {
             "name": b.name,
@@ -387,7 +321,7 @@ def boards_command(as_json: Json = False) -> None:
         for b in all_boards()
     ]
     if as_json:
-        _print_json({"boards": rows})
+        print_json({"boards": rows})
     else:
         tables.show_boards(rows)
 
@@ -435,7 +369,7 @@ def main() -> None:
 def _refuse(kind: str, text: str, status: int) -> NoReturn:
     message = " ".join(text.split())
     if "--json" in sys.argv:
-        _print_json({"error": {"kind": kind, "message": message}})
+        print_json({"error": {"kind": kind, "message": message}})
     print(f"thumbnet: {message}", file=sys.stderr)
     sys.exit(status)
 

@@ -111,24 +111,30 @@ def open_session(model: Path, place: Place, options: Options) -> Session:
     Raises BudgetError when the board is too small, with what would fit, ToolError when the board
     behind a link holds another model, and other ThumbnetErrors.
     """
-    program = None
-    if model.is_dir():
-        folder, manifest, source = model, read_manifest(model), None
-    else:
-        folder, source = _work_folder(model, place.target, options), model
-        options = replace(options, target=place.target)
-        if model.suffix == ".pt2":
-            program = pytorch_program(model)
-            manifest = compile_graph(program.graph, model, folder, options).manifest
-        else:
-            manifest = compile_model(model, folder, options).manifest
+    folder, manifest, program = compiled_folder(model, place, options)
     image = None
     if place.link is not None:
         _check_holds(place.link, manifest, model)
         image = _known_image(folder, place)
     elif place.board is not None:
         image = board_image(folder, place.board)
+    source = None if model.is_dir() else model
     return Session(manifest, folder, place, source, image, program)
+
+
+def compiled_folder(
+    model: Path, place: Place, options: Options
+) -> tuple[Path, Manifest, Program | None]:
+    """The folder that `model` is, or is compiled into for the place; what a .pt2 file held.
+    Raises ThumbnetError."""
+    if model.is_dir():
+        return model, read_manifest(model), None
+    folder = _work_folder(model, place.target, options)
+    options = replace(options, target=place.target)
+    if model.suffix == ".pt2":
+        program = pytorch_program(model)
+        return folder, compile_graph(program.graph, model, folder, options).manifest, program
+    return folder, compile_model(model, folder, options).manifest, None
 
 
 def board_image(folder: Path, board: Board, *, timed_layers: bool = False) -> Image:

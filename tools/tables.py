@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from thumbnet.codegen.manifest import Manifest
+from thumbnet.codegen.targets import Board
 from thumbnet.tools.arrays import Array, dequantize
 from thumbnet.tools.session import Comparison
 
@@ -161,6 +162,21 @@ def _show_noise(model: str, layers: Sequence[dict[str, Any]]) -> None:
     _print(table)
     if len(layers) > _WORST:
         print(f"{len(layers) - _WORST} more layers; --json has them all")
+
+
+def show_firmware(result: dict[str, Any], board: Board) -> None:
+    flash = result["flash"]
+    table = _table(f"{result['model']} for {board.name}", ["", "bytes", "of"])
+    table.add_row("flash: model, weights", number(flash["weights"]), "")
+    table.add_row("flash: model, code", number(flash["code"]), "")
+    table.add_row("flash: all", number(flash["total"]), number(board.flash))
+    table.add_row("SRAM: arena", number(result["arena_bytes"]), "")
+    table.add_row("SRAM: stack, reserved", number(result["stack_bytes"]), "")
+    table.add_row("SRAM: all", number(result["sram"]), number(board.sram))
+    _print(table)
+    print(f"wrote {result['file']}")
+    if board.pyocd or board.openocd:
+        print(f"next: thumbnet flash {result['file']} --board {board.name}")
 
 
 def show_boards(rows: Sequence[dict[str, Any]]) -> None:

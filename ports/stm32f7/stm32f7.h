@@ -1,0 +1,95 @@
+/* stm32f7.h: the registers of the STM32F746 that this port uses.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Names, addresses and fields: RM0385, chapters 3 (flash), 4 (power), 5 (reset and clock control).
+ */
+#ifndef TN_STM32F7_H
+#define TN_STM32F7_H
+
+#include "common/stm32.h"
+
+/* --- clocks (../stm32f4/clock.c) ------------------------------------------------------------- */
+
+#define TN_HSI_HZ 16000000u
+#define TN_NO_OVER_DRIVE_HZ 180000000u /* faster, the regulator needs the over-drive mode */
+#define TN_HAS_CACHES 1
+
+#define RCC_CR TN_REG(0x40023800u)
+#define RCC_CR_PLLON TN_BITS(24, 1)
+#define RCC_CR_PLLRDY TN_BITS(25, 1)
+#define RCC_PLLCFGR TN_REG(0x40023804u)
+#define RCC_PLLCFGR_PLLM TN_BITS(0, 6)
+#define RCC_PLLCFGR_PLLN TN_BITS(6, 9)
+#define RCC_PLLCFGR_PLLP TN_BITS(16, 2)
+#define RCC_PLLCFGR_PLLSRC TN_BITS(22, 1)
+#define RCC_PLLCFGR_PLLQ TN_BITS(24, 4)
+#define RCC_CFGR TN_REG(0x40023808u)
+#define RCC_CFGR_SW TN_BITS(0, 2)
+#define RCC_CFGR_SWS TN_BITS(2, 2)
+#define RCC_CFGR_HPRE TN_BITS(4, 4)
+#define RCC_CFGR_PPRE1 TN_BITS(10, 3)
+#define RCC_CFGR_PPRE2 TN_BITS(13, 3)
+#define RCC_AHB1ENR TN_REG(0x40023830u)
+#define RCC_AHB1ENR_GPIOAEN TN_BITS(0, 1)
+#define RCC_APB1ENR TN_REG(0x40023840u)
+#define RCC_APB1ENR_USART2EN TN_BITS(17, 1)
+#define RCC_APB1ENR_USART3EN TN_BITS(18, 1)
+#define RCC_APB1ENR_PWREN TN_BITS(28, 1)
+#define RCC_APB2ENR TN_REG(0x40023844u)
+#define RCC_APB2ENR_USART1EN TN_BITS(4, 1)
+#define RCC_APB2ENR_USART6EN TN_BITS(5, 1)
+
+#define PWR_CR1 TN_REG(0x40007000u)
+#define PWR_CR1_ODEN TN_BITS(16, 1)
+#define PWR_CR1_ODSWEN TN_BITS(17, 1)
+#define PWR_CSR1 TN_REG(0x40007004u)
+#define PWR_CSR1_VOSRDY TN_BITS(14, 1)
+#define PWR_CSR1_ODRDY TN_BITS(16, 1)
+#define PWR_CSR1_ODSWRDY TN_BITS(17, 1)
+
+/* as clock.c knows them from the STM32F4 */
+#define PWR_CR PWR_CR1
+#define PWR_CR_ODEN PWR_CR1_ODEN
+#define PWR_CR_ODSWEN PWR_CR1_ODSWEN
+#define PWR_CSR PWR_CSR1
+#define PWR_CSR_VOSRDY PWR_CSR1_VOSRDY
+#define PWR_CSR_ODRDY PWR_CSR1_ODRDY
+#define PWR_CSR_ODSWRDY PWR_CSR1_ODSWRDY
+
+/* Prefetch and the ART accelerator serve the flash's address at 0x00200000 alone; at 0x08000000,
+ * where images lie, it is the core's caches that hide the wait states. */
+#define FLASH_ACR TN_REG(0x40023C00u)
+#define FLASH_ACR_LATENCY TN_BITS(0, 4)
+#define FLASH_ACR_PRFTEN TN_BITS(8, 1)
+#define FLASH_ACR_ARTEN TN_BITS(9, 1)
+#define TN_FLASH_SPEED (FLASH_ACR_PRFTEN | FLASH_ACR_ARTEN)
+
+/* --- the console (common/stm32_usart.c) ------------------------------------------------------ */
+
+#define TN_UART_GENERATION 2
+#define TN_UART_FIFO 0
+
+#define GPIOA_BASE 0x40020000u
+#define GPIO_GATE RCC_AHB1ENR
+#define GPIO_GATE_A RCC_AHB1ENR_GPIOAEN
+
+/* _BUS: the APB that clocks it (RCC_DKCFGR2 at reset). */
+#define USART1_BASE 0x40011000u
+#define USART1_GATE RCC_APB2ENR
+#define USART1_GATE_BIT RCC_APB2ENR_USART1EN
+#define USART1_BUS 2
+#define USART2_BASE 0x40004400u
+#define USART2_GATE RCC_APB1ENR
+#define USART2_GATE_BIT RCC_APB1ENR_USART2EN
+#define USART2_BUS 1
+#define USART3_BASE 0x40004800u
+#define USART3_GATE RCC_APB1ENR
+#define USART3_GATE_BIT RCC_APB1ENR_USART3EN
+#define USART3_BUS 1
+#define USART6_BASE 0x40011400u
+#define USART6_GATE RCC_APB2ENR
+#define USART6_GATE_BIT RCC_APB2ENR_USART6EN
+#define USART6_BUS 2
+
+#endif

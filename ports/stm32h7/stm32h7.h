@@ -1,0 +1,98 @@
+/* stm32h7.h: the registers of the STM32H743 that this port uses.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Names, addresses and fields: RM0433, chapters 2.2.4 (AXI interconnect), 4 (flash), 6 (power), 8
+ * (reset and clock control), 12 (SYSCFG), 60.5.8 (DBGMCU).
+ */
+#ifndef TN_STM32H7_H
+#define TN_STM32H7_H
+
+#include "common/stm32.h"
+
+/* --- clocks (clock.c) ------------------------------------------------------------------------ */
+
+#define RCC_CR TN_REG(0x58024400u)
+#define RCC_CR_PLL1ON TN_BITS(24, 1)
+#define RCC_CR_PLL1RDY TN_BITS(25, 1)
+#define RCC_CFGR TN_REG(0x58024410u)
+#define RCC_CFGR_SW TN_BITS(0, 3)
+#define RCC_CFGR_SWS TN_BITS(3, 3)
+#define RCC_D1CFGR TN_REG(0x58024418u)
+#define RCC_D1CFGR_HPRE TN_BITS(0, 4)
+#define RCC_D1CFGR_D1PPRE TN_BITS(4, 3)
+#define RCC_D1CFGR_D1CPRE TN_BITS(8, 4)
+#define RCC_D2CFGR TN_REG(0x5802441Cu)
+#define RCC_D2CFGR_D2PPRE1 TN_BITS(4, 3)
+#define RCC_D2CFGR_D2PPRE2 TN_BITS(8, 3)
+#define RCC_D3CFGR TN_REG(0x58024420u)
+#define RCC_D3CFGR_D3PPRE TN_BITS(4, 3)
+#define RCC_PLLCKSELR TN_REG(0x58024428u)
+#define RCC_PLLCKSELR_PLLSRC TN_BITS(0, 2)
+#define RCC_PLLCKSELR_DIVM1 TN_BITS(4, 6)
+#define RCC_PLLCFGR TN_REG(0x5802442Cu)
+#define RCC_PLLCFGR_PLL1FRACEN TN_BITS(0, 1)
+#define RCC_PLLCFGR_PLL1VCOSEL TN_BITS(1, 1)
+#define RCC_PLLCFGR_PLL1RGE TN_BITS(2, 2)
+#define RCC_PLLCFGR_DIVP1EN TN_BITS(16, 1)
+#define RCC_PLL1DIVR TN_REG(0x58024430u)
+#define RCC_PLL1DIVR_DIVN1 TN_BITS(0, 9)
+#define RCC_PLL1DIVR_DIVP1 TN_BITS(9, 7)
+#define RCC_AHB4ENR TN_REG(0x580244E0u)
+#define RCC_AHB4ENR_GPIOAEN TN_BITS(0, 1)
+#define RCC_APB1LENR TN_REG(0x580244E8u)
+#define RCC_APB1LENR_USART2EN TN_BITS(17, 1)
+#define RCC_APB1LENR_USART3EN TN_BITS(18, 1)
+#define RCC_APB2ENR TN_REG(0x580244F0u)
+#define RCC_APB2ENR_USART1EN TN_BITS(4, 1)
+#define RCC_APB2ENR_USART6EN TN_BITS(5, 1)
+#define RCC_APB4ENR TN_REG(0x580244F4u)
+#define RCC_APB4ENR_SYSCFGEN TN_BITS(1, 1)
+
+#define PWR_CSR1 TN_REG(0x58024804u)
+#define PWR_CSR1_ACTVOSRDY TN_BITS(13, 1)
+#define PWR_CR3 TN_REG(0x5802480Cu)
+#define PWR_CR3_BYPASS TN_BITS(0, 1)
+#define PWR_CR3_LDOEN TN_BITS(1, 1)
+#define PWR_CR3_SCUEN TN_BITS(2, 1)
+#define PWR_D3CR TN_REG(0x58024818u)
+#define PWR_D3CR_VOSRDY TN_BITS(13, 1)
+#define PWR_D3CR_VOS TN_BITS(14, 2)
+
+#define SYSCFG_PWRCR TN_REG(0x5800042Cu)
+#define SYSCFG_PWRCR_ODEN TN_BITS(0, 1)
+
+#define FLASH_ACR TN_REG(0x52002000u)
+#define FLASH_ACR_LATENCY TN_BITS(0, 4)
+#define FLASH_ACR_WRHIGHFREQ TN_BITS(4, 2)
+
+#define DBGMCU_IDCODE TN_REG(0x5C001000u)
+#define DBGMCU_IDCODE_REV_ID TN_BITS(16, 16)
+
+#define AXI_TARG7_FN_MOD TN_REG(0x51008108u)
+#define AXI_TARG7_FN_MOD_READ_ISS_OVERRIDE TN_BITS(0, 1)
+
+/* --- the console (common/stm32_usart.c) ------------------------------------------------------ */
+
+#define TN_UART_GENERATION 2
+#define TN_UART_FIFO 1
+
+#define GPIOA_BASE 0x58020000u
+#define GPIO_GATE RCC_AHB4ENR
+#define GPIO_GATE_A RCC_AHB4ENR_GPIOAEN
+
+/* Each is clocked by its APB (RCC_D2CCIP2R at reset), and all APBs are equally fast. */
+#define USART1_BASE 0x40011000u
+#define USART1_GATE RCC_APB2ENR
+#define USART1_GATE_BIT RCC_APB2ENR_USART1EN
+#define USART2_BASE 0x40004400u
+#define USART2_GATE RCC_APB1LENR
+#define USART2_GATE_BIT RCC_APB1LENR_USART2EN
+#define USART3_BASE 0x40004800u
+#define USART3_GATE RCC_APB1LENR
+#define USART3_GATE_BIT RCC_APB1LENR_USART3EN
+#define USART6_BASE 0x40011400u
+#define USART6_GATE RCC_APB2ENR
+#define USART6_GATE_BIT RCC_APB2ENR_USART6EN
+
+#endif

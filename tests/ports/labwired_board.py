@@ -1,0 +1,101 @@
+"""A board that labwired simulates, as the transport of a serial link.
+
+labwired (PyPI) is a simulator of whole chips that knows nothing of our ports: their clocks, pins
+and UARTs are models that others wrote after the chips' manuals. What was found wrong in it (0.25.0)
+and is worked around here: Nordic chips lack the private peripherals of the core beyond 0xE000E010,
+and their UARTE does not receive. Time is the simulated one: the same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+STEP_SECONDS = 0.0002  # simulated, between two looks at what the firmware has sent
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One of labwired's chips, and what of it differs from the board's."""
+
+    name: str  # configs/chips/NAME.yaml
+    uart: str | None  # its name of the console; None where it has to find it itself
+    systick: bool = True  # whether its private peripherals are there
+    ram: int | None = None  # bytes, where labwired's are others
+    flash: int | None = None
+
+
+CHIPS = {
+    "nrf52840dk": Chip("nrf52840", None, systick=False),
+    "nrf5340dk": Chip("nrf5340", None, systick=False),
+    "netduinoplus2": Chip("stm32f405", "uart2"),
+    "nucleo-f446re": Chip("stm32f405", "uart2"),
+    "stm32f746g-disco": Chip("stm32f746", "usart1"),
+    "nucleo-h743zi": Chip("stm32h735", "usart3", flash=0x200000),
+    "nucleo-l4r5zi": Chip("stm32l476", "lpuart1", ram=0xA0000, flash=0x200000),
+}
+
+
+def is_installed() -> bool:
+    return find_spec("labwired") is not None
+
+
+def _description(chip: Chip) -> dict[str, Any]:
+    """labwired's description of the chip with the differences."""
+    import labwired
+
+    folder = Path(labwired.__file__).parent / "configs" / "chips"
+    description: dict[str, Any] = yaml.safe_load((folder / f"{chip.name}.yaml").read_text())
+    for part in description["peripherals"]:
+        part.get("config", {}).pop("debug_schema", None)  # a path beside the file
+    if not chip.systick:
+        description["peripherals"].append(
+            {"id": "systick", "type": "systick", "base_address": 0xE000E010}
+        )
+    for memory in ("ram", "flash"):
+        if wanted := getattr(chip, memory):
+            description[memory]["size"] = f"{wanted}B"
+    return description
+
+
+class LabwiredBoard:
+    """Starts `elf` on the simulated chip of `board`; `folder` takes the chip's description.
+
+    `watch` is called after every step of simulated time.
+    """
+
+    def __init__(
+        self, elf: Path, board: str, folder: Path, watch: Callable[[], None] | None = None
+    ) -> None:
+        from labwired import Sim
+
+        chip = CHIPS[board]
+        (folder / "chip.yaml").write_text(yaml.safe_dump(_description(chip)))
+        system = {"name": board, "chip": "chip.yaml", "external_devices": [], "board_io": []}
+        (folder / "system.yaml").write_text(yaml.safe_dump(system))
+        self.sim = Sim(elf, system=folder / "system.yaml", uart=chip.uart)
+        self._watch = watch
+
+    def clock(self) -> float:
+        """Simulated seconds since reset."""
+        return float(self.sim.time)
+
+    def write(self, data: bytes) -> None:
+        self.sim.send_bytes(data)
+
+    def read(self, timeout: float) -> bytes:
+        """What the firmware has sent, b"" when that is nothing after `timeout` simulated seconds."""
+        end = self.clock() + timeout
+        while not (got := bytes(self.sim.read_uart_bytes())) and self.clock() < end:
+            self.sim.run_for(STEP_SECONDS)
+            if self._watch is not None:
+                self._watch()
+        return got
+
+    def close(self) -> None:
+        self.sim.close()
