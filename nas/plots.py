@@ -19,7 +19,7 @@ from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.files import replacing
 from thumbnet.nas.cost import Limits
 from thumbnet.nas.evolution import Candidate, Search
-from thumbnet.nas.space_optimization import REACHED, SpaceChoice, SpaceReport
+from thumbnet.nas.space_optimization import UPPER, SpaceChoice, SpaceReport
 
 INK, MUTED, FAINT = "#222222", "#6b7280", "#d1d5db"
 CHOSEN, GOOD, LIMIT = "#d9480f", "#1c7ed6", "#c92a2a"
@@ -49,13 +49,13 @@ STYLE: dict[Any, Any] = {
 
 
 def plot_spaces(choice: SpaceChoice, path: Path) -> None:
-    """The distribution of each space's MACs, as the share of its networks that fit and have at
-    least as many (1 - CDF, where what does not fit has none); further right is better."""
-    fitting = [space for space in choice.spaces if space.macs]
+    """The distribution of MACs of each space's networks that fit, as the share that has at least as
+    many (1 - CDF); further right is better. Spaces of which hardly anything fits are left out."""
+    fitting = [s for s in choice.spaces if s.reach or (s.macs and s.name == choice.chosen)]
     best = sorted(fitting, key=lambda s: s.key, reverse=True)[:NAMED_SPACES]
     if choice.best.macs and choice.best not in best:
         best = [choice.best, *best[:-1]]
-    line = 100 * REACHED
+    line = 100 * UPPER
     with _figure(path, 9.6, 5.2) as figure:
         axes = figure.add_subplot()
         for space in fitting:
@@ -71,7 +71,7 @@ def plot_spaces(choice: SpaceChoice, path: Path) -> None:
             _plot_shares(axes, space, label=_space_label(space, name_width), **look)
         axes.axhline(line, color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=2)
         axes.annotate(
-            f"reach: {line:g} % fit and have as many",
+            f"reach: {line:g} % have as many",
             (0, line),
             (5, 4),
             xycoords=("axes fraction", "data"),
@@ -80,14 +80,12 @@ def plot_spaces(choice: SpaceChoice, path: Path) -> None:
             color=MUTED,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
-        axes.set_yscale("log")
-        axes.set_ylim(0.1, 100)
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_ylim(0, 101)
         if fitting:
             axes.set_xscale("log")
             _plain_numbers(axes.xaxis)
         axes.set_xlabel("MACs of one inference (millions)")
-        axes.set_ylabel("networks that fit and have as many (%)")
+        axes.set_ylabel("of the networks that fit, have as many (%)")
         why = "reaches furthest" if choice.best.reach else "is taken"
         title = f"{choice.chosen} {why} of {len(choice.spaces)} search spaces"
         _title(axes, title, _limits_text(choice.limits))
@@ -115,7 +113,7 @@ def _space_label(space: SpaceReport, name_width: int) -> str:
 
 
 def _plot_shares(axes: Any, space: SpaceReport, **look: Any) -> None:
-    share = 100 * np.arange(len(space.macs), 0, -1) / space.asked
+    share = 100 * np.arange(len(space.macs), 0, -1) / max(len(space.macs), 1)
     axes.step(np.array(space.macs) / 1e6, share, where="pre", **look)
 
 

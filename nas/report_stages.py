@@ -19,7 +19,7 @@ from thumbnet.nas.report_charts import (
     upright,
 )
 from thumbnet.nas.report_known import Known, section
-from thumbnet.nas.space_optimization import REACHED, SpaceChoice, SpaceReport
+from thumbnet.nas.space_optimization import RARE, UPPER, SpaceChoice, SpaceReport
 
 SHOWN = 12  # rows of the tables of spaces and of the front
 MILLION = 1e6
@@ -191,9 +191,9 @@ def spaces(known: Known) -> str:
     text = (
         f"{choice.samples:,} networks were drawn from each of {len(choice.spaces)} spaces (from "
         "fewer where a space could not win any more) and costed by the compiler. The curve is the "
-        "share of them that fit and have so many MACs at least. "
-        f"The space is taken in which the best {REACHED:.0%} reach furthest: "
-        f"<code>{escape(choice.chosen)}</code>."
+        "share of those that fit that has so many MACs at least. "
+        f"The space is taken whose upper {UPPER:.0%} reach furthest, of those of which {RARE:.0%} "
+        f"fit: <code>{escape(choice.chosen)}</code>."
     )
     return section(
         "Search spaces", text, _space_chart(choice, ranked) + _space_table(choice, ranked)
@@ -201,14 +201,15 @@ def spaces(known: Known) -> str:
 
 
 def _space_chart(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
-    fitting = [space for space in ranked if space.macs]
+    fitting = [space for space in ranked if space.reach or space.name == choice.chosen]
+    fitting = [space for space in fitting if space.macs]
     if not fitting:
         return ""
     x = log_axis(
         (n for s in fitting for n in (s.macs[0], s.macs[-1])), "million MACs", unit=MILLION
     )
-    y = log_axis((100 * REACHED / 4, 100), "share that fit and have as many, %")
-    marks = level(y, 100 * REACHED, "mark")
+    y = axis((0, 100), "of those that fit, have as many, %", margin=0)
+    marks = level(y, 100 * UPPER, "mark")
     for space in reversed(fitting):
         if space.name != choice.chosen:
             marks += steps(x, y, _distribution(space), "faint", _of_space(space))
@@ -216,8 +217,8 @@ def _space_chart(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
         marks += steps(x, y, _distribution(choice.best), "best", _of_space(choice.best))
     legend = [
         ("best", choice.chosen),
-        ("faint", f"{len(fitting) - 1} others of which some fit"),
-        ("mark", f"{REACHED:.0%}"),
+        ("faint", f"{len(fitting) - 1} others of which {RARE:.0%} fit"),
+        ("mark", f"{UPPER:.0%}"),
     ]
     return chart(x, y, marks, legend, "Computation of the networks that fit")
 
@@ -230,7 +231,7 @@ def _distribution(space: SpaceReport) -> list[tuple[float, float]]:
     left = [(float(value), count - i - 1) for i, value in enumerate(space.macs[:-1])]
     left = [each for i, each in enumerate(left) if i % every == 0 or count - i < 20]
     ends = (float(space.macs[0]), count), (float(space.macs[-1]), 1)
-    return [(value, 100 * more / space.asked) for value, more in (ends[0], *left, ends[1])]
+    return [(value, 100 * more / count) for value, more in (ends[0], *left, ends[1])]
 
 
 def _of_space(space: SpaceReport) -> str:

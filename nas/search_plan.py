@@ -221,6 +221,7 @@ def choose(
                 plan.limits,
                 samples=plan.samples,
                 seed=plan.seed,
+                costs_that_fit=oracle.costs_that_fit,
                 progress=progress,
             )
         folder.claim(plan)

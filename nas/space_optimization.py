@@ -4,14 +4,14 @@ MCUNet (Lin et al., NeurIPS 2020, section 3.1) samples each space, keeps the net
 compares the distributions of their FLOPs: within one family of networks more computation is more
 accuracy, so the space whose distribution lies further right is the better one. Nothing is trained.
 
-What is compared here is one point of that distribution: a space's reach is the largest number of
-MACs that at least a hundredth (`REACHED`) of its sampled networks both fit and have; networks that
-do not fit count as having none. The evolutionary search looks at thousands of networks, so what one
-in a hundred is, it finds; what is rarer it may not. So
-- a space does not win by a few networks that happen to fit, nor because its small networks are cut
-  off by the limits of others: a mean over those that fit would reward both;
-- whatever the limits are made of (SRAM, flash, cycles), the space wins in which the largest
-  networks that fit are no rarity.
+What is compared here is one point of that distribution, as the paper does (its figure 4): a
+space's reach is the number of MACs that the uppermost tenth (`UPPER`) of its networks that fit have
+at least. Evolution starts from networks that fit and stays among them, so it is their distribution
+that counts, and not what share of the space they are, as long as they can be found at all: a space
+in which less than a hundredth (`RARE`) of the sampled networks fit has no reach.
+
+A mean would be moved by small networks, of which a wide space has few that fit; a rarer quantile
+than a tenth would be the luck of the draw where only some ten of a thousand samples fit.
 
 Among spaces of equal reach the one of which more fits is taken, then the one whose smallest network
 is larger: where hardly anything fits, reaches are 0. A space whose smallest network does not fit is
@@ -38,7 +38,8 @@ Costs = Callable[[Sequence[Architecture]], list[NetworkCost]]
 
 FORMAT = "thumbnet-space-1"
 SAMPLES = 1000
-REACHED = 0.01  # share of a space's networks
+UPPER = 0.1  # share of the networks that fit
+RARE = 0.01  # share of a space's networks
 BATCH = 100  # networks whose costs are asked at once
 DOUBT = 1e-3  # chance of giving up a space that would have won
 
@@ -104,13 +105,15 @@ def choose_space(
     samples: int = SAMPLES,
     seed: int = 0,
     exhaustive: bool = False,
+    costs_that_fit: Costs | None = None,
     progress: Progress = lambda line: None,
 ) -> SpaceChoice:
     """Samples each space `samples` times and takes the best. The same seed gives the same choice.
 
     Costs are asked for `BATCH` of each space at first, then in the order of what that promises; of
     a space no more when the chance that it still beats the best, given how many of its networks did
-    fit, is below `DOUBT`. With `exhaustive` all are asked for.
+    fit, is below `DOUBT`. With `exhaustive` all are asked for. `costs_that_fit`, which need not be
+    exact for what is beyond the limits, is asked instead of `costs` where only that matters.
 
     Raises BudgetError where no space's smallest network fits, DataError for no spaces or samples.
     """
@@ -118,6 +121,7 @@ def choose_space(
         raise DataError("choosing a search space needs at least one space and one sample")
     drawn = [_Sampled(space, index, samples, seed) for index, space in enumerate(spaces)]
     open_ones = _with_smallest(drawn, costs, limits)
+    costs = costs_that_fit or costs
     started = time.monotonic()
     for i, each in enumerate(open_ones):
         each.ask(costs, limits, samples if exhaustive else BATCH)
@@ -209,21 +213,21 @@ class _Sampled:
         self.asked = stop
 
     def is_beaten_by(self, best: SpaceReport) -> bool:
-        """Whether this space will hardly be as good as a complete one. For that it needs `needed`
-        networks that fit and have `level` MACs. If it had just as many, the number of them among
-        those asked for would be hypergeometric."""
-        level = best.reach
+        """Whether this space will hardly be as good as a complete one.
+
+        What was asked for are draws without replacement: at most so many of all samples can fit as
+        have not failed, and if just enough of them did, or if just a tenth of those that fit had
+        the MACs of the best one's reach, the number seen would be hypergeometric.
+        """
+        left = len(self.drawn) - self.asked
+        level, seen = best.reach, len(self.fitting)
         needed = _needed(len(self.drawn)) if level else len(best.macs)
-        able = sum(found >= level for found in self.macs)
-        asked = sum(found >= level for found in self.macs[: self.asked])
-        seen = sum(found >= level for found in self.fitting)
-        if able < needed:
+        if seen + left < needed or _hardly(seen, self.asked, needed, len(self.drawn)):
             return True
-        ways = sum(
-            math.comb(needed, i) * math.comb(able - needed, asked - i)
-            for i in range(min(seen, asked) + 1)
-        )
-        return ways / math.comb(able, asked) < DOUBT
+        if not level or not seen:
+            return False
+        above = sum(found >= level for found in self.fitting)
+        return _binomial(above, seen, UPPER) < DOUBT
 
 
 def _with_smallest(drawn: Sequence[_Sampled], costs: Costs, limits: Limits) -> list[_Sampled]:
@@ -246,13 +250,26 @@ def _with_smallest(drawn: Sequence[_Sampled], costs: Costs, limits: Limits) -> l
 
 
 def _reach(fitting: Sequence[int], samples: int) -> int:
-    count = _needed(samples)
-    return sorted(fitting)[-count] if 0 < count <= len(fitting) else 0
+    """MACs that the uppermost tenth of those that fit, at least one, have; 0 where few fit."""
+    if not fitting or len(fitting) < _needed(samples):
+        return 0
+    return sorted(fitting)[-math.ceil(UPPER * len(fitting))]
 
 
 def _needed(samples: int) -> int:
     """How many of so many samples have to fit for a reach."""
-    return math.ceil(REACHED * samples)
+    return math.ceil(RARE * samples)
+
+
+def _hardly(seen: int, asked: int, needed: int, drawn: int) -> bool:
+    """Whether so few would hardly be seen among those asked for if `needed` of all drawn fitted."""
+    ways = sum(math.comb(needed, i) * math.comb(drawn - needed, asked - i) for i in range(seen + 1))
+    return ways / math.comb(drawn, asked) < DOUBT
+
+
+def _binomial(most: int, of: int, chance: float) -> float:
+    """The probability of `most` or fewer successes."""
+    return sum(math.comb(of, i) * chance**i * (1 - chance) ** (of - i) for i in range(most + 1))
 
 
 # ---- JSON --------------------------------------------------------------------------------------

@@ -111,8 +111,8 @@ def _on_board(model: Path, board: str, count: int) -> Session:
     outcome = run_calls(session, calls)
     _agree(model, session.manifest, outcome.outputs)
     _figures_hold(session)
-    assert outcome.emulation is not None
-    stack = outcome.emulation.stack_bytes, outcome.emulation.init_stack_bytes
+    assert outcome.figures is not None
+    stack = outcome.figures.stack_bytes, outcome.figures.init_stack_bytes
     assert session.manifest.stack_bytes is not None
     assert 0 < max(stack) <= session.manifest.stack_bytes
     return session
@@ -172,19 +172,24 @@ def test_public_model_on_the_emulated_m4(qemu: None, public: Path) -> None:
     assert manifest.code_bytes <= 20 * 1024
     # The figure that bench states: the second of two calls on a fixed input.
     calls = random_calls(manifest.inputs, 8)[-2:]
-    emulation = run_calls(session, calls, profile=True).emulation
-    assert emulation is not None
-    assert emulation.layers is not None
-    assert emulation.cycles is not None
-    assert sum(layer.cycles for layer in emulation.layers) <= emulation.cycles
+    figures = run_calls(session, calls, profile=True).figures
+    assert figures is not None
+    assert figures.layers is not None
+    assert figures.cycles is not None
+    assert sum(layer.cycles for layer in figures.layers) <= figures.cycles
     peer = json.loads((ROOT / "tools" / "peers.json").read_text())["tflm"].get(public.stem)
     if peer is None:
         return
     factor = ARENA_OF_TFLM.get(public.stem, 0.6)
     assert manifest.arena_bytes <= factor * peer["sram_bytes"]
     if peer["mcycles"] is not None:
-        assert emulation.cycles <= peer["mcycles"] * 1e6
+        assert figures.cycles <= peer["mcycles"] * 1e6
         assert manifest.weights_bytes + manifest.code_bytes <= peer["flash_bytes"]
+
+
+def test_public_model_on_an_stm32_through_its_usart(qemu: None, public: Path) -> None:
+    """The whole firmware of an STM32F405, driven by the serial link."""
+    _on_board(public, "netduinoplus2", 2)
 
 
 @pytest.mark.slow

@@ -64,8 +64,18 @@ def show_cost(result: dict[str, Any]) -> None:
     _print(table)
 
 
+def _counted(result: dict[str, Any]) -> bool:
+    """Whether a core counted the cycles itself; where an emulator did, it counts instructions."""
+    return result["cycles"] is not None and result["instructions"] is None
+
+
+def _cycles(counted: bool) -> str:
+    return "cycles" if counted else "cycles (est.)"
+
+
 def show_results(results: Sequence[dict[str, Any]]) -> None:
-    columns = ["model", "on", "cycles (est.)", "cycles/MAC", "instructions", "arena", "stack"]
+    cycles = _cycles(all(_counted(r) for r in results))
+    columns = ["model", "on", cycles, "cycles/MAC", "instructions", "arena", "stack"]
     table = _table(None, [*columns, "weights", "code"], 2)
     for r in results:
         per_mac = r["cycles"] / r["macs"] if r["cycles"] and r["macs"] else None
@@ -87,7 +97,7 @@ def show_results(results: Sequence[dict[str, Any]]) -> None:
 
 
 def show_layers(result: dict[str, Any]) -> None:
-    columns = ["layer", "operator", "MACs", "cycles (est.)", "cycles/MAC", "share"]
+    columns = ["layer", "operator", "MACs", _cycles(_counted(result)), "cycles/MAC", "share"]
     table = _table(f"{result['model']} on {result['on']}", columns, 2)
     total = max(result["cycles"] or 0, 1)
     for layer in result["layers"]:

@@ -52,10 +52,18 @@ static inline int tn_wait(const volatile uint32_t *reg, uint32_t field, uint32_t
 #define TN_JOIN(a, b) TN_JOIN_NOW(a, b)
 #define TN_CONSOLE_HAS(what) TN_JOIN(TN_CONSOLE, what)
 
-/* Pin `number` of port `letter`. */
+/* The console's address. */
+#define TN_UART TN_CONSOLE_HAS(_BASE)
+
+/* Pin `number` of port `letter`; ports count from A, 0. */
 #define TN_PIN(letter, number) (TN_PORT_##letter * 16u + (number))
 enum { TN_PORT_A, TN_PORT_B, TN_PORT_C, TN_PORT_D, TN_PORT_E, TN_PORT_F, TN_PORT_G, TN_PORT_H,
        TN_PORT_I, TN_PORT_J, TN_PORT_K };
+
+#define GPIO_MODER(port) TN_REG(GPIOA_BASE + 0x400u * (port) + 0x00u)
+#define GPIO_PUPDR(port) TN_REG(GPIOA_BASE + 0x400u * (port) + 0x0Cu)
+#define GPIO_AFRL(port) TN_REG(GPIOA_BASE + 0x400u * (port) + 0x20u)
+#define GPIO_AFRH(port) TN_REG(GPIOA_BASE + 0x400u * (port) + 0x24u)
 
 /* Connects the pins and starts the UART, which is clocked with `hz`: 115200 baud, 8N1. */
 void tn_console_start(uint32_t hz);

@@ -4,12 +4,13 @@
  *
  * There are two generations. The first (F4) has one status and one data register; the second (F7,
  * L4, H7) has a register to clear errors and, on the later chips, FIFOs: a console that is polled
- * then loses nothing while the core is busy for some bytes. The chip's header says which it has:
- *   TN_UART_GENERATION          1 or 2
- *   TN_UART_FIFO                1 where CR1 has FIFOEN
- *   GPIOA_BASE, GPIO_GATE, ...  where the ports lie, 0x400 apart, and what clocks port A; the gates
- *                               of the others are the bits that follow
- *   USARTn_BASE, _GATE, ...     the same of each UART
+ * then loses nothing while the core is busy for some bytes. The chip's header says:
+ *   TN_UART_GENERATION   by including stm32_usart_v1.h or stm32_usart_v2.h
+ *   TN_UART_FIFO         whether a UART of the second generation has FIFOs
+ *   GPIOA_BASE           where the ports begin, 0x400 apart
+ *   GPIO_GATE, _GATE_A   the register and bit that clock port A; the others' bits follow it
+ *   USART2_BASE          (say) where a UART lies
+ *   USART2_GATE, _GATE_BIT  the register and bit that clock it
  */
 #include TN_CHIP
 
@@ -17,53 +18,6 @@
 #include "port.h"
 
 #define TN_BAUD 115200u
-
-/* --- registers ------------------------------------------------------------------------------- */
-
-#define TN_UART TN_CONSOLE_HAS(_BASE)
-
-#if TN_UART_GENERATION == 1
-
-#define USART_SR TN_REG(TN_UART + 0x00u)
-#define USART_SR_ORE TN_BITS(3, 1)
-#define USART_SR_RXNE TN_BITS(5, 1)
-#define USART_SR_TC TN_BITS(6, 1)
-#define USART_SR_TXE TN_BITS(7, 1)
-#define USART_DR TN_REG(TN_UART + 0x04u)
-#define USART_BRR TN_REG(TN_UART + 0x08u)
-#define USART_CR1 TN_REG(TN_UART + 0x0Cu)
-#define USART_CR1_RE TN_BITS(2, 1)
-#define USART_CR1_TE TN_BITS(3, 1)
-#define USART_CR1_UE TN_BITS(13, 1)
-
-#else
-
-#define USART_CR1 TN_REG(TN_UART + 0x00u)
-#define USART_CR1_UE TN_BITS(0, 1)
-#define USART_CR1_RE TN_BITS(2, 1)
-#define USART_CR1_TE TN_BITS(3, 1)
-#define USART_BRR TN_REG(TN_UART + 0x0Cu)
-#define USART_ISR TN_REG(TN_UART + 0x1Cu)
-#define USART_ISR_ORE TN_BITS(3, 1)
-#define USART_ISR_RXNE TN_BITS(5, 1) /* with FIFOs: there is something in it */
-#define USART_ISR_TC TN_BITS(6, 1)
-#define USART_ISR_TXE TN_BITS(7, 1) /* with FIFOs: there is room in it */
-#define USART_ICR TN_REG(TN_UART + 0x20u)
-#define USART_ICR_ORECF TN_BITS(3, 1)
-#define USART_RDR TN_REG(TN_UART + 0x24u)
-#define USART_TDR TN_REG(TN_UART + 0x28u)
-
-#if TN_UART_FIFO
-#define USART_CR1_FIFOEN TN_BITS(29, 1)
-#else
-#define USART_CR1_FIFOEN 0u
-#endif
-
-#endif
-
-#define GPIO_MODER(port) TN_REG(GPIOA_BASE + 0x400u * (port) + 0x00u)
-#define GPIO_PUPDR(port) TN_REG(GPIOA_BASE + 0x400u * (port) + 0x0Cu)
-#define GPIO_AFRL(port) TN_REG(GPIOA_BASE + 0x400u * (port) + 0x20u) /* AFRH follows it */
 
 /* An LPUART counts its baud rate in 1/256 of its clock. */
 #if defined(LPUART1_BASE)
@@ -80,7 +34,8 @@ static void tn_connect(uint32_t port_and_pin) {
     GPIO_GATE |= GPIO_GATE_A << port;
     (void)GPIO_GATE; /* the gate opens some cycles after it is written */
     tn_set(&GPIO_PUPDR(port), TN_BITS(2u * pin, 2), 1); /* pull-up: an open line is an idle line */
-    tn_set(&GPIO_AFRL(port) + pin / 8u, TN_BITS(4u * (pin % 8u), 4), TN_CONSOLE_AF);
+    volatile uint32_t *function = pin < 8u ? &GPIO_AFRL(port) : &GPIO_AFRH(port);
+    tn_set(function, TN_BITS(4u * (pin % 8u), 4), TN_CONSOLE_AF);
     tn_set(&GPIO_MODER(port), TN_BITS(2u * pin, 2), 2); /* alternate function */
 }
 
@@ -95,8 +50,9 @@ void tn_console_start(uint32_t hz) {
 #if TN_UART_GENERATION == 1
     USART_CR1 = USART_CR1_UE | USART_CR1_RE | USART_CR1_TE;
 #else
-    USART_CR1 = USART_CR1_FIFOEN; /* only while it is off */
-    USART_CR1 = USART_CR1_FIFOEN | USART_CR1_UE | USART_CR1_RE | USART_CR1_TE;
+    const uint32_t fifo = TN_UART_FIFO ? USART_CR1_FIFOEN : 0;
+    USART_CR1 = fifo; /* only while the UART is off */
+    USART_CR1 = fifo | USART_CR1_UE | USART_CR1_RE | USART_CR1_TE;
 #endif
 }
 

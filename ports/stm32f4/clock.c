@@ -7,7 +7,7 @@
  * in time the core stays on the HSI, and everything is right for that.
  *
  * Sources: RM0390 3.4.1, 5.1.3 and 6.2; RM0385 3.3.3, 4.1.4 and 5.2. Left as reset leaves them:
- * HSI on and chosen, voltage scale 1 (PWR_CR.VOS).
+ * HSI on and chosen, AHB prescaler of 1.
  */
 #include TN_CHIP
 
@@ -31,6 +31,7 @@ static uint32_t tn_hz = TN_HSI_HZ;
 static int tn_clock_start(void) {
     RCC_APB1ENR |= RCC_APB1ENR_PWREN;
     (void)RCC_APB1ENR;
+    PWR_CR |= TN_PUT(PWR_CR_VOS, 1u); /* scale 1: 1 on the F405, 3 as at reset on the others */
 
     uint32_t pll = RCC_PLLCFGR & ~(RCC_PLLCFGR_PLLM | RCC_PLLCFGR_PLLN | RCC_PLLCFGR_PLLP |
                                    RCC_PLLCFGR_PLLSRC | RCC_PLLCFGR_PLLQ);

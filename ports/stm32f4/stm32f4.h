@@ -9,6 +9,7 @@
 #define TN_STM32F4_H
 
 #include "common/stm32.h"
+#include "common/stm32_usart_v1.h"
 
 /* --- clocks (clock.c) ------------------------------------------------------------------------ */
 
@@ -41,6 +42,7 @@
 #define RCC_APB2ENR_USART6EN TN_BITS(5, 1)
 
 #define PWR_CR TN_REG(0x40007000u)
+#define PWR_CR_VOS TN_BITS(14, 2)    /* F405: bit 14 alone */
 #define PWR_CR_ODEN TN_BITS(16, 1)   /* F446 */
 #define PWR_CR_ODSWEN TN_BITS(17, 1) /* F446 */
 #define PWR_CSR TN_REG(0x40007004u)
@@ -62,8 +64,6 @@
 #endif
 
 /* --- the console (common/stm32_usart.c) ------------------------------------------------------ */
-
-#define TN_UART_GENERATION 1
 
 #define GPIOA_BASE 0x40020000u
 #define GPIO_GATE RCC_AHB1ENR

@@ -8,6 +8,7 @@
 #define TN_STM32F7_H
 
 #include "common/stm32.h"
+#include "common/stm32_usart_v2.h"
 
 /* --- clocks (../stm32f4/clock.c) ------------------------------------------------------------- */
 
@@ -41,6 +42,7 @@
 #define RCC_APB2ENR_USART6EN TN_BITS(5, 1)
 
 #define PWR_CR1 TN_REG(0x40007000u)
+#define PWR_CR1_VOS TN_BITS(14, 2)
 #define PWR_CR1_ODEN TN_BITS(16, 1)
 #define PWR_CR1_ODSWEN TN_BITS(17, 1)
 #define PWR_CSR1 TN_REG(0x40007004u)
@@ -50,6 +52,7 @@
 
 /* as clock.c knows them from the STM32F4 */
 #define PWR_CR PWR_CR1
+#define PWR_CR_VOS PWR_CR1_VOS
 #define PWR_CR_ODEN PWR_CR1_ODEN
 #define PWR_CR_ODSWEN PWR_CR1_ODSWEN
 #define PWR_CSR PWR_CSR1
@@ -67,14 +70,13 @@
 
 /* --- the console (common/stm32_usart.c) ------------------------------------------------------ */
 
-#define TN_UART_GENERATION 2
 #define TN_UART_FIFO 0
 
 #define GPIOA_BASE 0x40020000u
 #define GPIO_GATE RCC_AHB1ENR
 #define GPIO_GATE_A RCC_AHB1ENR_GPIOAEN
 
-/* _BUS: the APB that clocks it (RCC_DKCFGR2 at reset). */
+/* _BUS: the APB that clocks it (RCC_DCKCFGR2 at reset). */
 #define USART1_BASE 0x40011000u
 #define USART1_GATE RCC_APB2ENR
 #define USART1_GATE_BIT RCC_APB2ENR_USART1EN

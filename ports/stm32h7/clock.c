@@ -18,7 +18,7 @@
 #define TN_HSI_HZ 64000000u
 #define TN_PLL_IN_HZ 16000000u
 
-/* values of DBGMCU_IDCODE.REV_ID */
+/* values of DBGMCU_IDC.REV_ID */
 #define TN_REVISION_X 0x2001u
 #define TN_REVISION_V 0x2003u
 
@@ -83,7 +83,7 @@ static void tn_clock_give_up(void) {
 }
 
 void tn_port_init(void) {
-    const uint32_t revision = (DBGMCU_IDCODE & DBGMCU_IDCODE_REV_ID) >> 16;
+    const uint32_t revision = (DBGMCU_IDC & DBGMCU_IDC_REV_ID) >> 16;
     if (revision < TN_REVISION_X) {
         /* ES0392: reads from the AXI SRAM may go wrong unless they are issued one at a time */
         AXI_TARG7_FN_MOD = AXI_TARG7_FN_MOD_READ_ISS_OVERRIDE;

@@ -9,6 +9,7 @@
 #define TN_STM32H7_H
 
 #include "common/stm32.h"
+#include "common/stm32_usart_v2.h"
 
 /* --- clocks (clock.c) ------------------------------------------------------------------------ */
 
@@ -66,15 +67,14 @@
 #define FLASH_ACR_LATENCY TN_BITS(0, 4)
 #define FLASH_ACR_WRHIGHFREQ TN_BITS(4, 2)
 
-#define DBGMCU_IDCODE TN_REG(0x5C001000u)
-#define DBGMCU_IDCODE_REV_ID TN_BITS(16, 16)
+#define DBGMCU_IDC TN_REG(0x5C001000u)
+#define DBGMCU_IDC_REV_ID TN_BITS(16, 16)
 
 #define AXI_TARG7_FN_MOD TN_REG(0x51008108u)
 #define AXI_TARG7_FN_MOD_READ_ISS_OVERRIDE TN_BITS(0, 1)
 
 /* --- the console (common/stm32_usart.c) ------------------------------------------------------ */
 
-#define TN_UART_GENERATION 2
 #define TN_UART_FIFO 1
 
 #define GPIOA_BASE 0x58020000u

@@ -8,6 +8,7 @@
 #define TN_STM32L4_H
 
 #include "common/stm32.h"
+#include "common/stm32_usart_v2.h"
 
 /* --- clocks (clock.c) ------------------------------------------------------------------------ */
 
@@ -48,7 +49,6 @@
 
 /* --- the console (common/stm32_usart.c) ------------------------------------------------------ */
 
-#define TN_UART_GENERATION 2
 #define TN_UART_FIFO 1
 
 #define GPIOA_BASE 0x48000000u

@@ -59,12 +59,14 @@ def report(name: str, fitting: Sequence[int], asked: int = 10) -> SpaceReport:
 
 def test_fits_mean_and_reach_by_hand() -> None:
     one = report("one", [5, 1, 9, 3], asked=200)
-    assert (one.fits, one.mean, one.reach) == (0.02, 4.5, 5)  # a hundredth of 200 is 2 networks
-    assert report("few", [7], asked=200).reach == 0
+    assert (one.fits, one.mean, one.reach) == (0.02, 4.5, 9)  # a tenth of 4, rounded up: 1
+    assert report("few", [7], asked=200).reach == 0  # a hundredth of 200 is 2 networks
     assert report("none", []).mean == report("none", []).fits == 0
     assert report("new", [], asked=0).fits == 0
-    assert report("all", range(1000), asked=1000).reach == 990
-    assert report("odd", [1, 2, 3], asked=201).reach == 1  # a hundredth, rounded up: 3
+    assert report("all", range(1000), asked=1000).reach == 900
+    assert report("odd", [1, 2, 3], asked=201).reach == 3  # a hundredth, rounded up: 3 have to fit
+    assert report("odd", [1, 2], asked=201).reach == 0
+    assert report("many", range(11), asked=11).reach == 9  # a tenth of 11, rounded up: 2
 
 
 @pytest.mark.parametrize("limits", EVERY_LIMIT, ids=str)
@@ -75,11 +77,11 @@ def test_the_choice_is_what_the_criterion_says(limits: Limits) -> None:
         rng = np.random.default_rng((0, 1, SPACES.index(space)))
         drawn = [space.architecture(sample(space, rng)) for _ in range(200)]
         fit = [macs(a) for a in drawn if exceeds(synthetic_cost(a), limits) is None]
-        zeros = sorted(fit + [0] * (200 - len(fit)))
+        reach = sorted(fit)[-(-(-len(fit) // 10))] if len(fit) >= 2 else 0
         smallest = space.architecture(space.smallest)
         if exceeds(synthetic_cost(smallest), limits) is None:
             assert found.macs == tuple(sorted(fit)) and found.asked == 200
-            assert found.reach == zeros[200 - 2]
+            assert found.reach == reach
             rows.append((found.reach, len(fit), macs(smallest), space.name))
         else:
             assert not fit and found.asked == 0

@@ -25,19 +25,28 @@ class Chip:
 
     name: str  # configs/chips/NAME.yaml
     uart: str | None  # its name of the console; None where it has to find it itself
-    systick: bool = True  # whether its private peripherals are there
+    more: tuple[dict[str, Any], ...] = ()  # peripherals that it lacks
+    words: tuple[int, ...] = ()  # addresses of pages without function that it lacks
     ram: int | None = None  # bytes, where labwired's are others
     flash: int | None = None
 
 
+_SYSTICK = {"id": "systick", "type": "systick", "base_address": 0xE000E010}
+_GPIOG = {
+    "id": "gpiog", "type": "gpio", "base_address": 0x48001800, "size": "1KB",
+    "config": {"profile": "stm32v2"},
+}  # fmt: skip
+
+# The F446, H743 and L4R5 are not among labwired's chips: what is simulated is the nearest of the
+# same family. Registers that only ours has are not looked at there.
 CHIPS = {
-    "nrf52840dk": Chip("nrf52840", None, systick=False),
-    "nrf5340dk": Chip("nrf5340", None, systick=False),
-    "netduinoplus2": Chip("stm32f405", "uart2"),
+    "nrf52840dk": Chip("nrf52840", None, more=(_SYSTICK,)),
+    "nrf5340dk": Chip("nrf5340", None, more=(_SYSTICK,)),
+    "netduinoplus2": Chip("stm32f405", "uart1"),
     "nucleo-f446re": Chip("stm32f405", "uart2"),
     "stm32f746g-disco": Chip("stm32f746", "usart1"),
-    "nucleo-h743zi": Chip("stm32h735", "usart3", flash=0x200000),
-    "nucleo-l4r5zi": Chip("stm32l476", "lpuart1", ram=0xA0000, flash=0x200000),
+    "nucleo-h743zi": Chip("stm32h735", "usart3", words=(0x51008000,), flash=0x200000),
+    "nucleo-l4r5zi": Chip("stm32l476", "lpuart1", more=(_GPIOG,), ram=0xA0000, flash=0x200000),
 }
 
 
@@ -53,10 +62,10 @@ def _description(chip: Chip) -> dict[str, Any]:
     description: dict[str, Any] = yaml.safe_load((folder / f"{chip.name}.yaml").read_text())
     for part in description["peripherals"]:
         part.get("config", {}).pop("debug_schema", None)  # a path beside the file
-    if not chip.systick:
-        description["peripherals"].append(
-            {"id": "systick", "type": "systick", "base_address": 0xE000E010}
-        )
+    description["peripherals"] += chip.more
+    for address in chip.words:
+        region = {"name": f"page_{address:x}", "base": address, "size": "4KB"}
+        description.setdefault("memory_regions", []).append(region)
     for memory in ("ram", "flash"):
         if wanted := getattr(chip, memory):
             description[memory]["size"] = f"{wanted}B"

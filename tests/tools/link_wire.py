@@ -1,5 +1,5 @@
-"""The link runner compiled for this machine (link_board.c) behind a wire that does damage, in a time
-of its own: a wait costs nothing."""
+"""The link runner compiled for this machine (link_board.c) behind a wire that does damage, in a
+time of its own: a wait costs nothing."""
 
 from __future__ import annotations
 
