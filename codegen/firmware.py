@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thumbnet.codegen.build_cache import cached
-from thumbnet.codegen.image import compile_port, link, link_key, read_elf
+from thumbnet.codegen.image import LINK_RUNNER, compile_port, link, link_key, read_elf
 from thumbnet.codegen.stack import read_call_graph, worst_stack
 from thumbnet.codegen.targets import PORTS, Board, c_flags
 from thumbnet.codegen.toolchain import arm_compiler, run_tool
@@ -42,26 +42,34 @@ class Firmware:
 
 
 def build_firmware(
-    folder: Path, sources: Sequence[str], board: Board, optimize: str, work_dir: Path | None = None
+    folder: Path,
+    sources: Sequence[str],
+    board: Board,
+    optimize: str,
+    work_dir: Path | None = None,
+    *,
+    linked: bool = False,
 ) -> Firmware:
     """Compiles `sources` of `folder`, whose headers lie there too, and links them for `board`.
 
-    Raises ToolError when a tool is missing or fails, or when the stack has no bound.
+    They give `tn_main`; where `linked`, the link runner does, they give its `tn_model`
+    (ports/runner/runner.h), and the stack is the board's. Raises ToolError when a tool is missing
+    or fails, or when the stack has no bound.
     """
     compiler = arm_compiler()
     files = sorted(p for p in folder.rglob("*") if p.suffix in (".c", ".h"))
     flags = (
         *board.target.cpu_flags, "-fcallgraph-info=su", *c_flags(optimize), *_WARNINGS,
-        "-I", str(folder), "-I", str(PORTS),
+        "-I", str(folder), "-I", str(PORTS), f'-DTN_BOARD="{board.name}"',
     )  # fmt: skip
-    port = compile_port(board, work_dir)
+    port = compile_port(board, work_dir, LINK_RUNNER if linked else ())
     what = f"firmware for {board.name}"
 
     def build(place: Path) -> None:
         own = [f"{number}.o" for number in range(len(sources))]
         for source, name in zip(sources, own, strict=True):
             run_tool((compiler.path, *flags, "-c", str(folder / source), "-o", name), place, what)
-        stack = _stack_bytes(place, own, port)
+        stack = board.stack if linked else _stack_bytes(place, own, port)
         link(place, [*own, *sorted(map(str, port.glob("*.o")))], board, stack, what)
 
     key: list[str | bytes | Path] = [

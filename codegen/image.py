@@ -30,6 +30,7 @@ from thumbnet.codegen.toolchain import (
 RUNNER = PORTS / "runner"
 EMPTY_MODEL = RUNNER / "empty"
 COMMON = PORTS / "common"
+LINK_RUNNER = (RUNNER / "measure.c", RUNNER / "link.c")
 SERVICES = (COMMON / "print.c", COMMON / "cycles.c")  # given to every application by port.h
 
 # The port and the runner must not pull in the C library or libgcc: see ports/port.h.

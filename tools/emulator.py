@@ -238,7 +238,12 @@ def started_with_uart(command: Sequence[str], folder: Path) -> Iterator[SocketTr
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(_START_SECONDS)
         port = server.getsockname()[1]
-        uart = ("-chardev", f"socket,id=uart,host=127.0.0.1,port={port}", "-serial", "chardev:uart")
+        uart = (
+            "-chardev",
+            f"socket,id=uart,host=127.0.0.1,port={port},nodelay=on",
+            "-serial",
+            "chardev:uart",
+        )
         process = subprocess.Popen(
             (*command, *uart), cwd=folder, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -73,11 +73,13 @@ class Firmware:
 
 
 @dataclass(frozen=True)
-class _Ran:
+class Called:
+    """What one run gave."""
+
+    outputs: tuple[bytes, ...]
     cycles: int
-    stack: int  # bytes
+    stack: int  # bytes, of the run or of the initialisation, whichever took more
     intact: bool  # the guards around the arena
-    outputs_crc: int
 
 
 class Link:
@@ -125,21 +127,38 @@ class Link:
                 f"the firmware on {self.firmware.board} does not time layers; build it with "
                 "'thumbnet firmware' and flash it again"
             )
-        self._request(INIT)
-        outputs, stack, intact, cycles = [], 0, True, 0
-        for call in calls:
-            ran = self._run(call)
-            cycles, stack, intact = ran.cycles, max(stack, ran.stack), intact and ran.intact
-            outputs.append(self._outputs(ran.outputs_crc))
+        self.start()
+        ran = [self.call(call) for call in calls]
         return BoardRun(
-            outputs=tuple(outputs),
+            outputs=tuple(each.outputs for each in ran),
             instructions=None,
-            cycles=cycles,
+            cycles=ran[-1].cycles,
             layers=self._layers(manifest) if profile else None,
-            stack_bytes=stack,
+            stack_bytes=max(each.stack for each in ran),
             init_stack_bytes=0,
-            canaries_ok=intact,
+            canaries_ok=all(each.intact for each in ran),
         )
+
+    def start(self) -> None:
+        """Fills the arena anew and sets up the state that is kept between calls."""
+        self._request(INIT)
+
+    def call(self, inputs: Sequence[bytes]) -> Called:
+        """Runs the model once on the raw bytes of every input. Raises ToolError."""
+        crc = 0
+        for data in inputs:
+            crc = crc32(data, crc)
+        for _ in range(DAMAGES):
+            for index, data in enumerate(inputs):
+                self._write(index, data)
+            answer = self._answer(RUN, _CRC.pack(crc), self._run_seconds)
+            if answer.status != WRONG_INPUTS:
+                break
+        else:
+            raise ToolError(f"{self.name}: inputs arrived damaged {DAMAGES} times; check the cable")
+        self._check(answer)
+        cycles, stack, intact, outputs_crc = self._unpacked(_RUN_FIGURES, answer.payload)
+        return Called(self._outputs(outputs_crc), cycles, stack, bool(intact))
 
     # ---- requests ------------------------------------------------------------------------------
 
@@ -164,20 +183,6 @@ class Link:
             )
         sides = sizes[:inputs], sizes[inputs:]
         return Firmware(board, model, crc, arena, stack, *sides, bool(state), layers, hz, most)
-
-    def _run(self, call: Sequence[bytes]) -> _Ran:
-        crc = 0
-        for data in call:
-            crc = crc32(data, crc)
-        for _ in range(DAMAGES):
-            for index, data in enumerate(call):
-                self._write(index, data)
-            answer = self._answer(RUN, _CRC.pack(crc), self._run_seconds)
-            if answer.status != WRONG_INPUTS:
-                self._check(answer)
-                cycles, stack, intact, outputs_crc = self._unpacked(_RUN_FIGURES, answer.payload)
-                return _Ran(cycles, stack, bool(intact), outputs_crc)
-        raise ToolError(f"{self.name}: inputs arrived damaged {DAMAGES} times; check the cable")
 
     def _write(self, index: int, data: bytes) -> None:
         room = self.firmware.payload - 8

@@ -2,8 +2,8 @@
 
     python -m thumbnet.tools.port_sizes MODEL... [--board B ...] [--markdown]
 
-builds every pair with warnings as errors: bytes of the whole image in flash, and of all SRAM that it
-takes (arena, stack, runner).
+builds every pair with warnings as errors: bytes of the whole image in flash, and of all SRAM that
+it takes (arena, stack, runner).
 """
 
 from __future__ import annotations

@@ -121,6 +121,8 @@ class SocketTransport:
             if not select.select([self._socket], [], [], max(0.0, timeout))[0]:
                 return b""
             got = self._socket.recv(65_536)
+            if hasattr(socket, "TCP_QUICKACK"):  # an emulated UART sends byte by byte, and waits
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         except OSError as error:
             raise ToolError(f"{self._name} was lost: {error.strerror or error}") from error
         if not got:

@@ -1,9 +1,10 @@
-"""`python -m thumbnet.apps.kws train|evaluate|export|listen`."""
+"""`python -m thumbnet.apps.kws train|evaluate|export|firmware|listen`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return evaluate_stream(words[1:])
     parsed = _parser().parse_args(words)
-    run = {"train": _train, "evaluate": _evaluate, "export": _export}[parsed.command]
+    run = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "export": _export,
+        "firmware": _firmware,
+    }[parsed.command]
     again = "; the same command goes on from here" if parsed.command == "train" else ""
     as_json = bool(getattr(parsed, "json", False))
     return ended(lambda: run(parsed) or 0, as_json=as_json, stopped=f"stopped{again}")
@@ -98,6 +104,17 @@ def _parser() -> argparse.ArgumentParser:
         "--input", default="stream", help="of the C: whole, stream or stream:N (default stream)"
     )
 
+    built = commands.add_parser("firmware", help="the firmware as an image of a board")
+    built.add_argument("--board", required=True, help="a name that 'thumbnet boards' lists")
+    built.add_argument("-o", "--out", type=Path, required=True, metavar="F.elf")
+    built.add_argument(
+        "--model",
+        type=Path,
+        default=COMMITTED,
+        metavar="DIR",
+        help="what export wrote (default: the network that comes with Thumbnet)",
+    )
+
     commands.add_parser("listen", help="words in sound: see listen --help", add_help=False)
     commands.add_parser(
         "evaluate-stream",
@@ -110,6 +127,21 @@ def _parser() -> argparse.ArgumentParser:
 def _needs_torch(what: str) -> None:
     if not all(find_spec(package) for package in ("torch", "torchao")):
         raise ToolError(f"{what} needs torch and torchao: pip install 'thumbnet[apps]'")
+
+
+def _firmware(parsed: argparse.Namespace) -> None:
+    from thumbnet.apps.kws.detector import read_settings
+    from thumbnet.apps.kws.listener import firmware
+    from thumbnet.codegen.files import replacing
+    from thumbnet.codegen.targets import board
+
+    image = firmware(parsed.model, read_settings(parsed.model), board(parsed.board))
+    with replacing(parsed.out) as partial:
+        shutil.copyfile(image.elf, partial)
+    print(
+        f"wrote {parsed.out}: {image.flash:,} bytes of flash, {image.sram:,} of SRAM\n"
+        f"next: thumbnet flash {parsed.out} --board {parsed.board}"
+    )
 
 
 def _train(parsed: argparse.Namespace) -> None:

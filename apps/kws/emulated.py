@@ -75,8 +75,8 @@ def emulate_listener(
     `timeout` is in seconds. Raises ToolError when a tool is missing or the firmware fails.
     """
     board = board_named(on)
-    if not board.emulated or board.machine is None:
-        raise ToolError(f"board '{on}' is not emulated: choose an emulated one to listen on")
+    if not board.emulated or board.machine is None or board.runner != "files":
+        raise ToolError(f"board '{on}' has no files: choose an emulated one that has")
     image = firmware(model, settings, board, work_dir)
     with tempfile.TemporaryDirectory(prefix="thumbnet-listen-") as temporary:
         folder = Path(temporary)

@@ -20,6 +20,7 @@ from thumbnet.apps.kws.detector import read_settings
 from thumbnet.apps.kws.listener import Heard, HostListener
 from thumbnet.apps.kws.model_files import COMMITTED
 from thumbnet.apps.kws.wav import SAMPLE_RATE, read_wav
+from thumbnet.codegen.targets import board
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +33,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m thumbnet.apps.kws listen", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE.wav", help="16-bit PCM of any rate")
     parser.add_argument(
-        "--on", default="host", help="host (default), or an emulated board, e.g. mps2-an386"
+        "--on",
+        default="host",
+        help="host (default), an emulated board, e.g. mps2-an386, or the port of a board that "
+        "holds the firmware, e.g. /dev/ttyACM0",
     )
     parser.add_argument(
         "--model",
@@ -60,6 +64,11 @@ def _listen(parsed: argparse.Namespace) -> int:
         listener = HostListener(parsed.model, settings)
         for heard in listener.heard(listener.listen(samples)):
             tell(heard)
+    elif _over_link(parsed.on):
+        from thumbnet.apps.kws.linked import linked, listen_over_link
+
+        with linked(parsed.on, parsed.model, settings) as link:
+            listen_over_link(link, parsed.model, settings, samples, tell=tell)
     else:
         from thumbnet.apps.kws.emulated import emulate_listener
 
@@ -75,6 +84,13 @@ def _listen(parsed: argparse.Namespace) -> int:
     if costs is not None:
         show_costs(costs, Console(highlight=False, soft_wrap=True, stderr=True))
     return 0
+
+
+def _over_link(on: str) -> bool:
+    """Whether it is a port, or a board whose runner is driven through its UART."""
+    from thumbnet.tools.transport import is_port
+
+    return is_port(on) or board(on).runner == "link"
 
 
 def show_costs(costs: dict[str, Any], console: Console) -> None:

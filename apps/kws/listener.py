@@ -31,7 +31,13 @@ HOP_SECONDS = PARAMETERS.hop / PARAMETERS.sample_rate
 _HERE = Path(__file__).resolve().parent
 _SOURCES = tuple(
     _HERE / name
-    for name in ("detector.h", "firmware/listener.h", "firmware/main.c", "firmware/host.c")
+    for name in (
+        "detector.h",
+        "firmware/listener.h",
+        "firmware/main.c",
+        "firmware/linked.c",
+        "firmware/host.c",
+    )
 )
 _DECLARATIONS = """
 typedef struct { int32_t smoothing; int32_t refractory; int32_t threshold; } settings;
@@ -120,10 +126,12 @@ def _check_network(path: Path, manifest: Manifest, classes: int) -> None:
 def firmware(
     model: Path, settings: DetectorSettings, board: Board, work_dir: Path | None = None
 ) -> Firmware:
-    """The application linked for a board. Raises ThumbnetError."""
+    """The application linked for a board: it listens to a file through semihosting (main.c), or to
+    what the serial link brings (linked.c), as the board's runner does. Raises ThumbnetError."""
     folder = application_folder(model, settings, board.target.name, work_dir)
-    optimize = read_manifest(folder).optimize
-    return build_firmware(folder, (f"{NAME}.c", "main.c"), board, optimize, work_dir)
+    optimize, linked = read_manifest(folder).optimize, board.runner == "link"
+    sources = (f"{NAME}.c", "linked.c" if linked else "main.c")
+    return build_firmware(folder, sources, board, optimize, work_dir, linked=linked)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,12 +38,19 @@ uint32_t tn_layer_cycles[TN_MODEL_TIMED_LAYERS];
 #endif
 
 const tn_runner_model tn_model = {
-    TN_MODEL_NAME,    TN_MODEL_BOARD,
-    TN_MODEL_WEIGHTS_CRC,
-    tn_memory.arena,  TN_MODEL_ARENA_SIZE,
-    tn_memory.before, tn_memory.after,
-    TN_MODEL_INIT,    TN_MODEL_RUN,
-    tn_inputs,        sizeof tn_inputs / sizeof tn_inputs[0],
-    tn_outputs,       sizeof tn_outputs / sizeof tn_outputs[0],
-    TN_LAYER_CYCLES,  TN_MODEL_TIMED_LAYERS,
+    .name = TN_MODEL_NAME,
+    .board = TN_MODEL_BOARD,
+    .weights_crc = TN_MODEL_WEIGHTS_CRC,
+    .arena = tn_memory.arena,
+    .arena_bytes = TN_MODEL_ARENA_SIZE,
+    .canary_before = tn_memory.arena - TN_RUNNER_CANARY_BYTES,
+    .canary_after = tn_memory.after,
+    .init = TN_MODEL_INIT,
+    .run = TN_MODEL_RUN,
+    .inputs = tn_inputs,
+    .input_count = sizeof tn_inputs / sizeof tn_inputs[0],
+    .outputs = tn_outputs,
+    .output_count = sizeof tn_outputs / sizeof tn_outputs[0],
+    .layer_cycles = TN_LAYER_CYCLES,
+    .layer_count = TN_MODEL_TIMED_LAYERS,
 };

@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * The internal oscillator (HSI, 64 MHz) feeds PLL1, which clocks the core with 480 MHz (revision V,
- * voltage scale 0) or 400 MHz (earlier ones, which have no scale 0), the AXI bus with half of that
- * and the APBs with a quarter. If anything does not get ready in time the core stays on the HSI, and
- * everything is right for that.
+ * voltage scale 0) or 400 MHz (earlier ones, scale 1), the AXI bus with half of that
+ * and the APBs with a quarter. If anything does not get ready in time the core stays on the HSI,
+ * and everything is right for that.
  *
  * Sources: RM0433 4.3.8, 6.4.1, 6.6, 8.5 and 8.7; ES0392 for what ails the early revisions. Left as
  * reset leaves them: HSI on, undivided and chosen.

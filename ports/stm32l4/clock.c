@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * The internal oscillator (MSI, 4 MHz out of reset) feeds the PLL, which clocks the core and both
- * APBs with 120 MHz. If the PLL does not get ready in time the core stays on the MSI, and everything
- * is right for that.
+ * APBs with 120 MHz. If the PLL does not get ready in time the core stays on the MSI, and
+ * everything is right for that.
  *
  * Sources: RM0432 3.3.3, 5.1.8, 6.2.9 and 6.4. Left as reset leaves them: MSI on at 4 MHz and
  * chosen, voltage range 1 (PWR_CR1.VOS), APB prescalers of 1.

@@ -17,9 +17,10 @@ from tflite_builder import reference_calls
 from thumbnet.apps.kws.detector import DetectorSettings, read_settings, write_settings
 from thumbnet.apps.kws.emulated import emulate_listener
 from thumbnet.apps.kws.features import COLUMNS, PARAMETERS, ZERO_POINT, front_end
+from thumbnet.apps.kws.linked import linked, listen_over_link
 from thumbnet.apps.kws.listener import HostListener, Listened, application_folder
 from thumbnet.apps.kws.model_files import COMMITTED
-from thumbnet.codegen.errors import DataError, ModelFormatError
+from thumbnet.codegen.errors import DataError, ModelFormatError, ToolError
 from thumbnet.codegen.toolchain import host_compiler
 
 CHOSEN = DetectorSettings(4, 25, 0.3, "here")
@@ -127,6 +128,23 @@ def test_firmware_on_other_cores(
     pcm = sound(6, 3)
     run = emulate_listener(model, CHOSEN, pcm, board, meter=False)
     np.testing.assert_array_equal(run.posteriors, listener.listen(pcm).posteriors)
+
+
+def test_firmware_over_the_serial_link(qemu: None, model: Path, listener: HostListener) -> None:
+    """An STM32F405 hears through its UART what the host hears: each run, each word, each time."""
+    pcm = sound(3, 2)
+    told: list[str] = []
+    with linked("netduinoplus2", model, CHOSEN) as link:
+        run = listen_over_link(link, model, CHOSEN, pcm, tell=lambda h: told.append(str(h)))
+        again = listen_over_link(link, model, CHOSEN, pcm[: len(pcm) // 4])
+        with pytest.raises(ToolError, match="not the keyword firmware with this network"):
+            listen_over_link(link, COMMITTED, read_settings(COMMITTED), pcm)
+    host = listener.listen(pcm)
+    np.testing.assert_array_equal(run.posteriors, host.posteriors)
+    assert run.heard == listener.heard(host) and run.heard
+    assert told == [str(h) for h in run.heard]
+    np.testing.assert_array_equal(again.posteriors, host.posteriors[: len(again.posteriors)])
+    assert (run.board, run.hops) == ("netduinoplus2", 150)
 
 
 def test_costs_of_the_committed_network(qemu: None) -> None:

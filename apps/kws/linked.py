@@ -1,0 +1,117 @@
+"""The keyword firmware on a board at the end of a serial link: sound goes there, words come back.
+
+It stands at the edge as `emulated.py` does: it looks into `tools` for the link.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.apps.audio.host import checked_pcm
+from thumbnet.apps.kws.detector import DetectorSettings
+from thumbnet.apps.kws.features import PARAMETERS
+from thumbnet.apps.kws.listener import HOP_SECONDS, Heard, application_folder, firmware
+from thumbnet.apps.kws.model_files import read_facts
+from thumbnet.codegen.errors import ToolError
+from thumbnet.codegen.manifest import read_manifest
+from thumbnet.codegen.targets import board
+from thumbnet.tools.emulator import find_qemu, started_with_uart
+from thumbnet.tools.link import Link
+from thumbnet.tools.transport import is_port, open_transport
+
+FIRMWARE = "kws listener"  # what the firmware calls itself (firmware/linked.c)
+
+
+@dataclass(frozen=True, eq=False)
+class LinkedRun:
+    """What a board said of a recording. `posteriors` [runs, classes]."""
+
+    board: str
+    heard: list[Heard]
+    posteriors: NDArray[np.int8]
+    cycles: int  # of the core's own counter, all hops together
+    hops: int
+    hz: int
+
+
+def listen_over_link(
+    link: Link,
+    model: Path,
+    settings: DetectorSettings,
+    samples: NDArray[np.int16],
+    *,
+    tell: Callable[[Heard], None] | None = None,
+) -> LinkedRun:
+    """Plays int16 samples [n] at 16 kHz to a board; `tell` is given each word at once.
+
+    Raises ToolError where the board holds other firmware or falls silent.
+    """
+    facts = read_facts(model)
+    _check_firmware(link, model, settings)
+    sound = checked_pcm(samples)
+    hops = sound.size // PARAMETERS.hop
+    whole = 256 * settings.smoothing
+    heard, posteriors, cycles = [], [], 0
+    link.start()
+    for hop, pcm in enumerate(sound[: hops * PARAMETERS.hop].reshape(hops, -1).astype("<i2"), 1):
+        called = link.call([pcm.tobytes()])
+        cycles += called.cycles
+        ran, word, score = struct.unpack("<iii", called.outputs[0])
+        if ran:
+            posteriors.append(np.frombuffer(called.outputs[1], np.int8))
+        if word >= 0:
+            hundredths = (score * 100 + whole // 2) // whole
+            at = Heard(round(hop * HOP_SECONDS, 6), facts.words[word], hundredths / 100)
+            heard.append(at)
+            if tell is not None:
+                tell(at)
+    found = np.array(posteriors, np.int8).reshape(-1, len(facts.classes))
+    there = link.firmware
+    return LinkedRun(there.board, heard, found, cycles, hops, there.hz)
+
+
+@contextmanager
+def linked(
+    on: str, model: Path, settings: DetectorSettings, work_dir: Path | None = None
+) -> Iterator[Link]:
+    """The link to a board: at a serial port or URL, or emulated with its UART at the other end.
+    Raises ThumbnetError."""
+    if is_port(on):
+        yield Link(open_transport(on), on)
+        return
+    there = board(on)
+    if not there.emulated or there.machine is None:
+        raise ToolError(
+            f"board '{on}' is not emulated: put the firmware on it ('python -m thumbnet.apps.kws "
+            "firmware', 'thumbnet flash') and give the port that it is at"
+        )
+    image = firmware(model, settings, there, work_dir)
+    with tempfile.TemporaryDirectory(prefix="thumbnet-listen-") as temporary:
+        folder = Path(temporary)
+        (folder / "image.elf").symlink_to(image.elf)
+        command = (
+            find_qemu(), "-M", there.machine, "-display", "none", "-monitor", "none", "-nic",
+            "none", "-kernel", "image.elf",
+        )  # fmt: skip
+        with started_with_uart(command, folder) as transport:
+            yield Link(transport, f"{on} in QEMU")
+
+
+def _check_firmware(link: Link, model: Path, settings: DetectorSettings) -> None:
+    there = link.firmware
+    target = board(there.board).target.name
+    crc = read_manifest(application_folder(model, settings, target)).weights_crc
+    if there.model != FIRMWARE or there.weights_crc != crc:
+        raise ToolError(
+            f"{link.name}: the {there.board} holds '{there.model}', not the keyword firmware with "
+            f"this network: 'python -m thumbnet.apps.kws firmware --board {there.board} -o "
+            f"kws.elf', then 'thumbnet flash kws.elf --board {there.board}'"
+        )
