@@ -1,8 +1,8 @@
-"""`./sconsw demo`: keyword firmware hears a voice, on an emulated microcontroller.
+"""`./sconsw demo`: keyword firmware hears a voice, on an emulated microcontroller or on yours.
 
 The firmware of `apps/kws` is built: audio front end, streamed network and detector. A synthetic
 voice says Arabic words, some that the network knows and some that it does not; the sound is played
-into the firmware, which prints the words that it hears. The network was trained on recordings of
+into the firmware, which tells the words that it hears. The network was trained on recordings of
 people, not on this voice, and hears some words of it and not others ("yes", "right" and "forward",
 for example); what is said here are some that it hears, and some that are no commands. Then what it
 costs, and whether this computer gives the same bytes.
@@ -22,12 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 from thumbnet.apps.kws.detector import read_settings
-from thumbnet.apps.kws.emulated import Costs, emulate_listener
-from thumbnet.apps.kws.listener import Heard, HostListener
+from thumbnet.apps.kws.emulated import Costs, EmulatedRun, emulate_listener
+from thumbnet.apps.kws.linked import LinkedRun, linked, listen_over_link
+from thumbnet.apps.kws.listener import HOP_SECONDS, Heard, HostListener
 from thumbnet.apps.kws.model_files import COMMITTED
 from thumbnet.apps.kws.wav import read_wav
 from thumbnet.codegen.errors import ThumbnetError
+from thumbnet.codegen.targets import board
 from thumbnet.tools.speech import SAMPLE_RATE, Utterance, record
+from thumbnet.tools.transport import is_port
 
 BOARD = "mps2-an386"  # Cortex-M4
 CLOCK_HZ = 64_000_000  # of an nRF52840, a Cortex-M4 that runs from a coin cell
@@ -63,7 +66,13 @@ WORDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="thumbnet.tools.demo", description=__doc__)
-    parser.add_argument("--board", default=BOARD, help=f"emulated board (default {BOARD})")
+    parser.add_argument(
+        "--on",
+        default=BOARD,
+        metavar="BOARD|PORT",
+        help=f"an emulated board (default {BOARD}), or the port of a board that holds the firmware "
+        "(docs/boards.md), e.g. /dev/ttyACM0",
+    )
     parser.add_argument(
         "--sound", type=Path, metavar="FILE.wav", help="play this instead of the synthetic voice"
     )
@@ -77,13 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     try:
-        return _demo(console, parsed.board, parsed.sound, parsed.model)
+        return _demo(console, parsed.on, parsed.sound, parsed.model)
     except ThumbnetError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 
 
-def _demo(console: Console, board: str, sound: Path | None, model: Path) -> int:
+def _demo(console: Console, on: str, sound: Path | None, model: Path) -> int:
     settings = read_settings(model)
     listener = HostListener(model, settings)
     starts: tuple[float, ...] = ()
@@ -94,16 +103,26 @@ def _demo(console: Console, board: str, sound: Path | None, model: Path) -> int:
     else:
         samples, source = read_wav(sound), str(sound)
     console.print(
-        f"{source}, {samples.size / SAMPLE_RATE:.1f} s; keyword firmware listens on {board} for "
+        f"{source}, {samples.size / SAMPLE_RATE:.1f} s; keyword firmware listens on {on} for "
         f"{', '.join(listener.facts.words)}\n"
     )
-    run = emulate_listener(
-        model, settings, samples, board, tell=lambda heard: console.print(f"  {heard}")
-    )
+
+    def tell(heard: Heard) -> None:
+        console.print(f"  {heard}")
+
+    run: EmulatedRun | LinkedRun
+    if is_port(on) or board(on).runner == "link":
+        with linked(on, model, settings) as link:
+            run = listen_over_link(link, model, settings, samples, tell=tell)
+    else:
+        run = emulate_listener(model, settings, samples, on, tell=tell)
     console.print()
     if starts:
         _show_words(console, run.heard, starts)
-    _show_costs(console, listener, run.costs)
+    if isinstance(run, EmulatedRun):
+        _show_costs(console, listener, run.costs)
+    else:
+        _show_cycles(console, run)
     unequal = _unequal(listener, samples, run.posteriors, run.heard)
     if unequal:
         print(f"demo: {unequal}", file=sys.stderr)
@@ -164,6 +183,14 @@ def _show_costs(console: Console, listener: HostListener, costs: Costs) -> None:
     for label, value in rows.items():
         table.add_row(label, value)
     console.print(table)
+
+
+def _show_cycles(console: Console, run: LinkedRun) -> None:
+    cycles = run.cycles / (run.hops * HOP_SECONDS)
+    console.print(
+        f"{run.board}: {cycles:,.0f} cycles for a second of sound by its own counter, "
+        f"{cycles / run.hz:.1%} of {run.hz / 1e6:g} MHz"
+    )
 
 
 def _unequal(

@@ -26,7 +26,7 @@ class Chip:
     name: str  # configs/chips/NAME.yaml
     uart: str | None  # its name of the console; None where it has to find it itself
     more: tuple[dict[str, Any], ...] = ()  # peripherals that it lacks
-    words: tuple[int, ...] = ()  # addresses of pages without function that it lacks
+    words: tuple[int, ...] = ()  # registers that it lacks, 1 KiB at each address, as memory
     ram: int | None = None  # bytes, where labwired's are others
     flash: int | None = None
 
@@ -44,7 +44,7 @@ CHIPS = {
     "nrf5340dk": Chip("nrf5340", None, more=(_SYSTICK,)),
     "netduinoplus2": Chip("stm32f405", "uart1"),
     "nucleo-f446re": Chip("stm32f405", "uart2"),
-    "stm32f746g-disco": Chip("stm32f746", "usart1"),
+    "stm32f746g-disco": Chip("stm32f746", "usart1", words=(0x40007000, 0x40023C00)),
     "nucleo-h743zi": Chip("stm32h735", "usart3", words=(0x51008000,), flash=0x200000),
     "nucleo-l4r5zi": Chip("stm32l476", "lpuart1", more=(_GPIOG,), ram=0xA0000, flash=0x200000),
 }
@@ -64,7 +64,7 @@ def _description(chip: Chip) -> dict[str, Any]:
         part.get("config", {}).pop("debug_schema", None)  # a path beside the file
     description["peripherals"] += chip.more
     for address in chip.words:
-        region = {"name": f"page_{address:x}", "base": address, "size": "4KB"}
+        region = {"name": f"words_{address:x}", "base": address, "size": "1KB"}
         description.setdefault("memory_regions", []).append(region)
     for memory in ("ram", "flash"):
         if wanted := getattr(chip, memory):

@@ -249,9 +249,7 @@ class UnicornBoard:
         if self._dma_receives and self.received:
             if self.value("UARTE0", "RXD_MAXCNT") != 1:
                 self._problem("a buffer of more than one byte is not simulated")
-            self._uc.mem_write(
-                self.value("UARTE0", "RXD_PTR"), bytes([self.received.popleft()])
-            )
+            self._uc.mem_write(self.value("UARTE0", "RXD_PTR"), bytes([self.received.popleft()]))
             self._dma_receives = False
             self._set("UARTE0", "EVENTS_ENDRX", 1)
 
