@@ -1,30 +1,14 @@
-"""The registers of the Nordic ports against what others say of the chips.
-
-nRF51 and nRF52840: Nordic's SVD files, which pyOCD carries. The nRF5340's is in no Python package,
-but labwired carries the offsets, fields and reset values of that file; so it does for the nRF52840's
-APPROTECT, which is younger than pyOCD's file.
-"""
+"""The registers of the Nordic ports against what others say of the chips (nordic_chips.py)."""
 
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-from tests.ports.registers import (
-    Field,
-    Macro,
-    Peripheral,
-    Register,
-    differences,
-    header_of,
-    read_header,
-    read_svd,
-)
+from tests.ports.nordic_chips import nrf5340, nrf52840, svd
+from tests.ports.registers import Macro, Peripheral, differences, header_of, read_header
 from thumbnet.codegen.targets import PORTS, board
 
 UART = PORTS / "common" / "nrf_uart.h"
@@ -44,48 +28,9 @@ CITED = {
 }
 
 
-@cache
-def _svd(name: str) -> Mapping[str, Peripheral]:
-    pyocd = pytest.importorskip("pyocd", reason="pyocd carries the SVD files")
-    archive = Path(pyocd.__file__).parent / "debug" / "svd" / "svd_data.zip"
-    with zipfile.ZipFile(archive) as files:
-        return read_svd(files.read(f"{name}.svd"))
-
-
-@cache
-def _labwired(chip: str, name: str, base: int) -> Peripheral:
-    labwired = pytest.importorskip("labwired", reason="labwired describes the nRF5340")
-    yaml = pytest.importorskip("yaml", reason="labwired's descriptions are YAML")
-    path = Path(labwired.__file__).parent / "configs" / "peripherals" / chip / f"{name}.yaml"
-    registers = {}
-    for entry in yaml.safe_load(path.read_text())["registers"]:
-        fields = {}
-        for part in entry["fields"]:
-            high, low = part["bit_range"]
-            fields[part["name"]] = Field(low, high - low + 1)
-        registers[entry["id"]] = Register(entry["address_offset"], entry["reset_value"], fields)
-    return Peripheral(base, registers)
-
-
-def _nrf5340() -> dict[str, Peripheral]:
-    """Bases: nRF5340 PS v1.3, "Memory", table of instances; of the ports, GPIO, "Registers"."""
-    bases = {
-        "CLOCK": 0x50005000, "CACHE": 0x50001000, "CTRLAP": 0x50006000, "UICR": 0x00FF8000,
-        "FICR": 0x00FF0000, "P0": 0x50842500, "P1": 0x50842800, "UARTE0": 0x50008000,
-    }  # fmt: skip
-    return {n: _labwired("nrf5340", f"{n.lower()}_s", base) for n, base in bases.items()}
-
-
-def _nrf52840() -> dict[str, Peripheral]:
-    return {
-        **_svd("nrf52840"),
-        "APPROTECT": _labwired("nrf52840", "approtect", 0x40000000),
-    }
-
-
 def _values_of_other_chips() -> dict[str, int]:
     """CITED, and for the nRF5340's UARTE and pins the values of the nRF52840's, the same blocks."""
-    old = _svd("nrf52840")
+    old = svd("nrf52840")
     cnf = old["P0"].registers["PIN_CNF0"].fields
     uarte = old["UARTE0"].registers
     return {
@@ -100,20 +45,20 @@ def _values_of_other_chips() -> dict[str, int]:
     }
 
 
-def test_nrf52840() -> None:
+def testnrf52840() -> None:
     header = header_of(UART, NRF52)
     assert len(header) > 25
-    assert differences(header, _named_cnf(_nrf52840()), cited=CITED) == []
-    assert _second_port(header, _svd("nrf52840")["P1"]) == []
+    assert differences(header, _named_cnf(nrf52840()), cited=CITED) == []
+    assert _second_port(header, svd("nrf52840")["P1"]) == []
 
 
 def test_nrf51() -> None:
     """The same driver serves the micro:bit."""
-    assert differences(header_of(UART), _named_cnf(_svd("nrf51")), names={"P0": "GPIO"}) == []
+    assert differences(header_of(UART), _named_cnf(svd("nrf51")), names={"P0": "GPIO"}) == []
 
 
-def test_nrf5340() -> None:
-    chip = _nrf5340()
+def testnrf5340() -> None:
+    chip = nrf5340()
     header = header_of(NRF53)
     assert len(header) > 35
     assert differences(header, _named_cnf(chip), cited=_values_of_other_chips()) == []
@@ -143,7 +88,7 @@ def _second_port(header: Mapping[str, Macro], port: Peripheral) -> list[str]:
 
 def test_what_stays_as_at_reset() -> None:
     """Registers that the ports rely on without writing them."""
-    old, new = _nrf52840(), _nrf5340()
+    old, new = nrf52840(), nrf5340()
     assert old["UART0"].registers["CONFIG"].reset == 0  # no flow control, no parity
     assert new["UARTE0"].registers["CONFIG"].reset == 0
     assert new["CLOCK"].registers["HFCLKSRC"].reset == 1  # the crystal, once started
@@ -189,14 +134,14 @@ def test_an_error_would_be_seen(old: str, new: str, says: str) -> None:
     text = NRF53.read_text()
     assert text.count(old) == 1
     header = read_header(text.replace(old, new))
-    wrong = differences(header, _named_cnf(_nrf5340()), cited=_values_of_other_chips())
+    wrong = differences(header, _named_cnf(nrf5340()), cited=_values_of_other_chips())
     assert len(wrong) >= 1
     assert says in "; ".join(wrong)
 
 
 def test_a_port_that_is_off_by_one_would_be_seen() -> None:
     header = read_header(UART.read_text().replace("0x300u * ((pin) >> 5)", "0x400u * ((pin) >> 5)"))
-    assert _second_port(header, _svd("nrf52840")["P1"]) != []
+    assert _second_port(header, svd("nrf52840")["P1"]) != []
 
 
 def test_every_define_of_the_headers_is_read() -> None:

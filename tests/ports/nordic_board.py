@@ -1,8 +1,8 @@
 """A Nordic board whose core Unicorn runs, as the transport of a serial link.
 
 Unicorn (PyPI) is QEMU's core without its machines: all instructions, no peripheral. The peripherals
-are here, after Nordic's product specifications, and strict: an access to what the chip's description
-does not have, a reserved bit that is set, a pin that is chosen while the UART is on, a buffer of
+are here, after Nordic's product specifications, and strict: an access to what the description of
+the chip lacks, a reserved bit that is set, a pin that is chosen while the UART is on, a buffer of
 EasyDMA outside of RAM are all put on `problems`. Time stands still but for waiting in `read`.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ RUN_SECONDS = 60  # of this computer, until firmware that never polls its consol
 class UnicornBoard:
     """Starts `elf` on a chip of `core` ("CORTEX_M33") with the peripherals of `chip`.
 
-    `secure`: a peripheral's base addresses are the secure ones. `crystal`: it starts. `flash`: words
-    at addresses of UICR and FICR, which else read as erased.
+    `crystal`: whether it starts. `flash`: words at addresses of UICR and FICR, which else read as
+    erased; what the firmware writes to an address that is one of these words is put on `trims`.
     """
 
     def __init__(
@@ -44,15 +45,13 @@ class UnicornBoard:
         crystal: bool = True,
         flash: Mapping[int, int] | None = None,
     ) -> None:
-        import unicorn
-        from unicorn import arm_const
-
+        self._unicorn: Any = import_module("unicorn")
+        self._arm: Any = import_module("unicorn.arm_const")
         self.problems: list[str] = []
         self.resets = 0
         self.received: deque[int] = deque()  # by the UART, and not yet read
         self.lost = 0  # bytes that found the UART's FIFO full
-        self.trims: dict[int, int] = {}  # what was written where FICR says
-        self._arm, self._unicorn = arm_const, unicorn
+        self.trims: dict[int, int] = {}
         self._core, self._chip, self._crystal = core, chip, crystal
         self._flash_words = dict(flash or {})
         self._elf = elf
@@ -93,13 +92,14 @@ class UnicornBoard:
         self._cycles = 0
         self._receiving = self._dma_receives = False
         self.received.clear()
-        uc = self._unicorn.Uc(
+        uc: Any = self._unicorn.Uc(
             self._unicorn.UC_ARCH_ARM, self._unicorn.UC_MODE_THUMB | self._unicorn.UC_MODE_MCLASS
         )
         uc.ctl_set_cpu_model(getattr(self._arm, f"UC_CPU_ARM_{self._core}"))
         uc.mem_map(0, FLASH_BYTES, self._unicorn.UC_PROT_READ | self._unicorn.UC_PROT_EXEC)
         uc.mem_map(RAM, RAM_BYTES)
-        pages = {address & -PAGE for address in self._names} | {0xE0001000, 0xE000E000}
+        trimmed = {word for word in self._flash_words.values() if word >> 28 == 5}
+        pages = {address & -PAGE for address in (*self._names, *trimmed, CYCCNT, AIRCR)}
         for page in sorted(pages):
             uc.mmio_map(page, PAGE, self._on_read, page, self._on_write, page)
         with self._elf.open("rb") as file:
