@@ -281,8 +281,8 @@ def compile_port(
                 f"port {board.name}",
             )
 
-    headers = sorted({h for s in sources for h in s.parent.glob("*.h")})
-    key: list[str | bytes | Path] = [compiler.version, *flags, *sources, *headers, PORTS / "port.h"]
+    headers = sorted(PORTS.rglob("*.h"))
+    key: list[str | bytes | Path] = [compiler.version, *flags, *sources, *headers]
     return cached(work_dir, "port", key, build)
 
 
