@@ -2,13 +2,12 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * The 8 MHz crystal feeds the PLL, whose 200 MHz are divided by 4. The internal oscillator is of no
- * use to a UART (12 MHz, +-30 %), so the crystal is needed; still, the core stays on the internal one
- * until the PLL has told that it is ready, which it cannot without a crystal, as the counter behind
- * that bit is clocked by it. Without it the core stays there for good, with a console that only
- * may be readable. Flash has no wait states up to 50 MHz. Sources: LM3S6965 data sheet, System
- * Control (clock control, initialization), GPIOs, UARTs. Left as reset leaves them: RCC2, which is
- * not used, and the internal oscillator, on and chosen.
+ * The 8 MHz crystal feeds the PLL, whose 200 MHz are divided by 4. The internal oscillator (12 MHz,
+ * +-30 %) is no clock for a UART, but the core stays on it until the PLL tells that it is ready.
+ * The counter behind that bit is clocked by the crystal: without one the core stays where it is,
+ * and what is on the console may not be readable. Flash has no wait states up to 50 MHz. Sources:
+ * LM3S6965 data sheet, System Control (clock control, initialization), GPIOs, UARTs. Left as reset
+ * leaves them: RCC2, which is not used, and the internal oscillator, on and chosen.
  */
 #include "common/console.h"
 #include "lm3s.h"

@@ -26,7 +26,7 @@
 #define SYSCTL_RIS TN_REG(SYSCTL_BASE + 0x050u)
 #define SYSCTL_RIS_PLLLRIS (1u << 6)
 
-#define SYSCTL_MISC TN_REG(SYSCTL_BASE + 0x058u) /* a bit is cleared, here and in RIS, by writing it */
+#define SYSCTL_MISC TN_REG(SYSCTL_BASE + 0x058u) /* writing a bit clears it, in RIS as well */
 #define SYSCTL_MISC_PLLLMIS (1u << 6)
 
 #define SYSCTL_RCC TN_REG(SYSCTL_BASE + 0x060u)
