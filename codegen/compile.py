@@ -12,6 +12,7 @@ from thumbnet.codegen.budget import check_budget, peak_layer
 from thumbnet.codegen.checker import Verdict, check_schedule
 from thumbnet.codegen.cost import OPTIMIZE
 from thumbnet.codegen.emit_c import Source, emit_source
+from thumbnet.codegen.emit_cpp import emit_cpp_header
 from thumbnet.codegen.emit_header import Edge, edges_of, emit_header
 from thumbnet.codegen.errors import BudgetError, ModelFormatError, ToolError, UnsupportedError
 from thumbnet.codegen.frontends.tflite import c_identifier, load_tflite
@@ -19,10 +20,11 @@ from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.image import build_image
 from thumbnet.codegen.manifest import FILE_NAME, EdgeEntry, LayerEntry, Manifest
 from thumbnet.codegen.output_folder import publish, staging_folder
-from thumbnet.codegen.packaging import RUNTIME, cmake_lists, runtime_files
+from thumbnet.codegen.packaging import packaging_files
 from thumbnet.codegen.passes import optimize
 from thumbnet.codegen.planner import WHOLE, Mode
 from thumbnet.codegen.report import report_html
+from thumbnet.codegen.runtime_files import RUNTIME, runtime_files
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.steps import longest_step, plan_steps
 from thumbnet.codegen.stream import stream
@@ -114,8 +116,9 @@ def plan_model(
 def compile_model(path: Path, out_dir: Path, options: Options = Options()) -> Compiled:
     """Writes the C of a model into `out_dir`, which is created; nothing is written on failure.
 
-    The folder holds NAME.c, NAME.h, the runtime headers it needs, CMakeLists.txt, manifest.json and
-    report.html, and is the same for the same inputs and compiler. Raises ThumbnetError.
+    The folder holds NAME.c, NAME.h, NAME.hpp, the runtime headers it needs, build files
+    (packaging.py), manifest.json and report.html, and is the same for the same inputs and compiler.
+    Raises ThumbnetError.
     """
     _check(options)
     return compile_graph(load_graph(path), path, out_dir, options)
@@ -181,6 +184,7 @@ def _write(
     for file, text in headers.items():
         _write_text(folder / file, text)
     _write_text(folder / f"{name}.c", source.text)
+    _write_text(folder / f"{name}.hpp", emit_cpp_header(schedule, name, banner, edges))
     crc = source.weights_crc
 
     def header(stack: int | None) -> str:
@@ -188,6 +192,7 @@ def _write(
 
     _write_text(folder / f"{name}.h", header(None))
     manifest = _manifest(schedule, source, edges, name, model, target, options, tuple(headers))
+    manifest = replace(manifest, packaging=tuple(packaging_files(manifest)))
     _write_text(folder / FILE_NAME, manifest.to_json())
     measured = _measure(folder, target)
     if measured is not None:
@@ -199,7 +204,8 @@ def _write(
         )
         _write_text(folder / f"{name}.h", header(manifest.stack_bytes))
         _write_text(folder / FILE_NAME, manifest.to_json())
-    _write_text(folder / "CMakeLists.txt", cmake_lists(manifest))
+    for file, text in packaging_files(manifest).items():
+        _write_text(folder / file, text)
     _write_text(folder / "report.html", report_html(schedule, manifest))
     return manifest
 
@@ -254,7 +260,7 @@ def _manifest(
         outputs=tuple(entry(e) for e in edges if not e.is_input),
         layers=tuple(LayerEntry(**asdict(layer)) for layer in source.layers),
         sources=(f"{name}.c",),
-        headers=(f"{name}.h", *headers),
+        headers=(f"{name}.h", f"{name}.hpp", *headers),
         window_rows=schedule.graph.window_rows,
     )
 

@@ -1,18 +1,19 @@
 """The C emitter: a schedule becomes one .c and one .h that a person can read.
 
-The .c holds constants, layer descriptors, one out-of-line specialisation for each distinct set of
-literals, one function for each layer, and the run function that calls them in turn.
+The .c holds constants, layer descriptors, specialised kernels (emit_kernels.py), one function for
+each layer, and the run function that calls them in turn.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thumbnet.codegen.emit_kernels import Specialisations
 from thumbnet.codegen.emit_steps import (
     counter_type,
     emit_program,
@@ -22,9 +23,13 @@ from thumbnet.codegen.emit_steps import (
 )
 from thumbnet.codegen.graph import State
 from thumbnet.codegen.kernel import FEED, Call, Constant, Kernel
+from thumbnet.codegen.runtime_files import runtime_version
 from thumbnet.codegen.schedule import CONTROL, Ring, Schedule, Stage, Step, align
 
 _CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t"}
+
+_RUNTIME = """/* Models of one runtime version share their kernels in an image: see TN_SHARED. */
+#define TN_RUNTIME {}"""
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,11 @@ class _Emitter:
         self.layers: list[Layer] = []
         self.weights_bytes = 0
         self.crc = 0
-        self.specialisations: dict[tuple[object, ...], str] = {}
+        self.specialisations = Specialisations(schedule)
         self.constants: list[str] = []
         self.constant_names: dict[tuple[str, bytes], str] = {}
         self.descriptors: list[str] = []
         self.rings: dict[tuple[int, ...], str] = {}
-        self.kernels: list[str] = []
         self.functions: list[str] = []
         self.stages: list[str] = []
 
@@ -112,13 +116,13 @@ class _Emitter:
             run = f"void {self.name}_run(uint8_t *arena) {{\n{calls}\n}}"
         parts = [
             banner,
-            f'#include "{self.name}.h"\n\n{includes}',
+            f'#include "{self.name}.h"\n\n{_RUNTIME.format(runtime_version())}\n{includes}',
             _section("Constants"),
             *self.constants,
             _section("Layer descriptors"),
             *self.descriptors,
             _section("Kernels, specialised"),
-            *self.kernels,
+            *self.specialisations.texts(),
             _section("Layers"),
             *self.functions,
             *([_section("Stages"), *self.stages] if self.stages else []),
@@ -146,7 +150,7 @@ class _Emitter:
                 scratch = self.schedule.scratch(index)
                 arguments.append(f"arena + {scratch.offset if scratch else 0}")
             arguments += ["y_begin", "y_end"]
-            statements.append(f"    {self._specialisation(call)}({', '.join(arguments)});")
+            statements.append(f"    {self.specialisations.symbol(call)}({', '.join(arguments)});")
         tensors = self.schedule.graph.tensors
         shapes = ", ".join(str(list(tensors[r.tensor].shape)) for r in kernel.reads)
         comment = f"/* {number} {kernel.kind}: {shapes} -> {list(tensors[kernel.output].shape)}"
@@ -243,16 +247,6 @@ static TN_NOINLINE void {symbol}(uint8_t *arena) {{
             self.constants.append(f"{declaration}\n{_values(data)}\n}};")
         return self.constant_names[key]
 
-    def _specialisation(self, call: Call) -> str:
-        literals = tuple((f, call.fields[f]) for f in call.literals)
-        key = (call.function, literals)
-        if key not in self.specialisations:
-            number = sum(k[0] == call.function for k in self.specialisations) + 1
-            symbol = f"{self.name}_{call.function.removeprefix('tn_')}_{number}"
-            self.specialisations[key] = symbol
-            self.kernels.append(_specialised(symbol, call, dict(literals)))
-        return self.specialisations[key]
-
     # ---- state -------------------------------------------------------------------------------
 
     def _initialiser(self) -> str:
@@ -287,26 +281,6 @@ static TN_NOINLINE void {symbol}(uint8_t *arena) {{
             return f"    memset(arena + {storage.offset}, {int(filling)}, {storage.nbytes});"
         symbol = self._constant(f"{self.name}_state_{index}", constant)
         return f"    memcpy(arena + {storage.offset}, {symbol}, {storage.nbytes});"
-
-
-def _specialised(symbol: str, call: Call, literals: Mapping[str, object]) -> str:
-    inputs = [f"in{i}" if len(call.inputs) > 1 else "in" for i in range(len(call.inputs))]
-    scratch = ["scratch"] if call.scratch else []
-    parameters = [f"const {call.layer_type} *layer", "uint8_t *arena", "const tn_place *places"]
-    parameters += [f"void *{s}" for s in scratch] + ["int32_t y_begin", "int32_t y_end"]
-    arguments = ["&g" if literals else "layer", *inputs, "out", *scratch, "y_begin", "y_end"]
-    lines = [
-        f"    const tn_rows {rows} = tn_rows_at(arena, &places[{i}]);"
-        for i, rows in enumerate([*inputs, "out"])
-    ]
-    if literals:
-        lines.append(f"    {call.layer_type} g = *layer;")
-        lines += [f"    g.{field} = {value};" for field, value in literals.items()]
-    lines.append(f"    {call.function}({', '.join(arguments)});")
-    half = len(parameters) - 2
-    listed = ", ".join(parameters[:half]) + ",\n    " + ", ".join(parameters[half:])
-    head = f"static TN_NOINLINE void {symbol}(\n    {listed})"
-    return f"{head} {{\n" + "\n".join(lines) + "\n}"
 
 
 def _integer(value: int) -> str:

@@ -67,6 +67,7 @@ class Manifest:
     layers: tuple[LayerEntry, ...]
     sources: tuple[str, ...]
     headers: tuple[str, ...]
+    packaging: tuple[str, ...] = ()  # build files of others: CMake, Zephyr ...
     window_rows: int = 0  # of a streamed model: rows of the window that its outputs belong to
 
     def to_json(self) -> str:
@@ -87,6 +88,7 @@ def read_manifest(folder: Path) -> Manifest:
                 "layers": tuple(LayerEntry(**entry) for entry in table["layers"]),
                 "sources": tuple(table["sources"]),
                 "headers": tuple(table["headers"]),
+                "packaging": tuple(table.get("packaging", ())),
             }
         )
     except FileNotFoundError as error:

@@ -53,5 +53,5 @@ def _earlier_files(out_dir: Path) -> set[str]:
         manifest = read_manifest(out_dir)
     except DataError:
         return set()
-    files = {*manifest.sources, *manifest.headers}
+    files = {*manifest.sources, *manifest.headers, *manifest.packaging}
     return {file for file in files if not Path(file).is_absolute() and ".." not in Path(file).parts}

@@ -40,6 +40,36 @@
 #define TN_NOINLINE
 #endif
 
+/* A kernel out of line. Generated C defines TN_RUNTIME, which tells the text of the runtime; then the
+ * function is weak under a name that tells its text and how it was compiled, so that the linker
+ * keeps one of the copies that several models of an image bring. Sections that nothing refers to
+ * must go (-ffunction-sections, --gc-sections); where they stay, define TN_UNSHARED.
+ *
+ *     #define tn_f TN_VARIANT(tn_f)
+ *     TN_SHARED void tn_f(...) {
+ */
+#if defined(TN_RUNTIME) && !defined(TN_UNSHARED) && defined(__GNUC__) && defined(__ELF__)
+#define TN_SHARED __attribute__((weak, visibility("hidden"))) TN_NOINLINE
+#define TN_PASTE(name, runtime, build) name##_##runtime##build
+#define TN_EXPAND(name, runtime, build) TN_PASTE(name, runtime, build)
+#define TN_VARIANT(name) TN_EXPAND(name, TN_RUNTIME, TN_BUILD)
+#if TN_DSP && defined(__OPTIMIZE_SIZE__)
+#define TN_BUILD _dsp_small
+#elif TN_DSP
+#define TN_BUILD _dsp
+#elif defined(__OPTIMIZE_SIZE__)
+#define TN_BUILD _small
+#else
+#define TN_BUILD
+#endif
+#ifndef __cplusplus
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
+#endif
+#else
+#define TN_SHARED static TN_NOINLINE TN_UNUSED
+#define TN_VARIANT(name) name
+#endif
+
 /* Around each layer of a model, `index` its number in the manifest's order; they do nothing unless the
  * firmware defines them (for the whole image), e.g. to read a cycle counter. A layer that runs in
  * bands comes once for each band. */
@@ -78,6 +108,13 @@ TN_INLINE tn_rows tn_rows_at(uint8_t *arena, const tn_place *place) {
     rows.data = (int8_t *)arena + place->offset;
     rows.pitch = place->pitch;
     rows.ring = place->ring;
+    return rows;
+}
+
+/* The same of a tensor of one row, which is never in a ring. */
+TN_INLINE tn_rows tn_one_row_at(uint8_t *arena, const tn_place *place) {
+    tn_rows rows = tn_rows_at(arena, place);
+    rows.ring = NULL;
     return rows;
 }
 

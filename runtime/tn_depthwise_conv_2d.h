@@ -70,10 +70,10 @@ static TN_NOINLINE TN_UNUSED int32_t *tn_depthwise_conv_2d_offsets(const tn_dept
 }
 
 /* Channels [o, out_c) of one pixel, plain C; m is the depth multiplier. */
-static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_plain(const tn_tile *t, const int8_t *in,
-                                                             const int32_t *offsets,
-                                                             int32_t taps, int32_t m, int32_t o,
-                                                             int8_t *out) {
+#define tn_depthwise_conv_2d_plain TN_VARIANT(tn_depthwise_conv_2d_plain)
+TN_SHARED void tn_depthwise_conv_2d_plain(const tn_tile *t, const int8_t *in,
+                                          const int32_t *offsets, int32_t taps, int32_t m,
+                                          int32_t o, int8_t *out) {
     const int32_t group_bytes = TN_DEPTHWISE_HEADER + 4 * taps;
     const int32_t *const end = offsets + taps;
     for (; o < t->out_c; o++) {
@@ -104,17 +104,17 @@ TN_INLINE void tn_depthwise_conv_2d_store(const int8_t *block, int32_t zero_poin
 }
 
 /* Any requantisation of two channels of one pixel, d[0] and d[2]. */
-static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_store_any(const tn_tile *t,
-                                                                 const int8_t *block, int32_t a,
-                                                                 int32_t b, int8_t *d) {
+#define tn_depthwise_conv_2d_store_any TN_VARIANT(tn_depthwise_conv_2d_store_any)
+TN_SHARED void tn_depthwise_conv_2d_store_any(const tn_tile *t, const int8_t *block, int32_t a,
+                                              int32_t b, int8_t *d) {
     d[0] = tn_tile_output(t, a, (int32_t)tn_load32(block + 8), block[16]);
     d[2] = tn_tile_output(t, b, (int32_t)tn_load32(block + 12), block[17]);
 }
 
 /* One pixel, whole groups of four channels; returns the channels done. */
-static TN_NOINLINE TN_UNUSED int32_t tn_depthwise_conv_2d_1x4(const tn_tile *t, const int8_t *in,
-                                                              const int32_t *offsets, int32_t taps,
-                                                              int8_t *out) {
+#define tn_depthwise_conv_2d_1x4 TN_VARIANT(tn_depthwise_conv_2d_1x4)
+TN_SHARED int32_t tn_depthwise_conv_2d_1x4(const tn_tile *t, const int8_t *in,
+                                           const int32_t *offsets, int32_t taps, int8_t *out) {
     const int32_t *const end = offsets + taps;
     const int32_t usual = t->fast != 0 && t->clamp == 0, channels = t->out_c & ~3;
     int8_t *const last = out + channels;
@@ -241,16 +241,17 @@ TN_INLINE void tn_depthwise_conv_2d_3(const tn_tile *t, const int8_t *in, const 
     }
 }
 
-static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_chunks(
+#define tn_depthwise_conv_2d_chunks TN_VARIANT(tn_depthwise_conv_2d_chunks)
+TN_SHARED void tn_depthwise_conv_2d_chunks(
     const tn_tile *t, const int8_t *in, const int32_t *offsets, const int32_t *middle,
     const int32_t *end, int8_t *out, int32_t step1, int32_t step2) {
     tn_depthwise_conv_2d_3(t, in, offsets, middle, end, out, step1, step2, 0);
 }
 
-static TN_NOINLINE TN_UNUSED void tn_depthwise_conv_2d_strided(const tn_tile *t, const int8_t *in,
-                                                               const int32_t *offsets,
-                                                               const int32_t *end, int8_t *out,
-                                                               int32_t step1, int32_t step2) {
+#define tn_depthwise_conv_2d_strided TN_VARIANT(tn_depthwise_conv_2d_strided)
+TN_SHARED void tn_depthwise_conv_2d_strided(const tn_tile *t, const int8_t *in,
+                                            const int32_t *offsets, const int32_t *end, int8_t *out,
+                                            int32_t step1, int32_t step2) {
     tn_depthwise_conv_2d_3(t, in, offsets, end, end, out, step1, step2, 1);
 }
 

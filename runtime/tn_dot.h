@@ -36,8 +36,9 @@ TN_INLINE int8_t tn_tile_output(const tn_tile *t, int32_t acc, int32_t multiplie
 }
 
 /* Accumulators of one pixel become the outputs of block `o / 2`. */
-static TN_NOINLINE TN_UNUSED void tn_tile_store_2(const tn_tile *t, const int8_t *block, int32_t o,
-                                                  int32_t a, int32_t b, int8_t *out) {
+#define tn_tile_store_2 TN_VARIANT(tn_tile_store_2)
+TN_SHARED void tn_tile_store_2(const tn_tile *t, const int8_t *block, int32_t o, int32_t a,
+                               int32_t b, int8_t *out) {
     out[o] = tn_tile_output(t, a, (int32_t)tn_load32(block + 8), block[16]);
     if (o + 1 < t->out_c)
         out[o + 1] = tn_tile_output(t, b, (int32_t)tn_load32(block + 12), block[17]);
@@ -99,7 +100,8 @@ static TN_NOINLINE TN_UNUSED void tn_widen_run(uint32_t *x, int32_t n, const int
 }
 
 /* Four runs of n bytes, n apart from src on, become the four columns. */
-static TN_NOINLINE TN_UNUSED void tn_widen_4(uint32_t *x, const int8_t *src, int32_t n) {
+#define tn_widen_4 TN_VARIANT(tn_widen_4)
+TN_SHARED void tn_widen_4(uint32_t *x, const int8_t *src, int32_t n) {
     for (const int8_t *const end = src + (n & ~3); src != end; src += 4, x += 8) {
         const int8_t *const other = src + n;
         const uint32_t p = tn_load32(src), q = tn_load32(other);
@@ -131,8 +133,8 @@ static TN_NOINLINE TN_UNUSED void tn_widen_4(uint32_t *x, const int8_t *src, int
 
 /* All channels of four pixels, of which pixel i begins at out[i]. Not inlined: its registers are
  * spoken for, and one copy serves every layer. */
-static TN_NOINLINE TN_UNUSED void tn_tile_4(const tn_tile *t, const uint32_t *columns,
-                                            int8_t *const *out) {
+#define tn_tile_4 TN_VARIANT(tn_tile_4)
+TN_SHARED void tn_tile_4(const tn_tile *t, const uint32_t *columns, int8_t *const *out) {
     const int32_t odd_group = t->groups & 1;
     const uint32_t *const end = columns + 8 * t->groups;
     const int32_t narrow = tn_tile_narrow(t);
@@ -228,16 +230,16 @@ TN_INLINE void tn_tile_few(const tn_tile *t, const uint32_t *columns, int8_t *co
         }
     }
 }
-static TN_NOINLINE TN_UNUSED void tn_tile_1(const tn_tile *t, const uint32_t *columns,
-                                            int8_t *const *out) {
+#define tn_tile_1 TN_VARIANT(tn_tile_1)
+TN_SHARED void tn_tile_1(const tn_tile *t, const uint32_t *columns, int8_t *const *out) {
     tn_tile_few(t, columns, out, 1);
 }
-static TN_NOINLINE TN_UNUSED void tn_tile_2(const tn_tile *t, const uint32_t *columns,
-                                            int8_t *const *out) {
+#define tn_tile_2 TN_VARIANT(tn_tile_2)
+TN_SHARED void tn_tile_2(const tn_tile *t, const uint32_t *columns, int8_t *const *out) {
     tn_tile_few(t, columns, out, 2);
 }
-static TN_NOINLINE TN_UNUSED void tn_tile_3(const tn_tile *t, const uint32_t *columns,
-                                            int8_t *const *out) {
+#define tn_tile_3 TN_VARIANT(tn_tile_3)
+TN_SHARED void tn_tile_3(const tn_tile *t, const uint32_t *columns, int8_t *const *out) {
     tn_tile_few(t, columns, out, 3);
 }
 

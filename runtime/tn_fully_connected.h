@@ -45,8 +45,9 @@ typedef struct {
     } while (0)
 
 /* All outputs of one batch: two blocks at a time, then one. */
-static TN_NOINLINE TN_UNUSED void tn_fully_connected_row(const tn_tile *t, int32_t k,
-                                                         const int8_t *in, int8_t *out) {
+#define tn_fully_connected_row TN_VARIANT(tn_fully_connected_row)
+TN_SHARED void tn_fully_connected_row(const tn_tile *t, int32_t k,
+                                      const int8_t *in, int8_t *out) {
     const int32_t block_bytes = TN_BLOCK_BYTES(k);
     const int32_t usual = t->fast != 0 && t->clamp == 0;
     const int8_t *block = t->blocks;
@@ -126,9 +127,9 @@ typedef struct {
 
 /* Adds one row of k bytes to the accumulators; w are the row's weights. With an odd number of
  * blocks the last two accumulators take rubbish. Gives the next row's weights. */
-static TN_NOINLINE TN_UNUSED const int8_t *tn_fully_connected_add(const int8_t *w, int32_t k,
-                                                                  int32_t out_c, const int8_t *in,
-                                                                  int32_t *acc) {
+#define tn_fully_connected_add TN_VARIANT(tn_fully_connected_add)
+TN_SHARED const int8_t *tn_fully_connected_add(const int8_t *w, int32_t k, int32_t out_c,
+                                               const int8_t *in, int32_t *acc) {
 #if TN_DSP
     for (int32_t left = out_c; left > 0; left -= 4, acc += 4) {
         const int8_t *z = left > 2 ? w + 2 * TN_PAD4(k) : w;

@@ -11,8 +11,9 @@
 #include "tn_dsp.h"
 
 /* sums[c] += the row's bytes of channel c. 256 bytes of -128..127 add up inside an int16. */
-static TN_NOINLINE TN_UNUSED void tn_row_sums_add(const int8_t *row, int32_t columns,
-                                                  int32_t channels, int32_t *sums) {
+#define tn_row_sums_add TN_VARIANT(tn_row_sums_add)
+TN_SHARED void tn_row_sums_add(const int8_t *row, int32_t columns, int32_t channels,
+                               int32_t *sums) {
     int32_t left = channels;
     for (; left >= 4; left -= 4, row += 4, sums += 4) {
         uint32_t even = 0, odd = 0;

@@ -45,6 +45,8 @@ void tn_cycles_start(void) {
         TN_SYST_RVR = TN_SYST_RANGE - 1u;
         TN_SYST_CVR = 0;
         TN_SYST_CSR = 7; /* core clock, exception, on */
+        for (uint32_t left = 1000u; left != 0 && TN_SYST_CVR == 0; left--) {
+        } /* it reads 0 until its first tick, which a later read would take for a whole period */
     }
 }
 

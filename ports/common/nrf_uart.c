@@ -12,6 +12,9 @@
 #include "common/console.h"
 #include "port.h"
 
+/* Reads before a wait for a byte to leave gives up: more than 10 ms; a byte takes less than 0.1. */
+#define TN_BYTE_READS 200000u
+
 void tn_nrf_uart_start(void) {
     P0_OUTSET(TN_CONSOLE_TX) = 1u << (TN_CONSOLE_TX & 31u); /* a line at rest is high */
     P0_PIN_CNF(TN_CONSOLE_TX) = P0_PIN_CNF_DIR_OUTPUT | P0_PIN_CNF_INPUT_DISCONNECT;
@@ -27,7 +30,7 @@ void tn_nrf_uart_start(void) {
 void tn_port_putc(char c) {
     UART0_EVENTS_TXDRDY = 0;
     UART0_TXD = (uint8_t)c;
-    while (UART0_EVENTS_TXDRDY == 0) {
+    for (uint32_t left = TN_BYTE_READS; left != 0 && UART0_EVENTS_TXDRDY == 0; left--) {
     }
 }
 

@@ -19,6 +19,10 @@
 
 #define TN_BAUD 115200u
 
+/* Reads before a wait for a byte to leave gives up, so that a fault before the start of the console
+ * ends in a reset: some milliseconds at any clock of ours; a byte takes less than 0.1. */
+#define TN_BYTE_READS 1000000u
+
 /* An LPUART counts its baud rate in 1/256 of its clock. */
 #if defined(LPUART1_BASE)
 #define TN_BRR_SCALE (TN_UART == LPUART1_BASE ? 256u : 1u)
@@ -61,7 +65,7 @@ void tn_console_start(uint32_t hz) {
 #if TN_UART_GENERATION == 1
 
 void tn_port_putc(char c) {
-    while ((USART_SR & USART_SR_TXE) == 0) {
+    for (uint32_t left = TN_BYTE_READS; left != 0 && (USART_SR & USART_SR_TXE) == 0; left--) {
     }
     USART_DR = (uint8_t)c;
 }
@@ -80,7 +84,7 @@ static int tn_sent(void) { return (USART_SR & USART_SR_TC) != 0; }
 #else
 
 void tn_port_putc(char c) {
-    while ((USART_ISR & USART_ISR_TXE) == 0) {
+    for (uint32_t left = TN_BYTE_READS; left != 0 && (USART_ISR & USART_ISR_TXE) == 0; left--) {
     }
     USART_TDR = (uint8_t)c;
 }
@@ -98,6 +102,6 @@ static int tn_sent(void) { return (USART_ISR & USART_ISR_TC) != 0; }
 #endif
 
 void tn_console_flush(void) {
-    for (uint32_t left = 1000000u; left != 0 && !tn_sent(); left--) {
+    for (uint32_t left = TN_BYTE_READS; left != 0 && !tn_sent(); left--) {
     }
 }

@@ -12,7 +12,7 @@
 #include "nrf53.h"
 #include "port.h"
 
-#define TN_FLUSH_TRIES 200000u /* more than 10 ms at 128 MHz; a byte takes 0.1 ms */
+#define TN_BYTE_READS 200000u /* more than 10 ms at 128 MHz; a byte takes 0.1 ms */
 
 static volatile uint8_t tn_sending;
 static volatile uint8_t tn_received;
@@ -40,7 +40,7 @@ void tn_port_putc(char c) {
     UARTE0_EVENTS_ENDTX = 0;
     tn_order();
     UARTE0_TASKS_STARTTX = 1;
-    while (UARTE0_EVENTS_ENDTX == 0) {
+    for (uint32_t left = TN_BYTE_READS; left > 0 && UARTE0_EVENTS_ENDTX == 0; left--) {
     }
 }
 
@@ -59,6 +59,6 @@ int tn_port_getc(void) {
 void tn_console_flush(void) {
     UARTE0_EVENTS_TXSTOPPED = 0;
     UARTE0_TASKS_STOPTX = 1;
-    for (uint32_t left = TN_FLUSH_TRIES; left > 0 && UARTE0_EVENTS_TXSTOPPED == 0; left--) {
+    for (uint32_t left = TN_BYTE_READS; left > 0 && UARTE0_EVENTS_TXSTOPPED == 0; left--) {
     }
 }

@@ -204,6 +204,24 @@ def test_a_board_answers_again_after_a_fault(
         assert Link(transport, "board").run(manifest, good).outputs == first
 
 
+def test_the_link_on_a_cortex_m0(
+    make_toy: MakeToy, work_dir: Path, tmp_path: Path, qemu: None
+) -> None:
+    """Firmware of the real micro:bit on the emulated one."""
+    folder = make_toy()
+    image = build_image(folder, board("bbc-microbit-v1"), work_dir, timed_layers=False)
+    (tmp_path / "image.elf").symlink_to(image.elf)
+    command = (find_qemu(), "-M", "microbit", "-display", "none", "-monitor", "none",
+               "-kernel", "image.elf")  # fmt: skip
+    calls = [(bytes(range(i, i + 64)), bytes([i, 1, 2, 3])) for i in range(3)]
+    manifest = read_manifest(folder)
+    with started_with_uart(command, tmp_path) as transport:
+        found = Link(transport, "board").run(manifest, calls)
+    on = board("microbit")
+    same = emulate(build_image(folder, on, work_dir), on, manifest, calls, meter=False)
+    assert found.outputs == same.outputs and found.canaries_ok
+
+
 def test_a_machine_that_does_not_start_is_told(tmp_path: Path, qemu: None) -> None:
     command = (find_qemu(), "-M", "no-such-machine")
     with (
