@@ -13,8 +13,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,7 @@ def started_with_uart(command: Sequence[str], folder: Path) -> Iterator[SocketTr
     """QEMU running in `folder`, its first UART at the other end of what is given. Ended at the end,
     so that its plugins write what they have. Raises ToolError when it does not start."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(_START_SECONDS)
+        server.settimeout(0.1)
         port = server.getsockname()[1]
         uart = (
             "-chardev",
@@ -249,12 +250,11 @@ def started_with_uart(command: Sequence[str], folder: Path) -> Iterator[SocketTr
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            try:
-                connection, _ = server.accept()
-            except TimeoutError as error:
+            connection = _accepted(server, process)
+            if connection is None:
                 process.kill()
                 said = _last_lines(process.communicate()[0].decode("utf-8", "replace"))
-                raise ToolError(f"{command[0]} does not start: {said}") from error
+                raise ToolError(f"{command[0]} does not start: {said}")
             with connection:
                 yield SocketTransport(connection, f"{command[2]} in QEMU")
         finally:
@@ -264,6 +264,15 @@ def started_with_uart(command: Sequence[str], folder: Path) -> Iterator[SocketTr
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
+
+
+def _accepted(server: socket.socket, process: subprocess.Popen[bytes]) -> socket.socket | None:
+    """QEMU's connection; None where it ends or does not come."""
+    end = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < end:
+        with suppress(TimeoutError):
+            return server.accept()[0]
+    return None
 
 
 def _read_meter(path: Path, name: str, calls: int) -> dict[str, Any]:
