@@ -77,7 +77,7 @@ def test_the_choice_is_what_the_criterion_says(limits: Limits) -> None:
         rng = np.random.default_rng((0, 1, SPACES.index(space)))
         drawn = [space.architecture(sample(space, rng)) for _ in range(200)]
         fit = [macs(a) for a in drawn if exceeds(synthetic_cost(a), limits) is None]
-        reach = sorted(fit)[-(-(-len(fit) // 10))] if len(fit) >= 2 else 0
+        reach = sorted(fit)[-((len(fit) + 9) // 10)] if len(fit) >= 2 else 0
         smallest = space.architecture(space.smallest)
         if exceeds(synthetic_cost(smallest), limits) is None:
             assert found.macs == tuple(sorted(fit)) and found.asked == 200
