@@ -121,9 +121,11 @@ def _on_board(model: Path, board: str, count: int) -> Session:
 def _figures_hold(session: Session) -> None:
     image, manifest = session.image, session.manifest
     assert image is not None
-    assert image.weights == manifest.weights_bytes and manifest.code_bytes is not None
-    # what the port has besides may be padded otherwise than on the core's reference board
-    assert abs(image.code - manifest.code_bytes) <= (8 if session.place.board.runner == "link" else 0)
+    assert session.place.board is not None and manifest.code_bytes is not None
+    assert image.weights == manifest.weights_bytes
+    # an STM32's port is padded otherwise than that of the core's reference board
+    padding = 8 if session.place.board.runner == "link" else 0
+    assert abs(image.code - manifest.code_bytes) <= padding
     with image.elf.open("rb") as file:
         symbols = ELFFile(file).get_section_by_name(".symtab")
         sizes = {s.name: s["st_size"] for s in symbols.iter_symbols()}  # type: ignore[union-attr]
