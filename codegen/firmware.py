@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thumbnet.codegen.build_cache import cached
-from thumbnet.codegen.image import LINK_RUNNER, compile_port, link, link_key, read_elf
+from thumbnet.codegen.errors import BudgetError, ToolError
+from thumbnet.codegen.image import (
+    LINK_RUNNER,
+    LINK_STACK,
+    compile_port,
+    link,
+    link_key,
+    overflows,
+    read_elf,
+)
 from thumbnet.codegen.stack import read_call_graph, worst_stack
 from thumbnet.codegen.targets import PORTS, Board, c_flags
 from thumbnet.codegen.toolchain import arm_compiler, run_tool
@@ -53,8 +62,8 @@ def build_firmware(
     """Compiles `sources` of `folder`, whose headers lie there too, and links them for `board`.
 
     They give `tn_main`; where `linked`, the link runner does, they give its `tn_model`
-    (ports/runner/runner.h), and the stack is the board's. Raises ToolError when a tool is missing
-    or fails, or when the stack has no bound.
+    (ports/runner/runner.h) with functions called `init` and `run`. Raises BudgetError when
+    a memory is too small, ToolError when a tool is missing or fails, or the stack has no bound.
     """
     compiler = arm_compiler()
     files = sorted(p for p in folder.rglob("*") if p.suffix in (".c", ".h"))
@@ -69,8 +78,14 @@ def build_firmware(
         own = [f"{number}.o" for number in range(len(sources))]
         for source, name in zip(sources, own, strict=True):
             run_tool((compiler.path, *flags, "-c", str(folder / source), "-o", name), place, what)
-        stack = board.stack if linked else _stack_bytes(place, own, port)
-        link(place, [*own, *sorted(map(str, port.glob("*.o")))], board, stack, what)
+        stack = _linked_stack(place, own, board) if linked else _stack_bytes(place, own, port)
+        try:
+            link(place, [*own, *sorted(map(str, port.glob("*.o")))], board, stack, what)
+        except ToolError as error:
+            short = [f"{name} is short by {n} bytes" for name, n in overflows(str(error)).items()]
+            if not short:
+                raise
+            raise BudgetError(f"{what} does not fit: {', '.join(short)}") from error
 
     key: list[str | bytes | Path] = [
         compiler.version,
@@ -79,8 +94,16 @@ def build_firmware(
         *files,
         PORTS / "port.h",
         str(port),
+        str(board.stack),
     ]
     return _read(cached(work_dir, "firmware", [*key, *link_key(board)], build))
+
+
+def _linked_stack(place: Path, own_objects: Sequence[str], board: Board) -> int:
+    """The board's, or what `init` and `run` of the application need beside the link runner."""
+    graph = read_call_graph(sorted(place.glob("*.ci")), [place / name for name in own_objects])
+    needed = worst_stack(graph, [f for f in ("init", "run") if f in graph.frames]) + LINK_STACK
+    return max(board.stack, -(-needed // 8) * 8)
 
 
 def _stack_bytes(place: Path, own_objects: Sequence[str], port: Path) -> int:

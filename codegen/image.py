@@ -7,9 +7,11 @@ reads the sizes and the addresses that measuring needs from the result.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
@@ -17,6 +19,7 @@ from elftools.elf.sections import SymbolTableSection
 from thumbnet.codegen.budget import check_room
 from thumbnet.codegen.build_cache import cached
 from thumbnet.codegen.errors import BudgetError, ToolError, UnsupportedError
+from thumbnet.codegen.files import replacing
 from thumbnet.codegen.manifest import EdgeEntry, Manifest, read_manifest
 from thumbnet.codegen.targets import C_FLAGS, PORTS, Board
 from thumbnet.codegen.toolchain import (
@@ -45,7 +48,7 @@ PORT_FLAGS = (
 )
 STRICT = ("-Wall", "-Wextra", "-Werror")
 _TIMED = ("-I", str(PORTS), "-I", str(RUNNER), "-include", "layers.h")
-_LINK_STACK = 512  # bytes that the link runner needs beside the model, an exception included
+LINK_STACK = 512  # bytes that the link runner needs beside the model, an exception included
 _LINK_EDGES = 27  # inputs and outputs whose sizes have room in an answer of the link runner
 
 
@@ -147,7 +150,7 @@ def _stack(manifest: Manifest, model_dir: Path, board: Board, work_dir: Path | N
     """Bytes of stack to reserve: the board's, or what a model needs that needs more."""
     if board.runner != "link" or not manifest.layers:
         return board.stack
-    needed = stack_bound(model_dir, board.target, work_dir) + _LINK_STACK
+    needed = stack_bound(model_dir, board.target, work_dir) + LINK_STACK
     return max(board.stack, -(-needed // 8) * 8)
 
 
@@ -194,7 +197,8 @@ def _linked(
             f"model '{manifest.name}' has more than {_LINK_EDGES} inputs and outputs, which the "
             f"runner of {board.name} cannot tell of; link it into firmware of your own"
         )
-    model = compile_objects(model_dir, board.target, work_dir, (*(_TIMED if timed else ()), *more))
+    extra, headers = (_TIMED, (RUNNER / "layers.h", PORTS / "port.h")) if timed else ((), ())
+    model = compile_objects(model_dir, board.target, work_dir, (*extra, *more), headers)
     runner = (RUNNER / "measure.c", RUNNER / f"{board.runner}.c")
     port = compile_port(board, work_dir, runner, more)
     header = _model_header(manifest, board, len(manifest.layers) if timed else 0)
@@ -211,7 +215,7 @@ def _linked(
         try:
             link(folder, objects, board, stack, what)
         except ToolError as error:
-            raise _too_big(str(error), manifest, board) or error from error
+            raise _too_big(str(error), manifest, board, stack) or error from error
 
     key: list[str | bytes | Path] = [
         str(model), str(port), header, *flags, str(stack), RUNNER / "model.c", RUNNER / "runner.h",
@@ -220,11 +224,15 @@ def _linked(
     return cached(work_dir, "image", key, build)
 
 
-def _too_big(message: str, manifest: Manifest, board: Board) -> BudgetError | None:
+def overflows(message: str) -> dict[str, int]:
+    """The memories that the linker complains of, and by how many bytes they are short."""
+    return {m[1]: int(m[2]) for m in re.finditer(r"region `(\w+)' overflowed by (\d+)", message)}
+
+
+def _too_big(message: str, manifest: Manifest, board: Board, stack: int) -> BudgetError | None:
     """The linker's complaint about a full memory, in words about the model."""
-    over = {m[1]: int(m[2]) for m in re.finditer(r"region `(\w+)' overflowed by (\d+)", message)}
     parts = []
-    for memory, short in over.items():
+    for memory, short in overflows(message).items():
         if memory == "FLASH":
             parts.append(
                 f"flash is short by {short} bytes (weights {manifest.weights_bytes}, board "
@@ -234,7 +242,7 @@ def _too_big(message: str, manifest: Manifest, board: Board) -> BudgetError | No
             which = "SRAM" if memory == "RAM" else f"SRAM ({memory})"
             parts.append(
                 f"{which} is short by {short} bytes (arena {manifest.arena_bytes}, reserved stack "
-                f"{board.stack}, board {board.sram}); memory peaks in {manifest.peak_layer}"
+                f"{stack}, board {board.sram}); memory peaks in {manifest.peak_layer}"
             )
     if not parts:
         return None
@@ -292,7 +300,8 @@ def link(folder: Path, objects: Sequence[str], board: Board, stack: int, what: s
     compiler = arm_compiler()
     command = (
         compiler.path, *board.target.cpu_flags, *objects, "-nostartfiles", "-static",
-        "-Wl,--gc-sections", f"-Wl,--defsym=__tn_stack_size={stack}", "-L", ".", "-L", str(COMMON),
+        "-Wl,--gc-sections", f"-Wl,--defsym=__tn_stack_size={stack}",
+        f"-Wl,--defsym=__tn_board={crc32(board.name.encode())}", "-L", ".", "-L", str(COMMON),
         "-T", str(board.linker_script), "-o", "image.elf",
     )  # fmt: skip
     for memory in board.arena:
@@ -301,20 +310,28 @@ def link(folder: Path, objects: Sequence[str], board: Board, stack: int, what: s
             run_tool(command, folder, what)
             break
         except ToolError as error:
-            if "overflowed" not in str(error) or memory == board.arena[-1]:
+            if not overflows(str(error)) or memory == board.arena[-1]:
                 raise
     run_tool((compiler.objcopy, "-O", "binary", "image.elf", "image.bin"), folder, what)
 
 
-def as_format(image: Image, suffix: str) -> Path:
-    """The image as .elf, .bin or .hex (Intel HEX). Raises ToolError."""
-    if suffix == ".hex":
-        hex_file = image.elf.with_suffix(".hex")
-        if not hex_file.exists():
-            command = (arm_compiler().objcopy, "-O", "ihex", str(image.elf), str(hex_file))
-            run_tool(command, image.elf.parent, f"image of '{image.name}'")
-        return hex_file
-    return image.binary if suffix == ".bin" else image.elf
+FORMATS = {".elf": None, ".hex": "ihex", ".bin": "binary"}  # by suffix, as objcopy calls them
+
+
+def write_image(elf: Path, out: Path) -> None:
+    """Writes a linked image to `out`, in the format that its suffix says. Raises ToolError."""
+    name = FORMATS[out.suffix.lower()]
+    with replacing(out) as partial:
+        if name is None:
+            shutil.copyfile(elf, partial)
+        else:
+            command = (arm_compiler().objcopy, "-O", name, str(elf), str(partial))
+            run_tool(command, elf.parent, str(out))
+
+
+def is_for(elf: Elf, board: Board) -> bool:
+    """Whether an image was linked for this board; also where it does not say."""
+    return elf.symbols.get("__tn_board", 0) in (0, crc32(board.name.encode()))
 
 
 def link_key(board: Board) -> list[str | bytes | Path]:

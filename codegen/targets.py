@@ -66,7 +66,6 @@ class Board:
     defines: tuple[str, ...]
     console: str | None  # how the console of a real board reaches a computer, in words
     pyocd: str | None  # what pyOCD calls the chip
-    pyocd_pack: bool  # pyOCD needs a CMSIS pack for it
     openocd: str | None  # OpenOCD's configuration file
 
 
@@ -122,7 +121,6 @@ def _read_board(path: Path) -> Board:
             defines=tuple(table.get("defines", ())),
             console=table.get("console"),
             pyocd=table.get("pyocd"),
-            pyocd_pack=table.get("pyocd_pack", False),
             openocd=table.get("openocd"),
         )
     except (OSError, tomllib.TOMLDecodeError) as error:

@@ -123,9 +123,14 @@ def model_key(model_dir: Path) -> list[str | bytes | Path]:
 
 
 def compile_objects(
-    model_dir: Path, target: Target, work_dir: Path | None, extra: Sequence[str] = ()
+    model_dir: Path,
+    target: Target,
+    work_dir: Path | None,
+    extra: Sequence[str] = (),
+    headers: Sequence[Path] = (),
 ) -> Path:
-    """A folder with the objects (N.o) and call graphs (N.ci) of a model's sources."""
+    """A folder with the objects (N.o) and call graphs (N.ci) of a model's sources; `headers` are
+    those that the `extra` flags bring in."""
     compiler = arm_compiler()
     manifest = read_manifest(model_dir)
     optimised = c_flags(manifest.optimize)
@@ -139,7 +144,7 @@ def compile_objects(
                 f"model '{manifest.name}' for {target.name}",
             )
 
-    key = [compiler.version, *flags, *manifest.sources, *model_key(model_dir)]
+    key = [compiler.version, *flags, *manifest.sources, *model_key(model_dir), *headers]
     return cached(work_dir, "model", key, build)
 
 

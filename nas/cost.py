@@ -242,10 +242,14 @@ class CostOracle:
         """In the order of `architectures`. Raises ThumbnetError."""
         return self._all(architectures, network_cost, self._known)
 
-    def costs_that_fit(self, architectures: Iterable[Architecture]) -> list[NetworkCost]:
+    def costs_that_fit(self, architectures: Sequence[Architecture]) -> list[NetworkCost]:
         """The same, but of what is beyond the limits perhaps only bounds that are beyond them too:
         ten times as fast where hardly anything fits. Raises ThumbnetError."""
-        return self._all(architectures, _cost_or_bounds, self._bounded)
+        found = self._all(architectures, _cost_or_bounds, {**self._bounded, **self._known})
+        for architecture, cost in zip(architectures, found, strict=True):
+            fits = exceeds(cost, self.limits or Limits()) is None
+            (self._known if fits else self._bounded)[architecture.digest] = cost
+        return found
 
     def _all(
         self,

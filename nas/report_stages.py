@@ -192,8 +192,8 @@ def spaces(known: Known) -> str:
         f"{choice.samples:,} networks were drawn from each of {len(choice.spaces)} spaces (from "
         "fewer where a space could not win any more) and costed by the compiler. The curve is the "
         "share of those that fit that has so many MACs at least. "
-        f"The space is taken whose upper {UPPER:.0%} reach furthest, of those of which {RARE:.0%} "
-        f"fit: <code>{escape(choice.chosen)}</code>."
+        f"The space is taken whose upper {UPPER:.0%} reach furthest, of those of which at least "
+        f"{RARE:.0%} fit: <code>{escape(choice.chosen)}</code>."
     )
     return section(
         "Search spaces", text, _space_chart(choice, ranked) + _space_table(choice, ranked)

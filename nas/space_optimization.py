@@ -132,7 +132,7 @@ def choose_space(
         )
     order = sorted(open_ones, key=lambda each: each.report.key, reverse=True)
     best = order[0]
-    if len(order) > 1 and best.fitting:
+    if len(order) > 1:
         best = _race(order, costs, limits, progress)
     return SpaceChoice(limits, samples, seed, tuple(each.report for each in drawn), best.space.name)
 
@@ -215,9 +215,9 @@ class _Sampled:
     def is_beaten_by(self, best: SpaceReport) -> bool:
         """Whether this space will hardly be as good as a complete one.
 
-        What was asked for are draws without replacement: at most so many of all samples can fit as
-        have not failed, and if just enough of them did, or if just a tenth of those that fit had
-        the MACs of the best one's reach, the number seen would be hypergeometric.
+        What was asked for are draws without replacement: if just enough of all samples fitted, the
+        number seen would be hypergeometric. If just a tenth of those that fit had the MACs of the
+        best one's reach, that number would be binomial at the most.
         """
         left = len(self.drawn) - self.asked
         level, seen = best.reach, len(self.fitting)
@@ -263,13 +263,27 @@ def _needed(samples: int) -> int:
 
 def _hardly(seen: int, asked: int, needed: int, drawn: int) -> bool:
     """Whether so few would hardly be seen among those asked for if `needed` of all drawn fitted."""
-    ways = sum(math.comb(needed, i) * math.comb(drawn - needed, asked - i) for i in range(seen + 1))
-    return ways / math.comb(drawn, asked) < DOUBT
+    if seen >= needed:
+        return False
+    least = max(0, asked - (drawn - needed))
+    all_ways = _log_comb(drawn, asked)
+    chance = sum(
+        math.exp(_log_comb(needed, i) + _log_comb(drawn - needed, asked - i) - all_ways)
+        for i in range(least, seen + 1)
+    )
+    return chance < DOUBT
 
 
 def _binomial(most: int, of: int, chance: float) -> float:
     """The probability of `most` or fewer successes."""
-    return sum(math.comb(of, i) * chance**i * (1 - chance) ** (of - i) for i in range(most + 1))
+    success, failure = math.log(chance), math.log1p(-chance)
+    return sum(
+        math.exp(_log_comb(of, i) + i * success + (of - i) * failure) for i in range(most + 1)
+    )
+
+
+def _log_comb(of: int, chosen: int) -> float:
+    return math.lgamma(of + 1) - math.lgamma(chosen + 1) - math.lgamma(of - chosen + 1)
 
 
 # ---- JSON --------------------------------------------------------------------------------------

@@ -256,7 +256,13 @@ def started_with_uart(command: Sequence[str], folder: Path) -> Iterator[SocketTr
                 said = _last_lines(process.communicate()[0].decode("utf-8", "replace"))
                 raise ToolError(f"{command[0]} does not start: {said}")
             with connection:
-                yield SocketTransport(connection, f"{command[2]} in QEMU")
+                try:
+                    yield SocketTransport(connection, f"{command[2]} in QEMU")
+                except ToolError as error:
+                    if process.poll() is None:
+                        raise
+                    said = _last_lines(process.communicate()[0].decode("utf-8", "replace"))
+                    raise ToolError(f"{error}; QEMU ended: {said}") from error
         finally:
             process.terminate()
             try:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from thumbnet.codegen.compile import Options
-from thumbnet.codegen.files import replacing
-from thumbnet.codegen.image import as_format
+from thumbnet.codegen.image import FORMATS, write_image
 from thumbnet.codegen.targets import board as board_named
 from thumbnet.tools import tables
 from thumbnet.tools.arguments import (
@@ -27,8 +25,6 @@ from thumbnet.tools.arguments import (
 )
 from thumbnet.tools.flash import flash_image
 from thumbnet.tools.session import Place, board_image, compiled_folder
-
-FORMATS = (".elf", ".hex", ".bin")
 
 BoardName = Annotated[str, typer.Option("--board", help="A name that 'thumbnet boards' lists.")]
 
@@ -63,8 +59,7 @@ def firmware(
     with progress(f"building {model.name} for {board.name}"):
         folder, manifest, _ = compiled_folder(model, Place(board.name, board), options)
         image = board_image(folder, board, timed_layers=board.runner == "link")
-        with replacing(out) as partial:
-            shutil.copyfile(as_format(image, out.suffix.lower()), partial)
+        write_image(image.elf, out)
     result: dict[str, Any] = {
         "model": Path(manifest.model).stem,
         "board": board.name,

@@ -14,7 +14,7 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 
 from thumbnet.codegen.errors import DataError, ToolError
-from thumbnet.codegen.image import read_elf
+from thumbnet.codegen.image import is_for, read_elf
 from thumbnet.codegen.targets import Board
 
 SECONDS = 180.0  # until writing is given up
@@ -23,6 +23,11 @@ SECONDS = 180.0  # until writing is given up
 _NO_PROBE = re.compile(
     r"no (available|connected)[\w ]*(debug )?probes?|unable to (find|open)[\w -]*(device|probe)|"
     r"no device found|libusb_open\(\) failed|open failed|couldn't find[\w ]*device|no j-?link",
+    re.IGNORECASE,
+)
+_MANY_PROBES = re.compile(
+    r"enter the number of the debug probe|more than one (debug )?probe|matches unique id|"
+    r"multiple (devices|adapters)",
     re.IGNORECASE,
 )
 _NO_RIGHTS = re.compile(r"LIBUSB_ERROR_ACCESS|permission|access denied|insufficient", re.IGNORECASE)
@@ -60,16 +65,15 @@ def _check_image(image: Path, board: Board) -> None:
     if image.suffix.lower() == ".hex":
         return
     try:
-        symbols = read_elf(image).symbols
+        elf = read_elf(image)
     except (ELFError, ToolError, OSError) as error:
         raise DataError(
             f"{image} is no ELF file with symbols; 'thumbnet firmware' makes one (or give a .hex)"
         ) from error
-    sizes = symbols.get("__tn_flash_size"), symbols.get("__tn_ram_size")
-    if None not in sizes and sizes != (board.flash, board.sram):
+    if not is_for(elf, board):
         raise DataError(
-            f"{image} was linked for a board with {sizes[0]} bytes of flash and {sizes[1]} of "
-            f"SRAM, which the {board.name} is not; build it with --board {board.name}"
+            f"{image} was linked for another board than the {board.name}; build it with --board "
+            f"{board.name}"
         )
 
 
@@ -118,6 +122,11 @@ def _written(name: str, command: Sequence[str], image: Path, board: Board) -> st
 
 
 def _advice(name: str, said: str, board: Board) -> str:
+    if _MANY_PROBES.search(said):
+        return (
+            f"{name} finds several debug probes, or none with that serial number: name one with "
+            "--probe ('pyocd list' shows them)"
+        )
     if name == "pyOCD" and _NO_TARGET.search(said):
         return f"{_UNKNOWN_CHIP} {board.pyocd} yet (pyocd pack install {board.pyocd})"
     if _NO_RIGHTS.search(said):

@@ -25,11 +25,12 @@ from thumbnet.tools.transport import Transport
 PROTOCOL = 1
 HELLO, INIT, WRITE, RUN, READ, LAYERS = range(1, 7)
 ANSWER = 0x80
-OK, UNKNOWN_KIND, BAD_LENGTH, OUT_OF_RUN_FIGURESGE, NO_SESSION, WRONG_INPUTS = range(6)
+OK, UNKNOWN_KIND, BAD_LENGTH, OUT_OF_RANGE, NO_SESSION, WRONG_INPUTS = range(6)
 
 ANSWER_SECONDS = 5.0  # until a request without an answer is given up
 RUN_SECONDS = 60.0  # the same of a run, which the board cannot interrupt to say that it lives
 REPEAT_SECONDS = 0.5  # between two sendings of one request
+LEAST_PAYLOAD = 16  # of a frame; every request but the writing of inputs fits in it
 DAMAGES = 3  # times that a call's inputs or outputs may arrive damaged
 
 _HEADER = struct.Struct("<BBHI")
@@ -39,7 +40,7 @@ _RUN_FIGURES = struct.Struct("<IIII")
 _REFUSALS = {
     UNKNOWN_KIND: "does not know this request",
     BAD_LENGTH: "was asked with a payload of the wrong length",
-    OUT_OF_RUN_FIGURESGE: "was asked for what it does not have",
+    OUT_OF_RANGE: "was asked for what it does not have",
     WRONG_INPUTS: "got other inputs than were sent",
 }
 
@@ -77,7 +78,7 @@ class Called:
     """What one run gave."""
 
     outputs: tuple[bytes, ...]
-    cycles: int
+    cycles: int | None  # None where the board's counter, of 32 bits, may have wrapped
     stack: int  # bytes, of the run or of the initialisation, whichever took more
     intact: bool  # the guards around the arena
 
@@ -151,14 +152,18 @@ class Link:
         for _ in range(DAMAGES):
             for index, data in enumerate(inputs):
                 self._write(index, data)
+            began = self._clock()
             answer = self._answer(RUN, _CRC.pack(crc), self._run_seconds)
+            seconds = self._clock() - began
             if answer.status != WRONG_INPUTS:
                 break
         else:
             raise ToolError(f"{self.name}: inputs arrived damaged {DAMAGES} times; check the cable")
         self._check(answer)
         cycles, stack, intact, outputs_crc = self._unpacked(_RUN_FIGURES, answer.payload)
-        return Called(self._outputs(outputs_crc), cycles, stack, bool(intact))
+        may_have_wrapped = seconds * self.firmware.hz >= 1 << 32
+        counted = None if may_have_wrapped else cycles
+        return Called(self._outputs(outputs_crc), counted, stack, bool(intact))
 
     # ---- requests ------------------------------------------------------------------------------
 
@@ -170,13 +175,13 @@ class Link:
             )
             sizes = struct.unpack_from(f"<{inputs + outputs}I", payload, _GREETING.size)
             texts = payload[_GREETING.size + 4 * len(sizes) :].split(b"\0")
-            board, model = (text.decode("ascii") for text in texts[:2])
+            board, model = (_printable(text.decode("ascii")) for text in texts[:2])
         except (struct.error, ValueError) as error:
             raise ToolError(
                 f"{self.name}: what answers is not the runner of this version of Thumbnet; build "
                 "its firmware anew and flash it"
             ) from error
-        if protocol != PROTOCOL or not most:
+        if protocol != PROTOCOL or most < LEAST_PAYLOAD:
             raise ToolError(
                 f"{self.name}: the board speaks version {protocol} of the link, this is version "
                 f"{PROTOCOL}; build its firmware anew and flash it"
@@ -275,7 +280,7 @@ class Link:
     def _listen(self, chunk: bytes) -> None:
         for line in chunk.decode("ascii", "replace").splitlines():
             if "thumbnet: " in line:
-                self._said = line[line.index("thumbnet: ") :].strip()
+                self._said = _printable(line[line.index("thumbnet: ") :].strip())
 
     def _report(self) -> str:
         self._listen(bytes(self._pending))
@@ -284,6 +289,8 @@ class Link:
     def _silence(self, kind: int, seconds: float) -> str:
         text = f"{self.name}: no answer in {seconds:g} s{self._report()}"
         strange = self._strange + len(self._pending)
+        if kind == RUN:
+            return f"{text}: the model needs longer on this board, or the board is gone"
         if kind != HELLO:
             return f"{text}: is the board still plugged in and powered?"
         heard = f"; {strange} bytes came that are not of Thumbnet" if strange else ""
@@ -292,6 +299,10 @@ class Link:
             "firmware MODEL --board B -o F.elf' builds it, 'thumbnet flash F.elf --board B' puts "
             "it there"
         )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _decoded(chunk: bytes) -> Answer | None:

@@ -92,7 +92,13 @@ def place_named(name: str) -> Place:
         return Place(HOST, None)
     if is_port(name):
         link = Link(open_transport(name), name)
-        return Place(name, board(link.firmware.board), link)
+        known = {b.name: b for b in boards()}
+        if link.firmware.board not in known:
+            raise ToolError(
+                f"{name}: its firmware was built for a board '{link.firmware.board}' that this "
+                "Thumbnet does not know; build it with this one"
+            )
+        return Place(name, known[link.firmware.board], link)
     choices = [HOST, *(b.name for b in boards() if b.emulated)]
     if name in choices:
         return Place(name, board(name))
@@ -150,7 +156,8 @@ def _known_image(folder: Path, place: Place) -> Image | None:
     compiler is absent."""
     if place.board is None or not has_arm_compiler():
         return None
-    return build_image(folder, place.board)
+    timed = place.link is not None and place.link.firmware.layers > 0
+    return build_image(folder, place.board, timed_layers=timed)
 
 
 def _check_holds(link: Link, manifest: Manifest, model: Path) -> None:

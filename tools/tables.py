@@ -185,7 +185,7 @@ def show_firmware(result: dict[str, Any], board: Board) -> None:
     table.add_row("SRAM: all", number(result["sram"]), number(board.sram))
     _print(table)
     print(f"wrote {result['file']}")
-    if board.pyocd or board.openocd:
+    if (board.pyocd or board.openocd) and not result["file"].lower().endswith(".bin"):
         print(f"next: thumbnet flash {result['file']} --board {board.name}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import select
 import socket
+import time
 from typing import Protocol
 
 import serial
@@ -13,6 +14,7 @@ from thumbnet.codegen.errors import ToolError
 
 BAUD = 115_200  # of every port's console (ports/)
 CONNECT_SECONDS = 5.0
+_POLL_SECONDS = 0.05  # setting another time for each read would talk to remote ports each time
 
 
 class Transport(Protocol):
@@ -44,12 +46,12 @@ def open_transport(name: str) -> Transport:
         try:
             address = (found[1].strip("[]"), int(found[2]))
             return SocketTransport(socket.create_connection(address, CONNECT_SECONDS), name)
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
             raise ToolError(f"cannot connect to {name}: {reason}") from error
     try:
         return SerialTransport(name)
-    except (serial.SerialException, OSError, ValueError) as error:
+    except (serial.SerialException, OSError, ValueError, NotImplementedError) as error:
         raise ToolError(f"cannot open {name}: {_advice(error)}") from error
 
 
@@ -62,7 +64,7 @@ def _advice(error: Exception) -> str:
         )
     if "No such file" in text or "FileNotFound" in text:
         return "there is no such port: is the board plugged in? " + _ports()
-    if "lock" in text or "busy" in text.lower():
+    if re.search(r"lock|busy|access is denied", text, re.IGNORECASE):
         return "another program uses it: close its terminal or monitor"
     return text
 
@@ -77,11 +79,9 @@ def _ports() -> str:
 
 class SerialTransport:
     def __init__(self, name: str) -> None:
-        options = {"exclusive": True} if "://" not in name else {}
+        own = {"exclusive": True, "write_timeout": 5} if "://" not in name else {}
         self._name = name
-        self._port = serial.serial_for_url(
-            name, baudrate=BAUD, timeout=0, write_timeout=5, **options
-        )
+        self._port = serial.serial_for_url(name, baudrate=BAUD, timeout=_POLL_SECONDS, **own)
 
     def write(self, data: bytes) -> None:
         try:
@@ -91,9 +91,11 @@ class SerialTransport:
 
     def read(self, timeout: float) -> bytes:
         try:
-            self._port.timeout = timeout
-            first = self._port.read(1)
-            return bytes(first + self._port.read(self._port.in_waiting)) if first else b""
+            end = time.monotonic() + timeout
+            while not (first := self._port.read(1)):
+                if time.monotonic() >= end:
+                    return b""
+            return bytes(first + self._port.read(self._port.in_waiting))
         except (serial.SerialException, OSError, TypeError) as error:
             raise ToolError(f"{self._name} was lost: {error}") from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -132,16 +131,17 @@ def _needs_torch(what: str) -> None:
 def _firmware(parsed: argparse.Namespace) -> None:
     from thumbnet.apps.kws.detector import read_settings
     from thumbnet.apps.kws.listener import firmware
-    from thumbnet.codegen.files import replacing
+    from thumbnet.codegen.image import FORMATS, write_image
     from thumbnet.codegen.targets import board
 
-    image = firmware(parsed.model, read_settings(parsed.model), board(parsed.board))
-    with replacing(parsed.out) as partial:
-        shutil.copyfile(image.elf, partial)
-    print(
-        f"wrote {parsed.out}: {image.flash:,} bytes of flash, {image.sram:,} of SRAM\n"
-        f"next: thumbnet flash {parsed.out} --board {parsed.board}"
-    )
+    if parsed.out.suffix.lower() not in FORMATS:
+        raise ToolError(f"'{parsed.out}' does not end in {', '.join(FORMATS)}")
+    on = board(parsed.board)
+    image = firmware(parsed.model, read_settings(parsed.model), on)
+    write_image(image.elf, parsed.out)
+    print(f"wrote {parsed.out}: {image.flash:,} bytes of flash, {image.sram:,} of SRAM")
+    if on.pyocd or on.openocd:
+        print(f"next: thumbnet flash {parsed.out} --board {on.name}")
 
 
 def _train(parsed: argparse.Namespace) -> None:

@@ -69,6 +69,11 @@ def write_settings(folder: Path, settings: DetectorSettings) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def settings_text(settings: DetectorSettings) -> str:
+    """The settings as firmware tells them of itself."""
+    return f"{settings.smoothing}/{settings.refractory}/{settings.least_sum}"
+
+
 def settings_header(words: Sequence[str], settings: DetectorSettings) -> str:
     """The text of `listener_settings.h`."""
     names = ", ".join(json.dumps(word) for word in words)
@@ -82,6 +87,7 @@ static const char *const tn_listener_words[TN_DETECTOR_WORDS] __attribute__((unu
 
 /* smoothing and refractory, in runs of the network; threshold of the sum, in 256ths */
 #define TN_LISTENER_SETTINGS {{{settings.smoothing}, {settings.refractory}, {settings.least_sum}}}
+#define TN_LISTENER_SETTINGS_TEXT "{settings_text(settings)}"
 
 #endif
 """

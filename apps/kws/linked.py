@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.apps.audio.host import checked_pcm
-from thumbnet.apps.kws.detector import DetectorSettings
+from thumbnet.apps.kws.detector import DetectorSettings, settings_text
 from thumbnet.apps.kws.features import PARAMETERS
 from thumbnet.apps.kws.listener import HOP_SECONDS, Heard, application_folder, firmware
 from thumbnet.apps.kws.model_files import read_facts
@@ -27,7 +27,7 @@ from thumbnet.tools.emulator import find_qemu, started_with_uart
 from thumbnet.tools.link import Link
 from thumbnet.tools.transport import is_port, open_transport
 
-FIRMWARE = "kws listener"  # what the firmware calls itself (firmware/linked.c)
+HEARD = struct.Struct("<iii")  # of a hop: whether the network ran, the word or -1, its score
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,10 @@ def listen_over_link(
     link.start()
     for hop, pcm in enumerate(sound[: hops * PARAMETERS.hop].reshape(hops, -1).astype("<i2"), 1):
         called = link.call([pcm.tobytes()])
-        cycles += called.cycles
-        ran, word, score = struct.unpack("<iii", called.outputs[0])
+        if not called.intact:
+            raise ToolError(f"{link.name}: the firmware wrote outside of its memory")
+        cycles += called.cycles or 0
+        ran, word, score = HEARD.unpack(called.outputs[0])
         if ran:
             posteriors.append(np.frombuffer(called.outputs[1], np.int8))
         if word >= 0:
@@ -85,7 +87,8 @@ def linked(
     """The link to a board: at a serial port or URL, or emulated with its UART at the other end.
     Raises ThumbnetError."""
     if is_port(on):
-        yield Link(open_transport(on), on)
+        with closing(open_transport(on)) as transport:
+            yield Link(transport, on)
         return
     there = board(on)
     if not there.emulated or there.machine is None:
@@ -109,9 +112,11 @@ def _check_firmware(link: Link, model: Path, settings: DetectorSettings) -> None
     there = link.firmware
     target = board(there.board).target.name
     crc = read_manifest(application_folder(model, settings, target)).weights_crc
-    if there.model != FIRMWARE or there.weights_crc != crc:
+    name = f"kws listener {settings_text(settings)}"  # as firmware/linked.c says
+    sizes = (2 * PARAMETERS.hop,), (HEARD.size, len(read_facts(model).classes))
+    if (there.model, there.weights_crc, (there.inputs, there.outputs)) != (name, crc, sizes):
         raise ToolError(
-            f"{link.name}: the {there.board} holds '{there.model}', not the keyword firmware with "
-            f"this network: 'python -m thumbnet.apps.kws firmware --board {there.board} -o "
-            f"kws.elf', then 'thumbnet flash kws.elf --board {there.board}'"
+            f"{link.name}: the {there.board} holds '{there.model}' (weights {there.weights_crc:08x}"
+            f"), not '{name}' ({crc:08x}): 'python -m thumbnet.apps.kws firmware --board "
+            f"{there.board} -o kws.elf', then 'thumbnet flash kws.elf --board {there.board}'"
         )

@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Armv6-M and Armv8-M base line have no cycle counter, and emulators give one that stands still. SysTick
- * counts 24 bits down; its exception makes 32 of them. Addresses: Armv7-M Architecture Reference
- * Manual, B3.3 (SysTick) and C1.8 (DWT).
+ * Armv6-M and Armv8-M base line have no cycle counter, and emulators give one that stands still.
+ * SysTick counts 24 bits down; its exception makes 32 of them. Addresses: Armv7-M Architecture
+ * Reference Manual, B3.3 (SysTick) and C1.8 (DWT).
  */
 #include "port.h"
 

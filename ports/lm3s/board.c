@@ -89,7 +89,7 @@ static void tn_console_start(void) {
 }
 
 void tn_port_putc(char c) {
-    while ((UART0_FR & UART0_FR_TXFF) != 0) {
+    for (uint32_t left = TN_FLUSH_TURNS; left != 0 && (UART0_FR & UART0_FR_TXFF) != 0; left--) {
     }
     UART0_DR = (uint8_t)c;
 }

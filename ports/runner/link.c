@@ -13,8 +13,8 @@
  *
  * A session begins with TN_HELLO, whose session is any number that the computer picks. Its requests
  * count up from there by one. The request that was answered last is answered again when it comes
- * again, from memory; older ones, and those of other sessions, are dropped; so a lost answer is
- * asked for by repeating. A board that was reset knows of no session and says so.
+ * again, from memory; older ones are dropped; so a lost answer is asked for by repeating. A board
+ * that was reset knows of no session, or of its beginning only, and says so.
  */
 #include "port.h"
 #include "runner.h"
@@ -136,20 +136,19 @@ static uint32_t tn_receive(void) {
     }
 }
 
-static void tn_send_answer(void) {
-    const uint8_t *body = tn_answer;
+static void tn_send(const uint8_t *body, uint32_t bytes) {
     tn_port_putc(0);
     uint32_t at = 0;
     for (;;) {
         uint32_t end = at;
-        while (end < tn_answer_bytes && body[end] != 0 && end - at < 254u) {
+        while (end < bytes && body[end] != 0 && end - at < 254u) {
             end++;
         }
         tn_port_putc((char)(end - at + 1u));
         for (uint32_t i = at; i < end; i++) {
             tn_port_putc((char)body[i]);
         }
-        if (end == tn_answer_bytes) {
+        if (end == bytes) {
             break;
         }
         at = end + (end - at < 254u); /* the 00 is in the code */
@@ -157,14 +156,21 @@ static void tn_send_answer(void) {
     tn_port_putc(0);
 }
 
-/* Answers the request whose header lies in tn_request with a payload that lies in tn_answer. */
-static void tn_finish_answer(uint32_t status, uint32_t payload) {
-    tn_copy(tn_answer, tn_request, TN_HEADER);
-    tn_answer[0] = (uint8_t)(tn_request[0] | TN_ANSWER);
-    tn_answer[1] = (uint8_t)status;
+/* Makes `body` the answer to the request in tn_request; `payload` bytes of it lie there already.
+ * Returns the bytes of the whole. */
+static uint32_t tn_finish(uint8_t *body, uint32_t status, uint32_t payload) {
+    tn_copy(body, tn_request, TN_HEADER);
+    body[0] = (uint8_t)(tn_request[0] | TN_ANSWER);
+    body[1] = (uint8_t)status;
     const uint32_t bytes = TN_HEADER + payload;
-    tn_put(tn_answer + bytes, tn_crc(0, tn_answer, bytes), TN_CRC);
-    tn_answer_bytes = bytes + TN_CRC;
+    tn_put(body + bytes, tn_crc(0, body, bytes), TN_CRC);
+    return bytes + TN_CRC;
+}
+
+/* Refuses the request in tn_request; the answer that may be asked for again stays. */
+static void tn_refuse(uint32_t status) {
+    uint8_t body[TN_HEADER + TN_CRC];
+    tn_send(body, tn_finish(body, status, 0));
 }
 
 /* --- requests: each takes its payload, and returns the end of the answer's, or 0 and a status --- */
@@ -304,25 +310,26 @@ int tn_main(void) {
         const uint32_t sequence = tn_get(tn_request + 2, 2);
         const uint32_t session = tn_get(tn_request + 4, 4);
         const int known = tn_has_session && session == tn_session;
-        uint32_t bytes = 0;
+        const uint32_t ahead = (sequence - tn_sequence) & 0xFFFFu;
+        if (kind >= TN_ANSWER) { /* our own, come back as an echo */
+            continue;
+        }
         if (kind == TN_HELLO && !known) {
             tn_has_session = 1;
             tn_session = session;
-        } else if (!known) {
-            if (!tn_has_session) {
-                tn_finish_answer(TN_NO_SESSION, 0);
-                tn_send_answer();
-            }
+        } else if (!known || (ahead > 1 && ahead < 0x8000u)) { /* what was before is forgotten */
+            tn_refuse(TN_NO_SESSION);
             continue;
-        } else if (sequence == tn_sequence) {
-            tn_send_answer();
+        } else if (ahead == 0) {
+            tn_send(tn_answer, tn_answer_bytes);
             continue;
-        } else if (sequence != ((tn_sequence + 1u) & 0xFFFFu)) {
+        } else if (ahead != 1) {
             continue;
         }
+        uint32_t bytes = 0;
         const uint32_t status = tn_serve(kind, tn_request + TN_HEADER, count, &bytes);
-        tn_finish_answer(status, bytes);
+        tn_answer_bytes = tn_finish(tn_answer, status, bytes);
         tn_sequence = sequence;
-        tn_send_answer();
+        tn_send(tn_answer, tn_answer_bytes);
     }
 }

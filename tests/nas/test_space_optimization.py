@@ -20,6 +20,8 @@ from thumbnet.nas.space_optimization import (
     BATCH,
     SpaceChoice,
     SpaceReport,
+    _binomial,
+    _hardly,
     choose_space,
     from_json,
 )
@@ -199,6 +201,16 @@ def test_nothing_fits_names_the_least_of_each_and_whose_it_is() -> None:
     assert f"flash: {costs[light].flash} bytes ({light}), limit {limits.flash}" in message
     assert f"limit {1 << 20}" in message and "Raise the limit" in message
     assert sum(asked.calls) == len(SPACES)  # told at once
+
+
+def test_chances_of_many_samples() -> None:
+    """By hand, and where powers and binomials are beyond floating point."""
+    assert _binomial(1, 4, 0.1) == pytest.approx(0.9**4 + 4 * 0.1 * 0.9**3)
+    assert _binomial(220, 2200, 0.1) == pytest.approx(0.5, abs=0.05)
+    assert _binomial(10_000, 100_000, 0.1) == pytest.approx(0.5, abs=0.01)
+    assert not _hardly(0, 100, 10, 1000)  # 0.9 ** 10 and a little less
+    assert _hardly(0, 100, 100, 1000) and not _hardly(10, 100, 10, 1000)
+    assert _hardly(10, 50_000, 1000, 100_000) and not _hardly(480, 50_000, 1000, 100_000)
 
 
 def test_the_seed_alone_decides() -> None:

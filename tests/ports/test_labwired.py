@@ -53,9 +53,13 @@ def cortex_m0_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images hold a model of Cortex-M0 instructions, which every core has."""
 
     def simple(
-        folder: Path, core: Target, work_dir: Path | None, extra: Sequence[str] = ()
+        folder: Path,
+        core: Target,
+        work_dir: Path | None,
+        extra: Sequence[str] = (),
+        headers: Sequence[Path] = (),
     ) -> Path:
-        return compile_objects(folder, target("cortex-m0"), work_dir, extra)
+        return compile_objects(folder, target("cortex-m0"), work_dir, extra, headers)
 
     monkeypatch.setattr(image, "compile_objects", simple)
 

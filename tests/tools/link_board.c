@@ -17,6 +17,7 @@ static const uint8_t *incoming;
 static size_t incoming_left;
 static uint8_t sent[1 << 20];
 static size_t sent_count;
+static int intact = 1;
 static int crash_in; /* requests to run until one ends in a fault; -1: never */
 
 /* --- the port -------------------------------------------------------------------------------- */
@@ -77,7 +78,7 @@ const tn_runner_model tn_model = {
 /* --- measure.c ------------------------------------------------------------------------------- */
 
 void tn_fill_arena(void) { memset(&arena, 0xA5, sizeof arena); }
-int tn_arena_intact(void) { return 1; }
+int tn_arena_intact(void) { return intact; }
 uint32_t tn_measured_init(void) { tn_model.init(tn_model.arena); return 40; }
 
 uint32_t tn_measured_run(uint32_t *cycles) {
@@ -111,6 +112,7 @@ void board_reset(void) {
     swapcontext(&tester, &board);
 }
 
+void board_be_intact(int whole) { intact = whole; }
 void board_crash_in(int requests) { crash_in = requests; }
 
 /* Gives the board bytes; it runs until it has taken all, or has crashed and is reset. */

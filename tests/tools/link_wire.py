@@ -50,7 +50,7 @@ class Faults:
     lose: float = 0  # of a whole piece
     repeat: float = 0  # of a piece
     cut: float = 0  # of the rest of a piece
-    late: float = 0  # that an answer waits for the next
+    late: float = 0  # that a piece, either way, waits for the next
     reset: float = 0  # that the board is reset within a piece
 
 
@@ -59,12 +59,11 @@ class Wire:
 
     def __init__(self, board: ctypes.CDLL, faults: Faults, seed: int) -> None:
         self.now = 0.0
-        self.resets = 0
         self._board, self._faults = board, faults
         self._rng = np.random.default_rng(seed)
         self._buffer = ctypes.create_string_buffer(1 << 20)
         self._coming = b""
-        self._late = b""
+        self._late = self._waiting = b""
         board.board_crash_in(-1)
         board.board_reset()
         board.board_take(self._buffer)
@@ -74,7 +73,12 @@ class Wire:
 
     def write(self, data: bytes) -> None:
         self.now += len(data) * 10 / 115_200
-        for piece in self._pieces(self._damaged(data)):
+        data = self._damaged(data)
+        if self._happens(self._faults.late):
+            self._waiting += data
+            return
+        data, self._waiting = self._waiting + data, b""
+        for piece in self._pieces(data):
             if self._happens(self._faults.reset):
                 cut = int(self._rng.integers(len(piece) + 1))
                 self._give(piece[:cut])
@@ -102,12 +106,7 @@ class Wire:
         pass
 
     def reset(self) -> None:
-        self.resets += 1
         self._board.board_reset()
-
-    def say(self, data: bytes) -> None:
-        """Lets `data` come from the board's side."""
-        self._coming += data
 
     def _give(self, data: bytes) -> None:
         if data:

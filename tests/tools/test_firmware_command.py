@@ -119,8 +119,10 @@ def test_something_else_at_the_port_is_told(place: Path) -> None:
         (("--on", "socket://nowhere"), "write socket://HOST:PORT"),
         (("--on", "socket://127.0.0.1:99999"), "write socket://HOST:PORT"),
         (("--on", "strange://x"), "cannot open strange://x"),
+        (("--on", "rfc2217://127.0.0.1:1"), "cannot open rfc2217://127.0.0.1:1"),
+        (("--on", f"socket://{'x' * 70}:80"), "cannot connect to socket://xxx"),
         (("--on", "nucleo-f446re"), "it is a real board"),
-        (("--on", "nowhere"), "choose one of host, microbit"),
+        (("--on", "nowhere"), "choose one of host, "),
     ],
 )
 def test_ports_that_are_none(place: Path, words: tuple[str, ...], message: str) -> None:
@@ -162,4 +164,6 @@ def test_refusals(arm: None, place: Path) -> None:
     kind, text = refusal_of(thumbnet(place, "firmware", *words, "/proc/x.elf", "--json"))
     assert kind == "tool" and "cannot write /proc/x.elf" in text
     assert not list(place.glob("x.*"))
+    done = thumbnet(place, "firmware", "small_cnn.tflite", "--board", "nrf52840dk", "-o", "y.bin")
+    assert done.returncode == 0 and "next:" not in done.stdout
     assert json.loads(thumbnet(place, "boards", "--json").stdout)["boards"]

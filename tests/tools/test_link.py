@@ -156,6 +156,44 @@ def test_a_request_is_done_once_however_often_it_comes(board: ctypes.CDLL) -> No
     assert link.run(MANIFEST, calls).outputs == expected(calls)
 
 
+def test_an_arena_that_was_left_is_told(board: ctypes.CDLL) -> None:
+    link = opened(Wire(board, GOOD, 0))
+    board.board_be_intact(0)
+    try:
+        assert not link.run(MANIFEST, drawn_calls(0, 2)).canaries_ok
+    finally:
+        board.board_be_intact(1)
+
+
+def test_an_echo_is_not_answered(board: ctypes.CDLL) -> None:
+    """An adapter with one line for both ways gives the board its own answers back."""
+    wire = Wire(board, GOOD, 0)
+    link = opened(wire)
+    link._request(protocol.INIT)
+    body = (
+        bytes([protocol.INIT | protocol.ANSWER, 0]) + b"\2\0" + link._session.to_bytes(4, "little")
+    )
+    wire._give(b"\0" + cobs.encode(body + crc32(body).to_bytes(4, "little")) + b"\0")
+    assert wire._taken() == b""
+
+
+def test_a_board_that_knows_only_the_beginning_says_so(board: ctypes.CDLL) -> None:
+    """It was reset, and the greeting came once more."""
+    wire = Wire(board, GOOD, 0)
+    link = opened(wire)
+    link._sequence = 40
+    with pytest.raises(ToolError, match="was reset in the middle"):
+        link.start()
+
+
+def test_cycles_that_may_have_wrapped_are_not_told(board: ctypes.CDLL) -> None:
+    wire = Wire(board, GOOD, 0)
+    link = opened(wire)
+    assert link.run(MANIFEST, drawn_calls(0, 1)).cycles is not None
+    object.__setattr__(link.firmware, "hz", 1 << 40)
+    assert link.run(MANIFEST, drawn_calls(0, 1)).cycles is None
+
+
 # ---- what goes wrong, in words -----------------------------------------------------------------
 
 
@@ -231,6 +269,18 @@ class Answering(Stranger):
 def test_a_runner_that_says_too_little(board: ctypes.CDLL, cut: int) -> None:
     payload = opened(Wire(board, GOOD, 0))._request(protocol.HELLO)[:cut]
     assert "not the runner of this version" in refusal(Answering(payload))
+
+
+@pytest.mark.parametrize("payload", [0, 4, 8, 15])
+def test_frames_too_small_to_work_with(board: ctypes.CDLL, payload: int) -> None:
+    told = opened(Wire(board, GOOD, 0))._request(protocol.HELLO)
+    hello = told[:4] + payload.to_bytes(2, "little") + told[6:]
+    assert "speaks version" in refusal(Answering(hello))
+
+
+def test_what_a_board_says_is_made_printable() -> None:
+    text = refusal(Stranger(b"thumbnet: \x1b]0;owned\x07\x1b[2J fault\n"))
+    assert "\x1b" not in text and "\x07" not in text and "?]0;owned" in text
 
 
 def test_another_version_of_the_protocol(board: ctypes.CDLL) -> None:

@@ -15,9 +15,9 @@ typedef struct {
 static struct {
     uint8_t before[TN_RUNNER_CANARY_BYTES] __attribute__((aligned(8)));
     tn_listener listener;
+    uint8_t after[TN_RUNNER_CANARY_BYTES];
     int16_t pcm[TN_LOG_MEL_HOP];
     tn_heard heard;
-    uint8_t after[TN_RUNNER_CANARY_BYTES];
 } tn_memory __attribute__((section(".arena")));
 
 static const tn_detector_settings settings = TN_LISTENER_SETTINGS;
@@ -58,7 +58,7 @@ static const tn_runner_port outputs[] = {{heard, sizeof tn_memory.heard},
 
 /* TN_BOARD comes from the build. */
 const tn_runner_model tn_model = {
-    .name = "kws listener",
+    .name = "kws listener " TN_LISTENER_SETTINGS_TEXT,
     .board = TN_BOARD,
     .weights_crc = KWS_WEIGHTS_CRC,
     .arena = (uint8_t *)&tn_memory.listener,
