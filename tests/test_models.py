@@ -20,7 +20,12 @@ from thumbnet.codegen.compile import Options, compile_model
 from thumbnet.codegen.manifest import EdgeEntry, Manifest, read_manifest
 from thumbnet.tools.arrays import Array, random_calls
 from thumbnet.tools.reference import reference_outputs
-from thumbnet.tools.session import Session, open_session, place_named, run_calls
+from thumbnet.tools.session import (
+    Session,
+    open_session,
+    place_named,
+    run_calls,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "models"

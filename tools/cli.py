@@ -34,20 +34,22 @@ from thumbnet.tools.arrays import (
     random_calls,
     save_array,
 )
+from thumbnet.tools.comparison import (
+    calls_to_fill,
+    check_model,
+    quantization_result,
+    reference_of,
+)
 from thumbnet.tools.firmware_command import firmware, flash
 from thumbnet.tools.search_command import search
 from thumbnet.tools.session import (
     Session,
-    calls_to_fill,
-    check_model,
     compiled_result,
     cost_result,
     items_of,
     open_session,
     output_of,
     place_named,
-    quantization_result,
-    reference_of,
     run_calls,
     run_result,
 )
@@ -323,7 +325,7 @@ def boards_command(as_json: Json = False) -> None:
     if as_json:
         print_json({"boards": rows})
     else:
-        tables.show_boards(rows)
+        tables.show_boards(all_boards())
 
 
 def _version(wanted: bool) -> None:

@@ -19,7 +19,12 @@ from thumbnet.nas.cost import NetworkCost
 from thumbnet.nas.search_plan import Plan
 from thumbnet.tools.arrays import Array, random_calls
 from thumbnet.tools.emulator import find_qemu
-from thumbnet.tools.session import Place, open_session, run_calls, run_result
+from thumbnet.tools.session import (
+    Place,
+    open_session,
+    run_calls,
+    run_result,
+)
 
 SAMPLES = 20  # inputs whose outputs are compared with the host's
 CYCLES_TARGET = "cortex-m4"  # that estimates of cycles are of

@@ -13,7 +13,7 @@ from rich.table import Table
 from thumbnet.codegen.manifest import Manifest
 from thumbnet.codegen.targets import Board
 from thumbnet.tools.arrays import Array, dequantize
-from thumbnet.tools.session import Comparison
+from thumbnet.tools.comparison import Comparison
 
 _WORST = 12  # layers that are shown
 
@@ -189,11 +189,11 @@ def show_firmware(result: dict[str, Any], board: Board) -> None:
         print(f"next: thumbnet flash {result['file']} --board {board.name}")
 
 
-def show_boards(rows: Sequence[dict[str, Any]]) -> None:
-    table = _table(None, ["board", "core", "SRAM", "flash", "emulated"], 2)
-    for row in rows:
-        emulated = "yes" if row["emulated"] else "no"
-        table.add_row(
-            row["name"], row["target"], number(row["sram"]), number(row["flash"]), emulated
-        )
+def show_boards(boards: Sequence[Board]) -> None:
+    table = _table(None, ["board", "core", "SRAM", "flash", "run", "what"], 2)
+    table.columns[4].justify = table.columns[5].justify = "left"
+    for each in boards:
+        run = f"--on {each.name}" if each.emulated else "firmware, flash, --on PORT"
+        sizes = number(each.sram), number(each.flash)
+        table.add_row(each.name, each.target.name, *sizes, run, each.about)
     _print(table)

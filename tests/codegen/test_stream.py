@@ -21,14 +21,12 @@ from thumbnet.codegen.manifest import read_manifest
 from thumbnet.codegen.planner import plan
 from thumbnet.codegen.stream import stream
 from thumbnet.tools.arrays import random_calls
-from thumbnet.tools.session import (
+from thumbnet.tools.comparison import (
     calls_to_fill,
     check_model,
-    open_session,
-    place_named,
-    run_calls,
     windows,
 )
+from thumbnet.tools.session import open_session, place_named, run_calls
 
 
 def _graph(net: TimeNet, output: int, folder: Path) -> Graph:

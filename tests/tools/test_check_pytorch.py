@@ -25,6 +25,11 @@ from torch import nn
 from thumbnet.codegen.compile import Options
 from thumbnet.codegen.errors import DataError, ToolError
 from thumbnet.codegen.frontends.pytorch.quantize import quantize, save
+from thumbnet.tools.comparison import (
+    check_model,
+    quantization_result,
+    written_reference,
+)
 from thumbnet.tools.pytorch_model import (
     Program,
     Sample,
@@ -46,15 +51,12 @@ from thumbnet.tools.quantization_report import (
 )
 from thumbnet.tools.session import (
     Session,
-    check_model,
     cost_result,
     items_of,
     open_session,
     output_of,
     place_named,
-    quantization_result,
     run_calls,
-    written_reference,
 )
 from thumbnet.tools.tables import show_quantization
 
