@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from thumbnet.codegen.constant_channels import remove_idle_work
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import (
     Activation,
@@ -36,6 +37,8 @@ def optimize(graph: Graph) -> Graph:
         rename_identities,
         fold_padding,
         fuse_activations,
+        drop_dead_operators,
+        remove_idle_work,
         drop_dead_operators,
     ):
         graph = rewrite(graph)
