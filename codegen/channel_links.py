@@ -192,7 +192,8 @@ def _absorbed(op: Operator, source: Tensor, weights: Tensor, ranges: Ranges) -> 
     known = low == high
     if isinstance(op.attributes, Convolution) and op.attributes.padding != Padding():
         known &= low == source.zero_point
-    ends = ranges.accumulators[op.outputs[0]]
-    if np.abs(ends).max() > INT32_MAX:
+    least = ranges.accumulators[op.outputs[0]][0]  # a bias that is taken up is near it
+    reach = 255 * np.abs(data.reshape(len(data), -1).astype(np.int64)).sum(axis=1).max()
+    if np.abs(least).max() + reach > INT32_MAX:
         known &= low == source.zero_point
     return unused | known

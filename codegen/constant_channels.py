@@ -29,7 +29,13 @@ from thumbnet.codegen.graph import (
 )
 from thumbnet.codegen.lowering.lookup import UNARY, table_of
 from thumbnet.codegen.lowering.packing import constant_bias
-from thumbnet.codegen.lowering.quantize import INT32_MAX, INT32_MIN, activation_range
+from thumbnet.codegen.lowering.quantize import (
+    INT32_MAX,
+    INT32_MIN,
+    activation_range,
+    multiply_by_quantized_multiplier,
+    quantize_multipliers,
+)
 from thumbnet.codegen.value_ranges import Ranges, channels, value_ranges
 
 _ROUNDS = 100  # far more than any network needs
@@ -110,6 +116,7 @@ class _Taps:
     output: Tensor
     weights: NDArray[np.int8]
     bias: NDArray[np.int64]
+    scale: NDArray[np.float32]  # of the weights: one, or one for each output channel
     depthwise: bool
 
     def without(self, ranges: Ranges, dead: Mapping[str, Mask]) -> _Taps | None:
@@ -117,12 +124,14 @@ class _Taps:
         low, high = ranges.values[self.output.name]
         gone = dead[self.output.name]
         known = (low == high) | gone
-        weights, bias = self.weights, self.bias
+        weights, bias, scale = self.weights, self.bias, self.scale
         if known.any() and weights[known].any():
-            weights = weights.copy()
-            weights[known] = 0
-            floor = np.clip(ranges.accumulators[self.output.name][0], INT32_MIN, INT32_MAX)
-            bias = np.where(gone, 0, np.where(known, floor, bias))
+            weights = np.where(_spread(known, weights), 0, weights)
+            least = np.clip(ranges.accumulators[self.output.name][0], INT32_MIN, INT32_MAX)
+            bias = np.where(gone, 0, np.where(known, least, bias))
+        faster = self._fast(known, low)
+        if faster is not None:
+            scale, bias = faster[0], np.where(known, faster[1], bias)
         width = channels(self.source)
         unread = dead.get(self.source.name, np.zeros(width, np.bool_))
         if not self.depthwise and unread.any() and weights.shape[-1] % width == 0:
@@ -133,7 +142,33 @@ class _Taps:
             if taken[:, columns].any() or weights[..., columns].any():
                 bias = bias + taken[:, columns] @ values[columns]
                 weights = np.where(columns, 0, weights)
-        return None if weights is self.weights else replace(self, weights=weights, bias=bias)
+        if weights is self.weights and scale is self.scale:
+            return None
+        return replace(self, weights=weights, bias=bias, scale=scale)
+
+    def _fast(
+        self, known: Mask, values: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+        """Scales with which all channels can take the fast form of requantisation, if it was only
+        those of `known` channels that could not (networks leave tiny scales where all is zero), and
+        accumulators that give `values` with them."""
+        if self.scale.size == 1 or not known.any() or known.all():
+            return None
+        multiplier, shift = quantize_multipliers(self._real(self.scale))
+        fast = (multiplier >= 2**30) & (shift <= -1) & (shift >= -31)
+        if fast[known].all() or not fast[~known].all():
+            return None
+        scale = np.where(known, self.scale[~known].max(), self.scale)
+        real, offset = self._real(scale), values - self.output.zero_point
+        bias = np.rint(offset / real).astype(np.int64)
+        found = multiply_by_quantized_multiplier(bias, *quantize_multipliers(real))
+        return (scale, bias) if np.array_equal(found[known], offset[known]) else None
+
+    def _real(self, scale: NDArray[np.float32]) -> NDArray[np.float64]:
+        real: NDArray[np.float64] = (
+            np.float64(self.source.scale) * scale.astype(np.float64) / np.float64(self.output.scale)
+        )
+        return real
 
     def written(
         self, op: Operator, kept: tuple[Mask, Mask], tensors: dict[str, Tensor], graph: Graph
@@ -147,25 +182,29 @@ class _Taps:
             data = np.ascontiguousarray(np.moveaxis(data, 0, -1))
         else:
             data = np.ascontiguousarray(data[..., columns])
-        scale, zero = old.quantization.scale, old.quantization.zero_point
-        if scale.size > 1:
-            scale, zero = scale[rows], np.zeros(int(np.count_nonzero(rows)), np.int64)
-        quantization = replace(old.quantization, scale=scale, zero_point=zero)
+        scale = self.scale if self.scale.size == 1 else self.scale[rows]
+        zeros = np.zeros(scale.size, np.int64)
+        quantization = replace(old.quantization, scale=scale, zero_point=zeros)
         weights = replace(old, shape=data.shape, data=data, quantization=quantization)
-        own = len(graph.consumers(old.name)) == 1
-        weights = weights if own else replace(weights, name=_unused(f"{old.name} of {op.name}", tensors))
+        if len(graph.consumers(old.name)) > 1:
+            weights = replace(weights, name=_unused(f"{old.name} of {op.name}", tensors))
         tensors[weights.name] = weights
         bias = Tensor(
             op.inputs[2] if len(op.inputs) > 2 and op.inputs[2] else "",
             (len(data) if not self.depthwise else data.shape[-1],),
             "int32",
-            Quantization(self.source.scale * scale, np.zeros(scale.size, np.int64)),
+            Quantization(self.source.scale * scale, zeros),
             self.bias[rows].astype(np.int32),
         )
         if not bias.name or len(graph.consumers(bias.name)) > 1:
             bias = replace(bias, name=_unused(f"{op.name}/bias", tensors))
         tensors[bias.name] = bias
         return replace(op, inputs=(op.inputs[0], weights.name, bias.name))
+
+
+def _spread(rows: Mask, weights: NDArray[np.int8]) -> Mask:
+    """`rows` of weights [O, ...] as a mask that broadcasts to them."""
+    return rows.reshape(-1, *(1 for _ in weights.shape[1:]))
 
 
 def _taps(graph: Graph, op: Operator) -> _Taps:
@@ -175,7 +214,9 @@ def _taps(graph: Graph, op: Operator) -> _Taps:
     if depthwise:
         data = np.moveaxis(data, -1, 0)
     bias = constant_bias(graph, op, channels(output))
-    return _Taps(source, output, data, bias, depthwise)
+    quantization = graph.tensors[op.inputs[1]].quantization
+    assert quantization is not None
+    return _Taps(source, output, data, bias, quantization.scale, depthwise)
 
 
 def _unused(name: str, tensors: Mapping[str, Tensor]) -> str:
@@ -195,9 +236,7 @@ def _idle(graph: Graph, op: Operator, ranges: Ranges) -> Operator:
     attributes = op.attributes
     if isinstance(attributes, Convolution | Pool | Activation) and attributes.activation != "NONE":
         values = ranges.unclamped.get(output.name)
-        low, high = activation_range(
-            attributes.activation, output.scale, output.zero_point, "int8"
-        )
+        low, high = activation_range(attributes.activation, output.scale, output.zero_point, "int8")
         binds = values is None or (
             (low > -128 and int(values.min()) < low) or (high < 127 and int(values.max()) > high)
         )

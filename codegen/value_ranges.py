@@ -171,8 +171,11 @@ def _looked_up(graph: Graph, op: Operator, x: Interval) -> Interval | None:
     table = np.roll(table_of(graph, op), start)  # by value, from the least one on
     values = (table.view(np.int8) if output.dtype == "int8" else table).astype(np.int64)
     kinds, index = np.unique(x, axis=1, return_inverse=True)
-    slices = [values[low - start : high - start + 1] for low, high in kinds.T]
-    return np.array([[s.min() for s in slices], [s.max() for s in slices]])[:, index.reshape(-1)]
+    seen = np.arange(256)[None, :] + start
+    inside = (seen >= kinds[0][:, None]) & (seen <= kinds[1][:, None])
+    low = np.where(inside, values, 256).min(axis=1)
+    high = np.where(inside, values, -256).max(axis=1)
+    return np.stack([low, high])[:, index.reshape(-1)]
 
 
 def _outer(x: Interval, axes: tuple[int, ...], source: Tensor, width: int) -> Interval:
@@ -188,9 +191,7 @@ def _reduced(op: Operator, source: Tensor, output: Tensor, x: Interval) -> Inter
     return np.clip(result, *_FULL)
 
 
-def _arithmetic(
-    graph: Graph, op: Operator, a: Interval, b: Interval, ranges: Ranges
-) -> Interval:
+def _arithmetic(graph: Graph, op: Operator, a: Interval, b: Interval, ranges: Ranges) -> Interval:
     assert isinstance(op.attributes, Activation)
     first, second = (graph.tensors[name] for name in op.inputs)
     output = graph.tensors[op.outputs[0]]
