@@ -45,15 +45,21 @@ def remove_idle_work(graph: Graph) -> Graph:
     """The graph without channels that are known or unread, without clamps that never bind and with
     operators that change nothing as RESHAPE."""
     ranges = value_ranges(graph)
+    params = graph.params or _parameters(graph)
     for _ in range(_ROUNDS):
         links = find_links(graph, ranges)
         dead = agreed(links, links.free)
         smaller = _without(graph, ranges, dead, rounded(links, dead))
         if smaller is None:
             break
-        graph = smaller
+        graph = replace(smaller, params=params)
         ranges = value_ranges(graph)
     return replace(graph, operators=tuple(_idle(graph, op, ranges) for op in graph.operators))
+
+
+def _parameters(graph: Graph) -> int:
+    names = {n for op in graph.operators if op.kind in WEIGHTED for n in op.inputs[1:] if n}
+    return sum(graph.tensors[name].elements for name in names)
 
 
 # ---- channels ------------------------------------------------------------------------------

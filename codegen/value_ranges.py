@@ -156,6 +156,8 @@ def _of_operator(graph: Graph, op: Operator, ranges: Ranges) -> Interval | None:
         compare = np.minimum if op.kind == "MINIMUM" else np.maximum
         a, b = (np.broadcast_to(i, (2, width)) for i in inputs)
         return compare(a, b)
+    if op.kind == "PRELU":
+        return _prelu(graph, op, x, np.broadcast_to(inputs[1], (2, width)))
     return _looked_up(graph, op, x) if op.kind in UNARY else None
 
 
@@ -178,6 +180,25 @@ def _looked_up(graph: Graph, op: Operator, x: Interval) -> Interval | None:
     return np.stack([low, high])[:, index.reshape(-1)]
 
 
+def _prelu(graph: Graph, op: Operator, x: Interval, alpha: Interval) -> Interval:
+    source, slope = (graph.tensors[name] for name in op.inputs)
+    output = graph.tensors[op.outputs[0]]
+    x, alpha = x - source.zero_point, alpha - slope.zero_point
+    scale = float(source.scale) / float(output.scale)
+    falling = quantize_multiplier(float(source.scale) * float(slope.scale) / float(output.scale))
+    products = np.minimum(x, -1)[:, None] * alpha[None, :]
+    below = _requantised(_ends(products), *falling, output.zero_point)
+    above = _requantised(np.maximum(x, 0), *quantize_multiplier(scale), output.zero_point)
+    either = _union(np.stack([below, above], axis=1))
+    result = np.where(x[0] >= 0, above, np.where(x[1] < 0, below, either))
+    return np.clip(result, *_FULL)
+
+
+def _ends(products: Interval) -> Interval:
+    """Of [2, 2, channels] products of the ends of two intervals."""
+    return np.stack([products.min(axis=(0, 1)), products.max(axis=(0, 1))])
+
+
 def _outer(x: Interval, axes: tuple[int, ...], source: Tensor, width: int) -> Interval:
     """What is left of the channels when `axes` are reduced."""
     return x if len(source.shape) - 1 not in axes else _overall(x, width)
@@ -198,8 +219,7 @@ def _arithmetic(graph: Graph, op: Operator, a: Interval, b: Interval, ranges: Ra
     s1, s2, so = float(first.scale), float(second.scale), float(output.scale)
     a, b = a - first.zero_point, b - second.zero_point
     if op.kind == "MUL":
-        products = (a[:, None] * b[None, :]).reshape(4, -1)
-        raw = np.stack([products.min(axis=0), products.max(axis=0)])
+        raw = _ends(a[:, None] * b[None, :])
         real = s1 * s2 / so
     else:
         twice = 2 * max(s1, s2)
