@@ -52,8 +52,8 @@ def remove_idle_work(graph: Graph) -> Graph:
         smaller = _without(graph, ranges, dead, rounded(links, dead))
         if smaller is None:
             break
+        ranges = value_ranges(smaller, (graph, ranges))
         graph = replace(smaller, params=params)
-        ranges = value_ranges(graph)
     return replace(graph, operators=tuple(_idle(graph, op, ranges) for op in graph.operators))
 
 

@@ -55,25 +55,44 @@ class Ranges:
     accumulators: dict[str, Interval] = field(default_factory=dict)
     unclamped: dict[str, Interval] = field(default_factory=dict)
 
+    @property
+    def tables(self) -> tuple[dict[str, Interval], ...]:
+        return self.values, self.accumulators, self.unclamped
 
-def value_ranges(graph: Graph) -> Ranges:
-    """The ranges of all tensors of a graph whose operators are in running order."""
+
+def value_ranges(graph: Graph, before: tuple[Graph, Ranges] | None = None) -> Ranges:
+    """The ranges of all tensors of a graph whose operators are in running order. `before`: a graph
+    that it was made from, and its ranges, which are taken where nothing changed."""
     ranges = Ranges()
     for name, tensor in graph.tensors.items():
-        if tensor.data is not None and tensor.dtype in DTYPE_RANGE:
-            ranges.values[name] = _of_constant(tensor)
-        elif tensor.data is None:
+        if tensor.data is None:
             ranges.values[name] = _anything(tensor)
+        elif tensor.dtype in DTYPE_RANGE:
+            ranges.values[name] = _of_constant(tensor)
+    known = {op.name: op for op in before[0].operators} if before else {}
     for op in graph.operators:
+        if before is not None and known.get(op.name) is op and _same(graph, op, ranges, *before):
+            for ours, theirs in zip(ranges.tables, before[1].tables, strict=True):
+                ours.update({name: theirs[name] for name in op.outputs if name in theirs})
+            continue
         for output in op.outputs:
-            tensor = graph.tensors[output]
             try:
-                known = _of_operator(graph, op, ranges)
+                interval = _of_operator(graph, op, ranges)
             except (UnsupportedError, ValueError):  # the lowering will say what is wrong
-                known = None
-            if known is not None and known.shape == (2, channels(tensor)):
-                ranges.values[output] = known
+                interval = None
+            if interval is not None and interval.shape == (2, channels(graph.tensors[output])):
+                ranges.values[output] = interval
     return ranges
+
+
+def _same(graph: Graph, op: Operator, ranges: Ranges, old: Graph, known: Ranges) -> bool:
+    """Whether an operator's tensors, and what is known of those it reads, are those of before."""
+    return all(
+        graph.tensors[name] is old.tensors.get(name) for name in (*op.inputs, *op.outputs) if name
+    ) and all(
+        name not in ranges.values or np.array_equal(ranges.values[name], known.values[name])
+        for name in op.inputs
+    )
 
 
 def channels(tensor: Tensor) -> int:
