@@ -132,6 +132,33 @@ class _Network:
         options = {"alpha": 0.1} if kind == "LEAKY_RELU" else {}
         return self.model.op(kind, [x], self.spec(self.shape(x)), **options)
 
+    def movement(self, x: int) -> int:
+        """SLICE, PAD, TRANSPOSE, RESHAPE or RESIZE_NEAREST_NEIGHBOR of [1, H, W, C]."""
+        _, h, w, c = self.shape(x)
+        source = self.model.specs[x]
+        kind = self.pick("SLICE", "PAD", "TRANSPOSE", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR")
+        options: dict[str, Any] = {}
+        if kind == "SLICE":
+            begin = int(self.random.integers(c))
+            size = int(self.random.integers(1, c - begin + 1))
+            numbers, shape = [[0, 0, 0, begin], [1, h, w, size]], (1, h, w, size)
+        elif kind == "PAD":
+            after = int(self.pick(0, 0, 4))
+            numbers, shape = [[[0, 0], [1, 0], [0, 1], [0, after]]], (1, h + 1, w + 1, c + after)
+        elif kind == "TRANSPOSE":
+            order = self.pick([0, 2, 1, 3], [0, 1, 3, 2])
+            full = (1, h, w, c)
+            numbers, shape = [order], (1, full[order[1]], full[order[2]], full[order[3]])
+        elif kind == "RESHAPE":
+            shape = self.pick((1, w, h, c), (1, 1, h, w * c), (1, h * w, 1, c), (1, h, w * c, 1))
+            numbers = [list(shape)]
+        else:
+            numbers, shape = [[2 * h, w]], (1, 2 * h, w, c)
+            options = {"align_corners": False, "half_pixel_centers": False}
+        constants = [self.model.constant(np.array(n, np.int32)) for n in numbers]
+        spec = Spec(shape, "int8", source.scale, source.zero_point)
+        return self.model.op(kind, [x, *constants], spec, **options)
+
     def head(self, x: int) -> int:
         features = int(np.prod(self.shape(x)))
         flat = self.model.op(
@@ -165,6 +192,8 @@ def random_network(seed: int, *, dying: bool = False) -> bytes:
         network.convolution, network.convolution, network.pool, network.residual,
         network.concatenation, network.unary,
     ]  # fmt: skip
+    if dying:
+        makers += [network.convolution, network.movement]
     middle = x
     for i in range(int(network.random.integers(2, 7))):
         x = network.pick(*makers)(x)
