@@ -324,6 +324,16 @@ def test_shared_weights_stay_shared_where_nothing_is_cut() -> None:
     assert _widths(graph) == [4, 8, 4, 3]
 
 
+def test_the_report_tells_what_is_computed(tmp_path: Path) -> None:
+    net = Net()
+    graph = net.optimized(net.conv(net.conv(net.x, 12, dead=slice(4)), 5))
+    manifest = compile_graph(graph, Path("net"), tmp_path / "net", Options("host")).manifest
+    assert manifest.macs == 30 * (4 * 12 + 12 * 5)
+    assert [layer.macs for layer in manifest.layers] == [30 * 4 * 8, 30 * 8 * 5]
+    text = (tmp_path / "net" / "report.html").read_text(encoding="utf-8")
+    assert "<dd>3,240</dd><dd>2,160 computed</dd>" in text
+
+
 # ---- clamps, identities, scales ------------------------------------------------------------------
 
 
