@@ -174,6 +174,8 @@ def _link_weighted(graph: Graph, op: Operator, ranges: Ranges, links: Links) -> 
     weights = graph.tensors[op.inputs[1]]
     if weights.data is None or output.name not in ranges.accumulators or source.data is not None:
         links.pin(source.name, output.name)
+    elif op.kind == "DEPTHWISE_CONV_2D" and channels(source) == 1:
+        links.pin(source.name)  # all read it: each of the output's channels can go by itself
     elif op.kind == "DEPTHWISE_CONV_2D":
         index = np.arange(channels(output))
         links.link(source.name, index // (index.size // channels(source)), output.name, index)

@@ -205,7 +205,10 @@ class _Taps:
         if not bias.name or len(graph.consumers(bias.name)) > 1:
             bias = replace(bias, name=_unused(f"{op.name}/bias", tensors))
         tensors[bias.name] = bias
-        return replace(op, inputs=(op.inputs[0], weights.name, bias.name))
+        attributes = op.attributes
+        if isinstance(attributes, Convolution) and self.depthwise and channels(self.source) == 1:
+            attributes = replace(attributes, depth_multiplier=data.shape[-1])
+        return replace(op, attributes=attributes, inputs=(op.inputs[0], weights.name, bias.name))
 
 
 def _spread(rows: Mask, weights: NDArray[np.int8]) -> Mask:

@@ -225,6 +225,15 @@ def test_through_a_depthwise_convolution(zero_point: int, multiplier: int) -> No
     assert _widths(net.optimized(net.conv(x, 6))) == [8, 8 * multiplier, 6]
 
 
+def test_a_depthwise_convolution_of_one_channel() -> None:
+    net = Net((1, 5, 6, 1))
+    x = net.depthwise(net.x, multiplier=12, dead=slice(4), bias=90)
+    graph = net.optimized(net.conv(x, 6))
+    assert _widths(graph) == [8, 6]
+    attributes = graph.operators[0].attributes
+    assert isinstance(attributes, Convolution) and attributes.depth_multiplier == 8
+
+
 @pytest.mark.parametrize(("padding", "goes"), [("SAME", False), ("VALID", True)])
 def test_through_a_depthwise_convolution_that_pads(padding: str, goes: bool) -> None:
     net = Net()
