@@ -200,7 +200,8 @@ def test_platformio(example: Path, silence: list[int], tmp_path: Path) -> None:
     linted = _run([*pio, "project", "config", "--lint", "--json-output"], example, **quiet)
     assert ast.literal_eval(linted) == {"errors": [], "warnings": []}
     (example / "platformio.ini").write_text(
-        f"[env:host]\nplatform = file://{HERE / 'platformio'}\nbuild_flags = -I{HERE / 'arduino'}\n"
+        f"[env:host]\nplatform = file://{HERE / 'platformio'}\n"
+        f"build_flags = '-I{HERE / 'arduino'}'\n"
     )
     said = _run([*pio, "run", "-v"], example, **quiet)
     compiled = [line.split() for line in said.splitlines() if "kws.o -c" in line]
