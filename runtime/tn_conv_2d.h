@@ -6,7 +6,7 @@
  * a tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
  *
  * Columns: the K = kernel_h * kernel_w * in_c inputs of an output pixel are gathered in scratch,
- * four or two pixels at a time, before any of their outputs is written. So a pointwise output pixel may
+ * two pixels at a time or one, before any of their outputs is written. So a pointwise output pixel may
  * lie over input pixels up to its own; in general output row y may lie over input rows that no
  * output row >= y reads.
  */
@@ -24,51 +24,53 @@ typedef struct {
     int32_t out_zero_point, out_min, out_max;
     int32_t pointwise;       /* 1: kernel 1x1, stride 1, no padding */
     int32_t word_taps;       /* 1: in_c is a multiple of four */
-    int32_t columns;         /* output pixels at a time: 4, or 2 in half the scratch */
+    int32_t columns;         /* output pixels at a time: 2, or 1 in little scratch */
     int32_t fast_requantize; /* see tn_requantize_s8 */
+    int32_t joined;          /* see tn_dot.h */
     const int8_t *blocks;    /* as in tn_dot.h, k = (ky * kernel_w + kx) * in_c + i */
 } tn_conv_2d;
 
-/* Bytes of scratch: widened columns, and one of bytes unless columns are gathered in words
- * (pointwise, or word_taps). */
+/* Bytes of scratch: a column of bytes; or two widened, and two of bytes unless columns are gathered
+ * in words (pointwise, or word_taps). */
 #define TN_CONV_2D_SCRATCH(k, words, columns) \
-    ((columns) * 2 * TN_PAD4(k) + ((words) != 0 ? 0 : TN_PAD4(k)))
+    ((columns) == 1 ? TN_PAD4(k) : 4 * TN_PAD4(k) + ((words) != 0 ? 0 : 2 * TN_PAD4(k)))
 
 /* ---- gathering a column ---------------------------------------------------------------------- */
 
-/* Where a column goes: bytes, or words of the widened column. */
+/* Where a column goes: bytes, or words of one of two widened columns. */
 typedef struct {
     int8_t *bytes;
     uint32_t *words;
-    int32_t columns; /* of words: how many are interleaved */
 } tn_conv_2d_sink;
 
 /* n more bytes of a column: from src, or the value `pad` where src is NULL. n is a multiple of four
  * when the sink takes words. */
 TN_INLINE void tn_conv_2d_put(tn_conv_2d_sink *sink, const int8_t *src, int32_t n, int32_t pad,
                               int32_t to_words) {
+#if TN_DSP
     if (to_words != 0) {
         uint32_t *x = sink->words;
-        const int32_t columns = sink->columns;
-        uint32_t *const end = x + n / 2 * columns;
+        uint32_t *const end = x + n;
         if (src != NULL) {
-            for (; x != end; x += 2 * columns, src += 4) tn_widen(x, columns, tn_load32(src));
+            for (; x != end; x += 4, src += 4) tn_widen(x, tn_load32(src));
         } else {
             const uint32_t pair = tn_pkhbt((uint32_t)pad, (uint32_t)pad);
-            for (; x != end; x += 2 * columns) x[0] = x[columns] = pair;
+            for (; x != end; x += 2) x[0] = pair;
         }
         sink->words = end;
-    } else {
-        int8_t *d = sink->bytes;
-        int8_t *const end = d + n;
-        if (src != NULL) {
-            for (; end - d >= 4; d += 4, src += 4) tn_store32(d, tn_load32(src));
-            for (; d != end; d++, src++) *d = *src;
-        } else {
-            for (; d != end; d++) *d = (int8_t)pad;
-        }
-        sink->bytes = end;
+        return;
     }
+#endif
+    (void)to_words;
+    int8_t *d = sink->bytes;
+    int8_t *const end = d + n;
+    if (src != NULL) {
+        for (; end - d >= 4; d += 4, src += 4) tn_store32(d, tn_load32(src));
+        for (; d != end; d++, src++) *d = *src;
+    } else {
+        for (; d != end; d++) *d = (int8_t)pad;
+    }
+    sink->bytes = end;
 }
 
 /* The K inputs of output pixel (y, x), as runs of taps that are all inside or all outside. */
@@ -108,93 +110,74 @@ TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
     return t;
 }
 
-/* Kernels below: output rows [y_begin, y_end). scratch: TN_CONV_2D_SCRATCH bytes, 4-byte aligned. */
-
-/* ---- DSP: widened columns -------------------------------------------------------------------- */
+/* The inputs of output pixel (y, x) become a column of bytes, padded with zeros to whole words. */
+TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
+                                int8_t *bytes) {
+    tn_conv_2d_sink sink;
+    sink.bytes = bytes;
+    sink.words = NULL;
+    for (int32_t i = k; i < TN_PAD4(k); i++) bytes[i] = 0;
+    if (g->pointwise != 0)
+        memcpy(bytes, tn_row(in, y) + x * k, (size_t)k);
+    else
+        tn_conv_2d_gather(g, in, y, x, sink, 0);
+}
 
 #if TN_DSP
 
-/* The inputs of output pixel (y, x) become one of n columns. */
-TN_INLINE void tn_conv_2d_column(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
-                                 uint32_t *column, int32_t n, int8_t *bytes) {
-    tn_conv_2d_sink sink;
-    sink.bytes = bytes;
-    sink.words = column;
-    sink.columns = n;
-    if (g->word_taps != 0) {
+/* The inputs of two output pixels become two widened columns. scratch: behind them. */
+TN_INLINE void tn_conv_2d_widen_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
+                                  int32_t other_y, int32_t other_x, int32_t k,
+                                  uint32_t *columns, int8_t *scratch) {
+    if (g->pointwise != 0) {
+        tn_widen_2(columns, tn_row(in, y) + x * k, tn_row(in, other_y) + other_x * k, k);
+    } else if (g->word_taps != 0) {
+        tn_conv_2d_sink sink;
+        sink.bytes = NULL;
+        sink.words = columns;
         tn_conv_2d_gather(g, in, y, x, sink, 1);
+        sink.words = columns + 1;
+        tn_conv_2d_gather(g, in, other_y, other_x, sink, 1);
     } else {
-        tn_conv_2d_gather(g, in, y, x, sink, 0);
-        tn_widen_run(column, n, bytes, k);
-    }
-}
-
-/* Output rows [y_begin, y_end), as one run of pixels: a tile may reach over the end of a row. */
-TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
-                             int32_t y_begin, int32_t y_end) {
-    uint32_t *const columns = (uint32_t *)scratch;
-    const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
-    const tn_tile tile = tn_conv_2d_tile(g, k);
-    int8_t *const bytes = (int8_t *)(columns + 2 * g->columns * tile.groups);
-    /* pointwise between whole tensors, rows need not be told apart */
-    const int32_t flat = g->pointwise != 0 && in.ring == NULL && out.ring == NULL;
-    int32_t pixels = (y_end - y_begin) * g->out_w;
-    const int32_t width = flat ? pixels : g->out_w;
-    int32_t y = y_begin, x = 0;
-    const int8_t *source = g->pointwise != 0 ? tn_row(in, y) : NULL;
-    int8_t *target = tn_row(out, y);
-    while (pixels > 0) {
-        int8_t *targets[4];
-        int32_t n = tn_min(pixels, g->columns);
-        if (n == 4 && pixels == 5) n = 3; /* three and two: one alone is slow */
-        const int32_t at_once = g->pointwise != 0 && n == 4 && x + 4 <= width;
-        if (at_once) tn_widen_4(columns, source, k);
-        for (int32_t i = 0; i < n; i++) {
-            targets[i] = target;
-            target += g->out_c;
-            if (g->pointwise == 0) {
-                tn_conv_2d_column(g, in, y, x, k, columns + i, n, bytes);
-            } else {
-                if (!at_once) tn_widen_run(columns + i, n, source, k);
-                source += k;
-            }
-            if (++x == width && ++y < y_end) {
-                x = 0;
-                target = tn_row(out, y);
-                if (g->pointwise != 0) source = tn_row(in, y);
-            }
-        }
-        tn_tile_n(&tile, columns, targets, n);
-        pixels -= n;
-    }
-}
-
-/* ---- plain C: one column of bytes ------------------------------------------------------------ */
-
-#else
-
-/* Output rows [y_begin, y_end). */
-TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
-                             int32_t y_begin, int32_t y_end) {
-    const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
-    const tn_tile tile = tn_conv_2d_tile(g, k);
-    tn_conv_2d_sink sink;
-    sink.bytes = (int8_t *)scratch;
-    sink.words = NULL;
-    sink.columns = 0;
-    for (int32_t i = k; i < 4 * tile.groups; i++) sink.bytes[i] = 0;
-    for (int32_t y = y_begin; y < y_end; y++) {
-        int8_t *target = tn_row(out, y);
-        for (int32_t x = 0; x < g->out_w; x++, target += g->out_c) {
-            if (g->pointwise != 0)
-                memcpy(sink.bytes, tn_row(in, y) + x * k, (size_t)k);
-            else
-                tn_conv_2d_gather(g, in, y, x, sink, 0);
-            tn_tile_bytes(&tile, sink.bytes, target);
-        }
+        int8_t *const other = scratch + TN_PAD4(k);
+        tn_conv_2d_bytes(g, in, y, x, k, scratch);
+        tn_conv_2d_bytes(g, in, other_y, other_x, k, other);
+        tn_widen_2(columns, scratch, other, TN_PAD4(k));
     }
 }
 
 #endif
+
+/* Output rows [y_begin, y_end), as one run of pixels: two may lie in two rows. scratch:
+ * TN_CONV_2D_SCRATCH bytes, 4-byte aligned. */
+TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
+                             int32_t y_begin, int32_t y_end) {
+    const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
+    const tn_tile tile = tn_conv_2d_tile(g, k);
+    int32_t y = y_begin, x = 0, pixels = (y_end - y_begin) * g->out_w;
+    int8_t *target = tn_row(out, y);
+#if TN_DSP
+    uint32_t *const columns = (uint32_t *)scratch;
+    int8_t *const behind = (int8_t *)(columns + 4 * tile.groups);
+    if (g->columns == 2 && tile.fast != 0 && g->joined != 0) {
+        for (; pixels > 1; pixels -= 2) {
+            const int32_t first_y = y, first_x = x;
+            int8_t *const first = target;
+            target += g->out_c;
+            if (++x == g->out_w) x = 0, target = tn_row(out, ++y);
+            tn_conv_2d_widen_2(g, in, first_y, first_x, y, x, k, columns, behind);
+            tn_tile_2(&tile, columns, first, target);
+            target += g->out_c;
+            if (++x == g->out_w && ++y < y_end) x = 0, target = tn_row(out, y);
+        }
+    }
+#endif
+    for (; pixels > 0; pixels--) {
+        tn_conv_2d_bytes(g, in, y, x, k, (int8_t *)scratch);
+        tn_tile_column(&tile, g->joined, (const int8_t *)scratch, target);
+        target += g->out_c;
+        if (++x == g->out_w && ++y < y_end) x = 0, target = tn_row(out, y);
+    }
+}
 
 #endif

@@ -53,6 +53,12 @@ TN_INLINE uint32_t tn_sxtab16_ror8(uint32_t acc, uint32_t x) {
     __asm__ volatile("sxtab16 %0, %0, %1, ror #8" : "+r"(acc) : "r"(x));
     return acc;
 }
+/* a - b: each half modulo 2^16. */
+TN_INLINE uint32_t tn_ssub16(uint32_t a, uint32_t b) {
+    uint32_t r;
+    __asm__ volatile("ssub16 %0, %1, %2" : "=r"(r) : "r"(a), "r"(b) : "cc");
+    return r;
+}
 /* (a.low, b.low) */
 TN_INLINE uint32_t tn_pkhbt(uint32_t a, uint32_t b) {
     uint32_t r;
@@ -127,6 +133,9 @@ TN_INLINE uint32_t tn_sxtab16(uint32_t acc, uint32_t x) {
 }
 TN_INLINE uint32_t tn_sxtab16_ror8(uint32_t acc, uint32_t x) {
     return tn_dsp_add16(acc, tn_sxtb16_ror8(x));
+}
+TN_INLINE uint32_t tn_ssub16(uint32_t a, uint32_t b) {
+    return ((a - b) & 0xFFFFu) | ((a - (b & 0xFFFF0000u)) & 0xFFFF0000u);
 }
 TN_INLINE uint32_t tn_pkhbt(uint32_t a, uint32_t b) { return (a & 0xFFFFu) | (b << 16); }
 TN_INLINE uint32_t tn_pkhtb(uint32_t a, uint32_t b) { return (a >> 16) | (b & 0xFFFF0000u); }

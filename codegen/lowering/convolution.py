@@ -12,6 +12,7 @@ from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Pad
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
 from thumbnet.codegen.lowering.packing import (
     Requantization,
+    blocks_of,
     constant_bias,
     constant_weights,
     output_fields,
@@ -25,8 +26,8 @@ from thumbnet.codegen.lowering.packing import (
 
 
 def conv_2d_scratch(k: int, words: bool, columns: int) -> int:
-    """TN_CONV_2D_SCRATCH: widened columns, and one of bytes unless they are gathered in `words`."""
-    return columns * 2 * pad4(k) + (0 if words else pad4(k))
+    """TN_CONV_2D_SCRATCH: one column of bytes; or two widened, and two of bytes unless `words`."""
+    return pad4(k) if columns == 1 else 4 * pad4(k) + (0 if words else 2 * pad4(k))
 
 
 def lower_conv_2d(graph: Graph, op: Operator) -> Kernel:
@@ -57,6 +58,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
     matrix = data.reshape(out_c, -1)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
     numbers = requantization(op, real, constant_bias(graph, op, out_c), matrix, x.zero_point)
+    blocks = blocks_of(matrix, numbers)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
         "in_w": x.shape[2],
@@ -75,9 +77,10 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         **output_fields(out, attributes.activation),
         "pointwise": int(pointwise),
         "word_taps": int(in_c % 4 == 0),
-        "columns": 4,
+        "columns": 2,
         "fast_requantize": numbers.fast,
-        "blocks": pack_blocks(matrix, numbers),
+        "joined": blocks.joined,
+        "blocks": pack_blocks(blocks),
     }
     literals = ["pointwise", "word_taps"]
     if not pointwise and attributes.dilation_w == 1:
@@ -104,13 +107,13 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         ),
         output=op.outputs[0],
         calls=(call,),
-        scratch_bytes=conv_2d_scratch(k, words, columns=4),
+        scratch_bytes=conv_2d_scratch(k, words, columns=2),
         macs=out.elements * k,
     )
     small = replace(
         kernel,
-        calls=(replace(call, fields={**fields, "columns": 2}),),
-        scratch_bytes=conv_2d_scratch(k, words, columns=2),
+        calls=(replace(call, fields={**fields, "columns": 1}),),
+        scratch_bytes=conv_2d_scratch(k, words, columns=1),
     )
     return replace(kernel, with_less_scratch=small)
 
@@ -250,13 +253,15 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
     batches = x.elements // in_c
     real = real_multipliers(x, weights, out, out_c, product_in_float=True)
     numbers = requantization(op, real, constant_bias(graph, op, out_c), matrix, x.zero_point)
+    blocks = blocks_of(matrix, numbers)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "batches": batches,
         "in_c": in_c,
         "out_c": out_c,
         **output_fields(out, op.attributes.activation),
         "fast_requantize": numbers.fast,
-        "blocks": pack_blocks(matrix, numbers),
+        "joined": blocks.joined,
+        "blocks": pack_blocks(blocks),
     }
     return Kernel(
         name=op.name,
@@ -286,14 +291,16 @@ def _fully_connected_rows(
     source, out = _reshaped(graph, op.inputs[0]), graph.tensors[op.outputs[0]]
     if source.rows < 2 or source.data is not None:
         return None
-    headers, weights = pack_row_blocks(matrix.reshape(len(matrix), source.rows, -1), numbers)
+    blocks = blocks_of(matrix.reshape(len(matrix), source.rows, -1), numbers)
+    ends, weights = pack_row_blocks(blocks)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "rows": source.rows,
         "row_bytes": source.row_bytes,
         "out_c": len(matrix),
         **output_fields(out, op.attributes.activation),
         "fast_requantize": numbers.fast,
-        "headers": headers,
+        "joined": blocks.joined,
+        "ends": ends,
         "weights": weights,
     }
     return Kernel(
