@@ -22,6 +22,7 @@ from thumbnet.codegen.lowering.packing import (
     pad4,
     real_multipliers,
     requantization,
+    settle_constants,
 )
 
 
@@ -56,8 +57,15 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         and padding == Padding()
     )
     matrix = data.reshape(out_c, -1)
-    real = real_multipliers(x, weights, out, out_c, product_in_float=False)
-    numbers = requantization(op, real, constant_bias(graph, op, out_c), matrix, x.zero_point)
+    outputs = output_fields(out, attributes.activation)
+    matrix, bias, real = settle_constants(
+        matrix,
+        constant_bias(graph, op, out_c),
+        real_multipliers(x, weights, out, out_c, product_in_float=False),
+        x.zero_point,
+        outputs,
+    )
+    numbers = requantization(op, real, bias, matrix, x.zero_point)
     blocks = blocks_of(matrix, numbers)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
@@ -74,7 +82,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         "pad_top": padding.top,
         "pad_left": padding.left,
         "in_zero_point": x.zero_point,
-        **output_fields(out, attributes.activation),
+        **outputs,
         "pointwise": int(pointwise),
         "word_taps": int(in_c % 4 == 0),
         "columns": 2,
@@ -251,14 +259,21 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
         )
     out_c, in_c = matrix.shape
     batches = x.elements // in_c
-    real = real_multipliers(x, weights, out, out_c, product_in_float=True)
-    numbers = requantization(op, real, constant_bias(graph, op, out_c), matrix, x.zero_point)
+    outputs = output_fields(out, op.attributes.activation)
+    matrix, bias, real = settle_constants(
+        matrix,
+        constant_bias(graph, op, out_c),
+        real_multipliers(x, weights, out, out_c, product_in_float=True),
+        x.zero_point,
+        outputs,
+    )
+    numbers = requantization(op, real, bias, matrix, x.zero_point)
     blocks = blocks_of(matrix, numbers)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "batches": batches,
         "in_c": in_c,
         "out_c": out_c,
-        **output_fields(out, op.attributes.activation),
+        **outputs,
         "fast_requantize": numbers.fast,
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),
