@@ -125,13 +125,61 @@ TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int3
 
 #if TN_DSP
 
-/* The inputs of two output pixels become two widened columns. scratch: behind them. */
-TN_INLINE void tn_conv_2d_widen_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
-                                  int32_t other_y, int32_t other_x, int32_t k,
-                                  uint32_t *columns, int8_t *scratch) {
-    if (g->pointwise != 0) {
-        tn_widen_2(columns, tn_row(in, y) + x * k, tn_row(in, other_y) + other_x * k, k);
-    } else if (g->word_taps != 0) {
+/* n bytes from src to d, which do not overlap. */
+TN_INLINE void tn_conv_2d_copy(int8_t *d, const int8_t *src, int32_t n) {
+    if (n >= 4) {
+        const int32_t last = n - 4;
+        for (int32_t i = 0; i < last; i += 4) tn_store32(d + i, tn_load32(src + i));
+        tn_store32(d + last, tn_load32(src + last));
+    } else {
+        for (int32_t i = 0; i < n; i++) d[i] = src[i];
+    }
+}
+
+/* The inputs of output pixels (y, x) and (y, x + 1), all of whose columns lie inside the input,
+ * become two widened columns. bytes: two columns of bytes, unless word_taps. */
+TN_INLINE void tn_conv_2d_inside_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
+                                   uint32_t *columns, int8_t *bytes) {
+    const int32_t n = g->kernel_w * g->in_c, next = g->stride_w * g->in_c;
+    const int32_t from = (x * g->stride_w - g->pad_left) * g->in_c;
+    const int32_t padded = TN_PAD4(k);
+    const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
+    int32_t iy = y * g->stride_h - g->pad_top;
+    uint32_t *words = columns;
+    int8_t *d = bytes;
+    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
+        const int32_t inside = iy >= 0 && iy < g->in_h;
+        const int8_t *const src = inside ? tn_row(in, iy) + from : NULL;
+        if (g->word_taps != 0) {
+            if (inside) {
+                tn_widen_2(words, src, src + next, n);
+                words += n;
+            } else {
+                for (uint32_t *const end = words + n; words != end; words += 4)
+                    tn_widen_both(words, pad, pad);
+            }
+        } else {
+            if (inside) {
+                tn_conv_2d_copy(d, src, n);
+                tn_conv_2d_copy(d + padded, src + next, n);
+            } else {
+                memset(d, g->in_zero_point, (size_t)n);
+                memset(d + padded, g->in_zero_point, (size_t)n);
+            }
+            d += n;
+        }
+    }
+    if (g->word_taps == 0) {
+        for (; d != bytes + padded; d++) d[0] = d[padded] = 0;
+        tn_widen_2(columns, bytes, bytes + padded, padded);
+    }
+}
+
+/* The inputs of any two output pixels become two widened columns. bytes: as above. */
+TN_INLINE void tn_conv_2d_any_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
+                                int32_t other_y, int32_t other_x, int32_t k, uint32_t *columns,
+                                int8_t *bytes) {
+    if (g->word_taps != 0) {
         tn_conv_2d_sink sink;
         sink.bytes = NULL;
         sink.words = columns;
@@ -139,10 +187,10 @@ TN_INLINE void tn_conv_2d_widen_2(const tn_conv_2d *g, tn_rows in, int32_t y, in
         sink.words = columns + 1;
         tn_conv_2d_gather(g, in, other_y, other_x, sink, 1);
     } else {
-        int8_t *const other = scratch + TN_PAD4(k);
-        tn_conv_2d_bytes(g, in, y, x, k, scratch);
+        int8_t *const other = bytes + TN_PAD4(k);
+        tn_conv_2d_bytes(g, in, y, x, k, bytes);
         tn_conv_2d_bytes(g, in, other_y, other_x, k, other);
-        tn_widen_2(columns, scratch, other, TN_PAD4(k));
+        tn_widen_2(columns, bytes, other, TN_PAD4(k));
     }
 }
 
@@ -158,17 +206,34 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
     int8_t *target = tn_row(out, y);
 #if TN_DSP
     uint32_t *const columns = (uint32_t *)scratch;
-    int8_t *const behind = (int8_t *)(columns + 4 * tile.groups);
-    if (g->columns == 2 && tile.fast != 0 && g->joined != 0) {
-        for (; pixels > 1; pixels -= 2) {
-            const int32_t first_y = y, first_x = x;
-            int8_t *const first = target;
-            target += g->out_c;
-            if (++x == g->out_w) x = 0, target = tn_row(out, ++y);
-            tn_conv_2d_widen_2(g, in, first_y, first_x, y, x, k, columns, behind);
-            tn_tile_2(&tile, columns, first, target);
-            target += g->out_c;
-            if (++x == g->out_w && ++y < y_end) x = 0, target = tn_row(out, y);
+    int8_t *const bytes = (int8_t *)(columns + 4 * tile.groups);
+    const int8_t *source = g->pointwise != 0 ? tn_row(in, y) : NULL;
+    /* pixels in [left, right) and the next one read columns inside the input */
+    const int32_t left = (g->pad_left + g->stride_w - 1) / g->stride_w;
+    const int32_t right = tn_min((g->in_w + g->pad_left - g->kernel_w) / g->stride_w, g->out_w - 1);
+    const int32_t both = g->columns == 2 && tile.fast != 0 && g->joined != 0;
+    for (; both && pixels > 1; pixels -= 2) {
+        const int32_t first_y = y, first_x = x;
+        const int8_t *const first_source = source;
+        int8_t *const first_target = target;
+        target += g->out_c;
+        if (g->pointwise != 0) source += k;
+        if (++x == g->out_w) {
+            x = 0, target = tn_row(out, ++y);
+            if (g->pointwise != 0) source = tn_row(in, y);
+        }
+        if (g->pointwise != 0)
+            tn_widen_2(columns, first_source, source, k);
+        else if (g->dilation_w == 1 && x > 0 && first_x >= left && first_x < right)
+            tn_conv_2d_inside_2(g, in, y, first_x, k, columns, bytes);
+        else
+            tn_conv_2d_any_2(g, in, first_y, first_x, y, x, k, columns, bytes);
+        tn_tile_2(&tile, columns, first_target, target);
+        target += g->out_c;
+        if (g->pointwise != 0) source += k;
+        if (++x == g->out_w && ++y < y_end) {
+            x = 0, target = tn_row(out, y);
+            if (g->pointwise != 0) source = tn_row(in, y);
         }
     }
 #endif

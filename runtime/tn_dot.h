@@ -139,18 +139,36 @@ TN_INLINE void tn_widen_both(uint32_t *x, uint32_t p, uint32_t q) {
     x[2] = tn_sxtb16_ror8(p), x[3] = tn_sxtb16_ror8(q);
 }
 
+/* Eight bytes at *p and at *q become four pairs of both columns; all pointers move on. */
+TN_INLINE void tn_widen_eight(uint32_t **x, const int8_t **p, const int8_t **q) {
+#if TN_DSP_NATIVE
+    uint32_t a, b, c, d, e, f, g, h;
+    __asm__ volatile(
+        "ldr %3, [%1], #4\n ldr %4, [%2], #4\n ldr %5, [%1], #4\n ldr %6, [%2], #4\n"
+        "sxtb16 %7, %3\n sxtb16 %8, %4\n sxtb16 %3, %3, ror #8\n sxtb16 %4, %4, ror #8\n"
+        "sxtb16 %9, %5\n sxtb16 %10, %6\n sxtb16 %5, %5, ror #8\n sxtb16 %6, %6, ror #8\n"
+        "str %7, [%0], #4\n str %8, [%0], #4\n str %3, [%0], #4\n str %4, [%0], #4\n"
+        "str %9, [%0], #4\n str %10, [%0], #4\n str %5, [%0], #4\n str %6, [%0], #4"
+        : "+&r"(*x), "+&r"(*p), "+&r"(*q), "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(d), "=&r"(e),
+          "=&r"(f), "=&r"(g), "=&r"(h)
+        :
+        : "memory");
+#else
+    tn_widen_both(*x, tn_load32(*p), tn_load32(*q));
+    tn_widen_both(*x + 4, tn_load32(*p + 4), tn_load32(*q + 4));
+    *x += 8, *p += 8, *q += 8;
+#endif
+}
+
 /* n bytes at p and at q become the columns, padded with zeros to a multiple of four. */
 #define tn_widen_2 TN_VARIANT(tn_widen_2)
 TN_SHARED void tn_widen_2(uint32_t *x, const int8_t *p, const int8_t *q, int32_t n) {
-    for (; n >= 8; n -= 8, p += 8, q += 8, x += 8) {
+    for (const int8_t *const end = p + (n & ~7); p != end;) tn_widen_eight(&x, &p, &q);
+    if ((n & 4) != 0) {
         tn_widen_both(x, tn_load32(p), tn_load32(q));
-        tn_widen_both(x + 4, tn_load32(p + 4), tn_load32(q + 4));
+        p += 4, q += 4, x += 4;
     }
-    if (n >= 4) {
-        tn_widen_both(x, tn_load32(p), tn_load32(q));
-        n -= 4, p += 4, q += 4, x += 4;
-    }
-    if (n > 0) tn_widen_both(x, tn_load_tail(p, n), tn_load_tail(q, n));
+    if ((n & 3) != 0) tn_widen_both(x, tn_load_tail(p, n & 3), tn_load_tail(q, n & 3));
 }
 
 /* ---- tiles: layers that are `fast` and `joined` -------------------------------------------------- */
