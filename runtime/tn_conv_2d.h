@@ -37,94 +37,6 @@ typedef struct {
 
 /* ---- gathering a column ---------------------------------------------------------------------- */
 
-/* Where a column goes: bytes, or words of one of two widened columns. */
-typedef struct {
-    int8_t *bytes;
-    uint32_t *words;
-} tn_conv_2d_sink;
-
-/* n more bytes of a column: from src, or the value `pad` where src is NULL. n is a multiple of four
- * when the sink takes words. */
-TN_INLINE void tn_conv_2d_put(tn_conv_2d_sink *sink, const int8_t *src, int32_t n, int32_t pad,
-                              int32_t to_words) {
-#if TN_DSP
-    if (to_words != 0) {
-        uint32_t *x = sink->words;
-        uint32_t *const end = x + n;
-        if (src != NULL) {
-            for (; x != end; x += 4, src += 4) tn_widen(x, tn_load32(src));
-        } else {
-            const uint32_t pair = tn_pkhbt((uint32_t)pad, (uint32_t)pad);
-            for (; x != end; x += 2) x[0] = pair;
-        }
-        sink->words = end;
-        return;
-    }
-#endif
-    (void)to_words;
-    int8_t *d = sink->bytes;
-    int8_t *const end = d + n;
-    if (src != NULL) {
-        for (; end - d >= 4; d += 4, src += 4) tn_store32(d, tn_load32(src));
-        for (; d != end; d++, src++) *d = *src;
-    } else {
-        for (; d != end; d++) *d = (int8_t)pad;
-    }
-    sink->bytes = end;
-}
-
-/* The K inputs of output pixel (y, x), as runs of taps that are all inside or all outside. */
-TN_INLINE void tn_conv_2d_gather(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
-                                 tn_conv_2d_sink sink, int32_t to_words) {
-    const int32_t c = g->in_c, kw = g->kernel_w, pad = g->in_zero_point;
-    const int32_t ix = x * g->stride_w - g->pad_left;
-    int32_t iy = y * g->stride_h - g->pad_top;
-    if (g->dilation_w == 1) {
-        const int32_t left = tn_clamp(-ix, 0, kw), right = tn_clamp(g->in_w - ix, left, kw);
-        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
-            if (iy < 0 || iy >= g->in_h) {
-                tn_conv_2d_put(&sink, NULL, kw * c, pad, to_words);
-                continue;
-            }
-            const int8_t *row = tn_row(in, iy);
-            if (left > 0) tn_conv_2d_put(&sink, NULL, left * c, pad, to_words);
-            if (right > left)
-                tn_conv_2d_put(&sink, row + (ix + left) * c, (right - left) * c, pad, to_words);
-            if (kw > right) tn_conv_2d_put(&sink, NULL, (kw - right) * c, pad, to_words);
-        }
-    } else {
-        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
-            const int32_t inside = iy >= 0 && iy < g->in_h;
-            const int8_t *row = inside ? tn_row(in, iy) : NULL;
-            for (int32_t kx = 0, tx = ix; kx < kw; kx++, tx += g->dilation_w) {
-                const int32_t tap = inside && tx >= 0 && tx < g->in_w;
-                tn_conv_2d_put(&sink, tap ? row + tx * c : NULL, c, pad, to_words);
-            }
-        }
-    }
-}
-
-TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
-    const tn_tile t = {g->blocks,  g->out_c,   TN_PAD4(k) / 4,     g->out_zero_point,
-                       g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
-    return t;
-}
-
-/* The inputs of output pixel (y, x) become a column of bytes, padded with zeros to whole words. */
-TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
-                                int8_t *bytes) {
-    tn_conv_2d_sink sink;
-    sink.bytes = bytes;
-    sink.words = NULL;
-    for (int32_t i = k; i < TN_PAD4(k); i++) bytes[i] = 0;
-    if (g->pointwise != 0)
-        memcpy(bytes, tn_row(in, y) + x * k, (size_t)k);
-    else
-        tn_conv_2d_gather(g, in, y, x, sink, 0);
-}
-
-#if TN_DSP
-
 /* n bytes from src to d, which do not overlap. */
 TN_INLINE void tn_conv_2d_copy(int8_t *d, const int8_t *src, int32_t n) {
     if (n >= 4) {
@@ -136,56 +48,110 @@ TN_INLINE void tn_conv_2d_copy(int8_t *d, const int8_t *src, int32_t n) {
     }
 }
 
-/* The inputs of output pixels (y, x) and (y, x + 1), all of whose columns lie inside the input,
- * become two widened columns. bytes: two columns of bytes, unless word_taps. */
-TN_INLINE void tn_conv_2d_inside_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
-                                   uint32_t *columns, int8_t *bytes) {
-    const int32_t n = g->kernel_w * g->in_c, next = g->stride_w * g->in_c;
-    const int32_t from = (x * g->stride_w - g->pad_left) * g->in_c;
-    const int32_t padded = TN_PAD4(k);
-    const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
+/* The K inputs of output pixel (y, x) become a column of bytes, 4-byte aligned, padded to whole words
+ * with anything (their weights are zeros). */
+TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
+                                int8_t *bytes) {
+    const int32_t c = g->in_c, kw = g->kernel_w, ix = x * g->stride_w - g->pad_left;
     int32_t iy = y * g->stride_h - g->pad_top;
-    uint32_t *words = columns;
-    int8_t *d = bytes;
-    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
-        const int32_t inside = iy >= 0 && iy < g->in_h;
-        const int8_t *const src = inside ? tn_row(in, iy) + from : NULL;
-        if (g->word_taps != 0) {
-            if (inside) {
-                tn_widen_2(words, src, src + next, n);
-                words += n;
-            } else {
-                for (uint32_t *const end = words + n; words != end; words += 4)
-                    tn_widen_both(words, pad, pad);
-            }
-        } else {
-            if (inside) {
-                tn_conv_2d_copy(d, src, n);
-                tn_conv_2d_copy(d + padded, src + next, n);
-            } else {
-                memset(d, g->in_zero_point, (size_t)n);
-                memset(d + padded, g->in_zero_point, (size_t)n);
-            }
-            d += n;
-        }
+    if (g->pointwise != 0) {
+        tn_store32(bytes + TN_PAD4(k) - 4, 0);
+        tn_conv_2d_copy(bytes, tn_row(in, y) + x * k, k);
+        return;
     }
-    if (g->word_taps == 0) {
-        for (; d != bytes + padded; d++) d[0] = d[padded] = 0;
-        tn_widen_2(columns, bytes, bytes + padded, padded);
+    const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
+    for (int32_t i = 0; i < k; i += 4) tn_store32(bytes + i, pad);
+    if (g->dilation_w == 1) {
+        const int32_t left = tn_clamp(-ix, 0, kw), right = tn_clamp(g->in_w - ix, left, kw);
+        const int32_t from = (ix + left) * c, n = (right - left) * c;
+        int8_t *d = bytes + left * c;
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, d += kw * c)
+            if (iy >= 0 && iy < g->in_h) tn_conv_2d_copy(d, tn_row(in, iy) + from, n);
+    } else {
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
+            for (int32_t kx = 0, tx = ix; kx < kw; kx++, tx += g->dilation_w, bytes += c)
+                if (iy >= 0 && iy < g->in_h && tx >= 0 && tx < g->in_w)
+                    tn_conv_2d_copy(bytes, tn_row(in, iy) + tx * c, c);
     }
 }
 
-/* The inputs of any two output pixels become two widened columns. bytes: as above. */
+TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
+    const tn_tile t = {g->blocks,  g->out_c,   TN_PAD4(k) / 4,     g->out_zero_point,
+                       g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
+    return t;
+}
+
+#if TN_DSP
+
+/* n more inputs, a multiple of four, of one of two widened columns: from src, or the pair `pad` where
+ * src is NULL. */
+TN_INLINE uint32_t *tn_conv_2d_put(uint32_t *x, const int8_t *src, int32_t n, uint32_t pad) {
+    uint32_t *const end = x + n;
+    if (src != NULL) {
+        for (; x != end; x += 4, src += 4) tn_widen(x, tn_load32(src));
+    } else {
+        for (; x != end; x += 2) x[0] = pad;
+    }
+    return end;
+}
+
+/* The K inputs of output pixel (y, x) become one of two widened columns; in_c is a multiple of
+ * four. */
+TN_INLINE void tn_conv_2d_words(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
+                                uint32_t *column) {
+    const int32_t c = g->in_c, kw = g->kernel_w, ix = x * g->stride_w - g->pad_left;
+    const uint32_t pad = tn_pkhbt((uint32_t)g->in_zero_point, (uint32_t)g->in_zero_point);
+    int32_t iy = y * g->stride_h - g->pad_top;
+    if (g->dilation_w == 1) {
+        const int32_t left = tn_clamp(-ix, 0, kw), right = tn_clamp(g->in_w - ix, left, kw);
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
+            if (iy < 0 || iy >= g->in_h) {
+                column = tn_conv_2d_put(column, NULL, kw * c, pad);
+                continue;
+            }
+            const int8_t *row = tn_row(in, iy);
+            column = tn_conv_2d_put(column, NULL, left * c, pad);
+            column = tn_conv_2d_put(column, row + (ix + left) * c, (right - left) * c, pad);
+            column = tn_conv_2d_put(column, NULL, (kw - right) * c, pad);
+        }
+    } else {
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
+            const int32_t inside = iy >= 0 && iy < g->in_h;
+            const int8_t *row = inside ? tn_row(in, iy) : NULL;
+            for (int32_t kx = 0, tx = ix; kx < kw; kx++, tx += g->dilation_w) {
+                const int32_t tap = inside && tx >= 0 && tx < g->in_w;
+                column = tn_conv_2d_put(column, tap ? row + tx * c : NULL, c, pad);
+            }
+        }
+    }
+}
+
+/* The inputs of output pixels (y, x) and (y, x + 1), all of whose columns lie inside the input,
+ * become two widened columns; kernel_w * in_c is a multiple of four. */
+TN_INLINE void tn_conv_2d_inside_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
+                                   uint32_t *columns) {
+    const int32_t n = g->kernel_w * g->in_c, next = g->stride_w * g->in_c;
+    const int32_t from = (x * g->stride_w - g->pad_left) * g->in_c;
+    const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
+    int32_t iy = y * g->stride_h - g->pad_top;
+    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, columns += n) {
+        if (iy >= 0 && iy < g->in_h) {
+            const int8_t *const src = tn_row(in, iy) + from;
+            tn_widen_2(columns, src, src + next, n);
+        } else {
+            for (int32_t i = 0; i < n; i += 4) tn_widen_both(columns + i, pad, pad);
+        }
+    }
+}
+
+/* The inputs of any two output pixels become two widened columns. bytes: two columns of bytes, unless
+ * word_taps. */
 TN_INLINE void tn_conv_2d_any_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
                                 int32_t other_y, int32_t other_x, int32_t k, uint32_t *columns,
                                 int8_t *bytes) {
     if (g->word_taps != 0) {
-        tn_conv_2d_sink sink;
-        sink.bytes = NULL;
-        sink.words = columns;
-        tn_conv_2d_gather(g, in, y, x, sink, 1);
-        sink.words = columns + 1;
-        tn_conv_2d_gather(g, in, other_y, other_x, sink, 1);
+        tn_conv_2d_words(g, in, y, x, columns);
+        tn_conv_2d_words(g, in, other_y, other_x, columns + 1);
     } else {
         int8_t *const other = bytes + TN_PAD4(k);
         tn_conv_2d_bytes(g, in, y, x, k, bytes);
@@ -212,6 +178,7 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
     const int32_t left = (g->pad_left + g->stride_w - 1) / g->stride_w;
     const int32_t right = tn_min((g->in_w + g->pad_left - g->kernel_w) / g->stride_w, g->out_w - 1);
     const int32_t both = g->columns == 2 && tile.fast != 0 && g->joined != 0;
+    const int32_t words = g->dilation_w == 1 && (g->kernel_w * g->in_c & 3) == 0;
     for (; both && pixels > 1; pixels -= 2) {
         const int32_t first_y = y, first_x = x;
         const int8_t *const first_source = source;
@@ -224,8 +191,8 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
         }
         if (g->pointwise != 0)
             tn_widen_2(columns, first_source, source, k);
-        else if (g->dilation_w == 1 && x > 0 && first_x >= left && first_x < right)
-            tn_conv_2d_inside_2(g, in, y, first_x, k, columns, bytes);
+        else if (words && x > 0 && first_x >= left && first_x < right)
+            tn_conv_2d_inside_2(g, in, y, first_x, columns);
         else
             tn_conv_2d_any_2(g, in, first_y, first_x, y, x, k, columns, bytes);
         tn_tile_2(&tile, columns, first_target, target);

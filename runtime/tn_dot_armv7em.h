@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Two functions, whole: fourteen registers are in use in the inner loop, more than a compiler gives
- * away. Both loop over blocks of four channels; in each over eight groups of four k a turn, which a
- * turn cut short enters late, with its pointers moved back. Neighbouring single loads pipeline,
+ * away. Both loop over blocks of four channels; in each over groups of four k, sixteen or eight a turn,
+ * and the first turn is entered late, with pointers moved back by what is skipped of eight groups. Neighbouring single loads pipeline,
  * so they stand together. codegen/stack.py knows the bytes of stack.
  */
 #ifndef TN_DOT_ARMV7EM_H
@@ -41,14 +41,14 @@
 #define TN_AT_ZERO_POINT "[sp, #40]"
 
 /* Fills the frame. In: r0 the tile, r1 x, r2 and r3 outputs, r12 log2 of the bytes of a group of x.
- * Out: r0 24 bytes before the blocks, r3 as TN_AT_END. GROUP: bytes of code of a group, at 2f. */
-#define TN_TILE_BEGIN(GROUP)                                                            \
+ * Out: r0 24 bytes before the blocks, r3 as TN_AT_END. GROUP: bytes of code of a group, at 2f; MASK: groups of a turn, less 1. */
+#define TN_TILE_BEGIN(GROUP, MASK)                                                            \
     "push {r4-r11, lr}\n sub sp, #" TN_FRAME "\n"                                       \
     "str r2, " TN_AT_OUT "\n str r3, " TN_AT_OTHER "\n"                                 \
-    "ldr r4, [r0, #" TN_TILE_GROUPS "]\n rsb r5, r4, #0\n and r5, r5, #7\n"            \
+    "ldr r4, [r0, #" TN_TILE_GROUPS "]\n rsb r5, r4, #0\n and r5, r5, #" MASK "\n"            \
     "sub r1, #4\n lsl r6, r4, r12\n add r3, r1, r6\n str r3, " TN_AT_END "\n"          \
-    "lsl r6, r5, r12\n sub r6, r1, r6\n str r6, " TN_AT_X "\n"                         \
-    "lsl r6, r5, #4\n sub r6, #12\n str r6, " TN_AT_BACK "\n"                          \
+    "and r7, r5, #7\n lsl r6, r7, r12\n sub r6, r1, r6\n str r6, " TN_AT_X "\n"                         \
+    "lsl r6, r7, #4\n sub r6, #12\n str r6, " TN_AT_BACK "\n"                          \
     "adr.w r6, 2f\n mov r7, #" GROUP "\n mla r6, r5, r7, r6\n add r6, #1\n"            \
     "str r6, " TN_AT_ENTRY "\n"                                                         \
     "ldr r6, [r0, #" TN_TILE_OUT_C "]\n str r6, " TN_AT_LEFT "\n"                       \
@@ -86,7 +86,7 @@
 
 /* Sums a, ab, c, cd: r4 to r7 of pixel 0, r8 to r11 of pixel 1. r0, r1 are 4 before weights and x.
  * One pair of k, 15 cycles for 16 products: two words of weights, one of each column. W and X:
- * bytes of the first word and the second; the last words of a turn move the pointers. */
+ * bytes of the first word and the second; the last words of eight groups move the pointers. */
 #define TN_TILE_2_PAIR(W, X, W_LAST, X_LAST)                                            \
     "ldr.w r2, [r0, #" W "]\n ldr.w r3, [r0, #" W_LAST "\n"                             \
     "ldr.w r12, [r1, #" X "]\n ldr.w lr, [r1, #" X_LAST "\n"                            \
@@ -97,20 +97,24 @@
 #define TN_TILE_2_GROUP(A, B, C, D)                                                     \
     TN_TILE_2_PAIR(A, A, B "]", B "]") TN_TILE_2_PAIR(C, C, D "]", D "]")
 
+#define TN_TILE_2_EIGHT                                                                         \
+    TN_TILE_2_GROUP("4", "8", "12", "16") TN_TILE_2_GROUP("20", "24", "28", "32")               \
+    TN_TILE_2_GROUP("36", "40", "44", "48") TN_TILE_2_GROUP("52", "56", "60", "64")             \
+    TN_TILE_2_GROUP("68", "72", "76", "80") TN_TILE_2_GROUP("84", "88", "92", "96")             \
+    TN_TILE_2_GROUP("100", "104", "108", "112")                                                 \
+    TN_TILE_2_PAIR("116", "116", "120]", "120]")                                                \
+    TN_TILE_2_PAIR("124", "124", "128]!", "128]!")
+
 /* All channels of two pixels from widened columns. */
 #define tn_tile_2 TN_VARIANT(tn_tile_2)
 TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, const uint32_t *columns TN_UNUSED,
                                      int8_t *out TN_UNUSED, int8_t *other TN_UNUSED) {
     __asm__(
-        "mov r12, #4\n" TN_TILE_BEGIN("112")
+        "mov r12, #4\n" TN_TILE_BEGIN("112", "15")
         "1:\n" TN_TILE_SUMS
         "mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n bx lr\n"
         "2:\n"
-        TN_TILE_2_GROUP("4", "8", "12", "16") TN_TILE_2_GROUP("20", "24", "28", "32")
-        TN_TILE_2_GROUP("36", "40", "44", "48") TN_TILE_2_GROUP("52", "56", "60", "64")
-        TN_TILE_2_GROUP("68", "72", "76", "80") TN_TILE_2_GROUP("84", "88", "92", "96")
-        TN_TILE_2_GROUP("100", "104", "108", "112")
-        TN_TILE_2_PAIR("116", "116", "120]", "120]") TN_TILE_2_PAIR("124", "124", "128]!", "128]!")
+        TN_TILE_2_EIGHT TN_TILE_2_EIGHT
         "ldr r2, " TN_AT_END "\n cmp r1, r2\n bne 2b\n"
         TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")
         TN_TILE_SECOND("r8", "r9") TN_TILE_SECOND("r10", "r11")
@@ -151,7 +155,7 @@ TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, const uint32_t 
 TN_SHARED TN_ASSEMBLY void tn_tile_1(const tn_tile *t TN_UNUSED, const int8_t *column TN_UNUSED,
                                      int8_t *out TN_UNUSED) {
     __asm__(
-        "mov r12, #2\n" TN_TILE_BEGIN("76")
+        "mov r12, #2\n" TN_TILE_BEGIN("76", "7")
         "1:\n" TN_TILE_SUMS "bx lr\n"
         "2:\n"
         TN_TILE_1_GROUP("4]", "4", "8", "12", "16]") TN_TILE_1_GROUP("8]", "20", "24", "28", "32]")
