@@ -60,7 +60,11 @@ TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int3
         return;
     }
     const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
-    for (int32_t i = 0; i < k; i += 4) tn_store32(bytes + i, pad);
+    const int32_t wide = (kw - 1) * g->dilation_w, tall = (g->kernel_h - 1) * g->dilation_h;
+    if (ix < 0 || ix + wide >= g->in_w || iy < 0 || iy + tall >= g->in_h)
+        for (int32_t i = 0; i < k; i += 4) tn_store32(bytes + i, pad);
+    else
+        tn_store32(bytes + TN_PAD4(k) - 4, pad);
     if (g->dilation_w == 1) {
         const int32_t left = tn_clamp(-ix, 0, kw), right = tn_clamp(g->in_w - ix, left, kw);
         const int32_t from = (ix + left) * c, n = (right - left) * c;

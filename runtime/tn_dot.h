@@ -55,63 +55,81 @@ TN_INLINE int32_t tn_second_sum(int32_t joined, int32_t a, int32_t ab) {
     return joined != 0 ? (int32_t)((uint32_t)ab - (uint32_t)a) >> 8 : ab;
 }
 
-/* Sums of channels o, o + 1 (o even) become outputs. `end`: what is behind the block's weights. */
-TN_INLINE void tn_tile_store_2(const tn_tile *t, int32_t joined, const int8_t *end, int32_t o,
-                               int32_t a, int32_t ab, int8_t *out) {
-    const int32_t i = o & 2, b = tn_second_sum(joined, a, ab);
-    out[o] = tn_tile_output(t, a, (int32_t)tn_load32(end + 4 * i), end[16 + i]);
-    if (o + 1 < t->out_c)
-        out[o + 1] = tn_tile_output(t, b, (int32_t)tn_load32(end + 4 * i + 4), end[17 + i]);
+/* Sums of a block become the outputs of channels o, o + 1, ... `end`: what is behind its weights. */
+TN_INLINE void tn_tile_store_4(const tn_tile *t, int32_t joined, const int8_t *end, int32_t o,
+                               const int32_t *sums, int8_t *out) {
+    for (int32_t i = 0; i < 4 && o + i < t->out_c; i++) {
+        const int32_t sum = (i & 1) != 0 ? tn_second_sum(joined, sums[i - 1], sums[i]) : sums[i];
+        out[o + i] = tn_tile_output(t, sum, (int32_t)tn_load32(end + 4 * i), end[16 + i]);
+    }
 }
 
-/* a, ab += sum over k < 4 * groups of x[k] and the weights of two channels, whose words begin at w
- * and at w + 8. */
-TN_INLINE void tn_dot_2(const int8_t *w, const int8_t *x, int32_t groups, int32_t joined,
-                        int32_t *a, int32_t *ab) {
 #if TN_DSP
-    int32_t first = *a, second = *ab;
+
+/* sums += those over k < 4 * groups of x[k] and a block's weights. */
+TN_INLINE void tn_dot_4(const int8_t *w, const int8_t *x, int32_t groups, int32_t joined,
+                        int32_t *sums) {
+    int32_t a = sums[0], ab = sums[1], c = sums[2], cd = sums[3];
     for (const int8_t *end = x + 4 * groups; x != end; x += 4, w += 16) {
         const uint32_t four = tn_load32(x);
-        uint32_t even = tn_load32(w), odd = tn_load32(w + 8);
+        uint32_t p = tn_load32(w), q = tn_load32(w + 4), r = tn_load32(w + 8), s = tn_load32(w + 12);
         const uint32_t u = tn_sxtb16(four), v = tn_sxtb16_ror8(four);
-        const uint32_t even_a = tn_sxtb16(even), odd_a = tn_sxtb16(odd);
-        if (joined == 0) {
-            even = tn_sxtb16_ror8(tn_ssub16(even, even_a));
-            odd = tn_sxtb16_ror8(tn_ssub16(odd, odd_a));
+        if (joined == 0) { /* words of channels b and d alone */
+            a = tn_smlad(u, tn_sxtb16(p), a), p = tn_sxtb16_ror8(tn_ssub16(p, tn_sxtb16(p)));
+            c = tn_smlad(u, tn_sxtb16(q), c), q = tn_sxtb16_ror8(tn_ssub16(q, tn_sxtb16(q)));
+            a = tn_smlad(v, tn_sxtb16(r), a), r = tn_sxtb16_ror8(tn_ssub16(r, tn_sxtb16(r)));
+            c = tn_smlad(v, tn_sxtb16(s), c), s = tn_sxtb16_ror8(tn_ssub16(s, tn_sxtb16(s)));
         }
-        first = tn_smlad(u, even_a, first);
-        second = tn_smlad(u, even, second);
-        first = tn_smlad(v, odd_a, first);
-        second = tn_smlad(v, odd, second);
-    }
-    *a = first, *ab = second;
-#else
-    typedef int16_t __attribute__((may_alias)) joined_weights;
-    static const int8_t order[4] = {0, 2, 1, 3};
-    uint32_t first = (uint32_t)*a, second = (uint32_t)*ab;
-    for (const int8_t *end = x + 4 * groups; x != end; x += 4, w += 16) {
-        for (int32_t i = 0; i < 4; i++) {
-            const int8_t *const p = w + 4 * (i & 2) + 2 * (i & 1);
-            const int32_t both = *(const joined_weights *)(const void *)p, y = x[order[i]];
-            first = tn_mac(first, y, *p);
-            second = tn_mac(second, y, joined != 0 ? both : (int16_t)(both - *p) >> 8);
+        ab = tn_smlad(u, p, ab);
+        cd = tn_smlad(u, q, cd);
+        ab = tn_smlad(v, r, ab);
+        cd = tn_smlad(v, s, cd);
+        if (joined != 0) {
+            a = tn_smlad(u, tn_sxtb16(p), a);
+            c = tn_smlad(u, tn_sxtb16(q), c);
+            a = tn_smlad(v, tn_sxtb16(r), a);
+            c = tn_smlad(v, tn_sxtb16(s), c);
         }
     }
-    *a = (int32_t)first, *ab = (int32_t)second;
-#endif
+    sums[0] = a, sums[1] = ab, sums[2] = c, sums[3] = cd;
 }
+
+#else
+
+typedef int16_t __attribute__((may_alias)) tn_joined_weights;
+
+TN_INLINE void tn_dot_4(const int8_t *w, const int8_t *x, int32_t groups, int32_t joined,
+                        int32_t *sums) {
+    static const int8_t order[4] = {0, 2, 1, 3};
+    const int8_t *const begin = x, *const end = x + 4 * groups;
+    for (int32_t pair = 0; pair < 2; pair++, w += 4 - 16 * groups, x = begin, sums += 2) {
+        uint32_t a = (uint32_t)sums[0], ab = (uint32_t)sums[1];
+        for (; x != end; x += 4, w += 16) {
+            for (int32_t i = 0; i < 4; i++) {
+                const int8_t *const p = w + 4 * (i & 2) + 2 * (i & 1);
+                const int32_t both = *(const tn_joined_weights *)(const void *)p, y = x[order[i]];
+                a = tn_mac(a, y, *p);
+                ab = tn_mac(ab, y, joined != 0 ? both : (int16_t)(both - *p) >> 8);
+            }
+        }
+        sums[0] = (int32_t)a, sums[1] = (int32_t)ab;
+    }
+}
+
+#endif
 
 /* All channels of one pixel from a column of bytes, readable to 4 * groups. Any layer. */
 #define tn_tile_bytes TN_VARIANT(tn_tile_bytes)
 TN_SHARED void tn_tile_bytes(const tn_tile *t, int32_t joined, const int8_t *column, int8_t *out) {
     const int8_t *block = t->blocks;
-    const int32_t block_bytes = TN_BLOCK_BYTES(4 * t->groups);
-    for (int32_t o = 0; o < t->out_c; o += 2) {
-        int32_t a = (int32_t)tn_load32(block + 4 * (o & 2));
-        int32_t ab = (int32_t)tn_load32(block + 4 * (o & 2) + 4);
-        tn_dot_2(block + TN_BLOCK_BEGIN + 2 * (o & 2), column, t->groups, joined, &a, &ab);
-        tn_tile_store_2(t, joined, block + block_bytes - TN_BLOCK_END, o, a, ab, out);
-        if ((o & 2) != 0) block += block_bytes;
+    for (int32_t o = 0; o < t->out_c; o += 4) {
+        int32_t sums[4];
+        memcpy(sums, block, sizeof sums);
+        block += TN_BLOCK_BEGIN;
+        tn_dot_4(block, column, t->groups, joined, sums);
+        block += 16 * t->groups;
+        tn_tile_store_4(t, joined, block, o, sums, out);
+        block += TN_BLOCK_END;
     }
 }
 
@@ -194,12 +212,8 @@ TN_INLINE void tn_tile_2(const tn_tile *t, const uint32_t *columns, int8_t *out,
                 sums[i][2] = tn_smlad(x[i], tn_sxtb16(w[1]), sums[i][2]);
                 sums[i][3] = tn_smlad(x[i], w[1], sums[i][3]);
             }
-        for (int32_t i = 0; i < 2; i++) {
-            const int8_t *const end = (const int8_t *)w;
-            tn_tile_store_2(t, 1, end, o, sums[i][0], sums[i][1], outs[i]);
-            if (o + 2 < t->out_c)
-                tn_tile_store_2(t, 1, end, o + 2, sums[i][2], sums[i][3], outs[i]);
-        }
+        for (int32_t i = 0; i < 2; i++)
+            tn_tile_store_4(t, 1, (const int8_t *)w, o, sums[i], outs[i]);
     }
 }
 

@@ -25,14 +25,15 @@ TN_SHARED void tn_fully_connected_tail(const tn_tile *t, int32_t joined, int32_t
     const int8_t *block = t->blocks;
     int8_t tail[4];
     tn_store32(tail, tn_load_tail(in + (k & ~3), k & 3));
-    for (int32_t o = 0; o < t->out_c; o += 2) {
-        const int8_t *const w = block + TN_BLOCK_BEGIN + 2 * (o & 2);
-        int32_t a = (int32_t)tn_load32(block + 4 * (o & 2));
-        int32_t ab = (int32_t)tn_load32(block + 4 * (o & 2) + 4);
-        tn_dot_2(w, in, k >> 2, joined, &a, &ab);
-        tn_dot_2(w + 4 * (k & ~3), tail, 1, joined, &a, &ab);
-        tn_tile_store_2(t, joined, block + TN_BLOCK_BEGIN + 4 * TN_PAD4(k), o, a, ab, out);
-        if ((o & 2) != 0) block += TN_BLOCK_BYTES(k);
+    for (int32_t o = 0; o < t->out_c; o += 4) {
+        int32_t sums[4];
+        memcpy(sums, block, sizeof sums);
+        block += TN_BLOCK_BEGIN;
+        tn_dot_4(block, in, k >> 2, joined, sums);
+        tn_dot_4(block + 4 * (k & ~3), tail, 1, joined, sums);
+        block += 4 * TN_PAD4(k);
+        tn_tile_store_4(t, joined, block, o, sums, out);
+        block += TN_BLOCK_END;
     }
 }
 
@@ -74,11 +75,10 @@ TN_SHARED const int8_t *tn_fully_connected_add(const int8_t *w, int32_t k, int32
                                                int32_t out_c, const int8_t *in, int32_t *sums) {
     int8_t tail[4] = {0, 0, 0, 0};
     if ((k & 3) != 0) tn_store32(tail, tn_load_tail(in + (k & ~3), k & 3));
-    for (int32_t left = out_c; left > 0; left -= 4, w += 4 * TN_PAD4(k))
-        for (int32_t i = 0; i < 8; i += 4, sums += 2) {
-            tn_dot_2(w + i, in, k >> 2, joined, sums, sums + 1);
-            if ((k & 3) != 0) tn_dot_2(w + i + 4 * (k & ~3), tail, 1, joined, sums, sums + 1);
-        }
+    for (int32_t left = out_c; left > 0; left -= 4, w += 4 * TN_PAD4(k), sums += 4) {
+        tn_dot_4(w, in, k >> 2, joined, sums);
+        if ((k & 3) != 0) tn_dot_4(w + 4 * (k & ~3), tail, 1, joined, sums);
+    }
     return w;
 }
 
@@ -99,9 +99,9 @@ TN_INLINE void tn_fully_connected_rows_s8(const tn_fully_connected_rows *g, tn_r
     if (y_end != g->rows) return;
     const tn_tile t = {NULL,       g->out_c,   1,                  g->out_zero_point,
                        g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
-    for (int32_t o = 0; o < g->out_c; o += 2)
-        tn_tile_store_2(&t, g->joined, ends + o / 4 * TN_BLOCK_ENDS + TN_BLOCK_BEGIN, o, sums[o],
-                        sums[o + 1], tn_row(out, 0));
+    for (int32_t o = 0; o < g->out_c; o += 4)
+        tn_tile_store_4(&t, g->joined, ends + o / 4 * TN_BLOCK_ENDS + TN_BLOCK_BEGIN, o, sums + o,
+                        tn_row(out, 0));
 }
 
 #endif
