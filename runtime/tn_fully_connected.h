@@ -61,14 +61,16 @@ typedef struct {
     int32_t rows, row_bytes, out_c;
     int32_t out_zero_point, out_min, out_max;
     int32_t fast_requantize; /* see tn_requantize_s8 */
-    int32_t joined;          /* see tn_dot.h */
-    const int8_t *ends;      /* of the blocks of tn_dot.h, what is before and behind the weights */
+    int32_t joined;          /* see tn_dot.h; here of the sums of one row, without a bias */
+    const int8_t *ends;      /* of the blocks of tn_dot.h, biases and what is behind the weights */
     const int8_t *weights;   /* for each row: of each block, the weights of the row's bytes */
 } tn_fully_connected_rows;
 
 #define TN_BLOCK_ENDS (TN_BLOCK_BEGIN + TN_BLOCK_END)
 
-/* Adds one row of k bytes to the sums, four a block; w are the row's weights. Gives the next row's
+TN_INLINE int32_t tn_sum(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+
+/* Adds one row of k bytes to the sums of all channels, four a block; w are the row's weights. Gives the next row's
  * weights. */
 #define tn_fully_connected_add TN_VARIANT(tn_fully_connected_add)
 TN_SHARED const int8_t *tn_fully_connected_add(const int8_t *w, int32_t k, int32_t joined,
@@ -76,8 +78,13 @@ TN_SHARED const int8_t *tn_fully_connected_add(const int8_t *w, int32_t k, int32
     int8_t tail[4] = {0, 0, 0, 0};
     if ((k & 3) != 0) tn_store32(tail, tn_load_tail(in + (k & ~3), k & 3));
     for (int32_t left = out_c; left > 0; left -= 4, w += 4 * TN_PAD4(k), sums += 4) {
-        tn_dot_4(w, in, k >> 2, joined, sums);
-        if ((k & 3) != 0) tn_dot_4(w + 4 * (k & ~3), tail, 1, joined, sums);
+        int32_t row[4] = {0, 0, 0, 0};
+        tn_dot_4(w, in, k >> 2, joined, row);
+        if ((k & 3) != 0) tn_dot_4(w + 4 * (k & ~3), tail, 1, joined, row);
+        sums[0] = tn_sum(sums[0], row[0]);
+        sums[1] = tn_sum(sums[1], tn_second_sum(joined, row[0], row[1]));
+        sums[2] = tn_sum(sums[2], row[2]);
+        sums[3] = tn_sum(sums[3], tn_second_sum(joined, row[2], row[3]));
     }
     return w;
 }
@@ -100,7 +107,7 @@ TN_INLINE void tn_fully_connected_rows_s8(const tn_fully_connected_rows *g, tn_r
     const tn_tile t = {NULL,       g->out_c,   1,                  g->out_zero_point,
                        g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
     for (int32_t o = 0; o < g->out_c; o += 4)
-        tn_tile_store_4(&t, g->joined, ends + o / 4 * TN_BLOCK_ENDS + TN_BLOCK_BEGIN, o, sums + o,
+        tn_tile_store_4(&t, 0, ends + o / 4 * TN_BLOCK_ENDS + TN_BLOCK_BEGIN, o, sums + o,
                         tn_row(out, 0));
 }
 

@@ -45,23 +45,27 @@ class Blocks:
 
 
 def blocks_of(weights: NDArray[np.int8], requantization: Requantization) -> Blocks:
-    """`weights` are [O, ..., K]."""
-    lanes = _by_fours(weights.astype(np.int32))
+    """`weights` are [O, K], or [O, H, K] of H rows whose sums are taken one by one."""
+    by_rows = weights.ndim == 3
+    largest = requantization.largest
+    if by_rows:
+        largest = 128 * np.abs(weights.astype(np.int64)).sum(axis=2).max(axis=1)
+    lanes = _by_fours(weights)
     joined_weights = lanes[:, 0::2] + 256 * lanes[:, 1::2]  # [N, 2, ..., K]
-    bias = _by_fours(requantization.bias.astype(np.int64))
+    bias = _by_fours(requantization.bias)
     joined = bool(
         np.all(joined_weights >= -(2**15))
         and np.all(joined_weights < 2**15)
-        and np.all(_by_fours(requantization.largest)[:, 1::2] < 2**23)
+        and np.all(_by_fours(largest)[:, 1::2] < 2**23)
     )
-    if joined:
+    if joined and not by_rows:
         bias[:, 1::2] = bias[:, 0::2] + 256 * bias[:, 1::2]
     k = weights.shape[-1]
     padded = np.zeros((*joined_weights.shape[:-1], pad4(k)), np.int64)
     padded[..., :k] = joined_weights
     groups = padded.reshape(*padded.shape[:-1], pad4(k) // 4, 2, 2)  # of four k: [half, odd]
     words = np.moveaxis(np.moveaxis(groups, 1, -1), -3, -1)  # [..., odd, channels, half]
-    shift = _by_fours(requantization.shift)
+    shift = _raw(_by_fours(requantization.shift), "u1")
     multiplier = _raw(_by_fours(requantization.multiplier), "<u4")
     return Blocks(
         int(joined),
@@ -85,17 +89,17 @@ def pack_row_blocks(blocks: Blocks) -> tuple[Constant, Constant]:
     )
 
 
-def _by_fours(values: NDArray[np.generic]) -> NDArray[np.generic]:
+def _by_fours(values: NDArray[np.integer]) -> NDArray[np.int64]:
     """[O, ...] -> [N, 4, ...], channels that lack are zeros."""
-    channels = np.zeros((pad4(len(values)), *values.shape[1:]), values.dtype)
+    channels = np.zeros((pad4(len(values)), *values.shape[1:]), np.int64)
     channels[: len(values)] = values
     return channels.reshape(-1, 4, *values.shape[1:])
 
 
-def _raw(values: NDArray[np.generic], dtype: str) -> NDArray[np.int8]:
+def _raw(values: NDArray[np.int64], dtype: str) -> NDArray[np.int8]:
     """The bytes of `values` modulo the unsigned type `dtype`, along the last axis."""
     bits = 8 * np.dtype(dtype).itemsize
-    unsigned = (values.astype(np.int64) & (2**bits - 1)).astype(dtype)
+    unsigned = (values & (2**bits - 1)).astype(dtype)
     return np.ascontiguousarray(unsigned).view(np.int8)
 
 
