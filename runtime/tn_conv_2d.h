@@ -148,6 +148,35 @@ TN_INLINE void tn_conv_2d_inside_2(const tn_conv_2d *g, tn_rows in, int32_t y, i
     }
 }
 
+TN_INLINE void tn_store_both(int8_t *d, int32_t apart, uint32_t p, uint32_t q) {
+    tn_store32(d, p);
+    tn_store32(d + apart, q);
+}
+
+/* The inputs of output pixels (y, x) and (y, x + 1), all of whose columns lie inside the input,
+ * become two columns of bytes, `apart` bytes apart; kernel_w * in_c is at least four. */
+TN_INLINE void tn_conv_2d_inside_bytes_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
+                                         int8_t *bytes, int32_t apart) {
+    const int32_t n = g->kernel_w * g->in_c, next = g->stride_w * g->in_c;
+    const int32_t from = (x * g->stride_w - g->pad_left) * g->in_c;
+    const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
+    int32_t iy = y * g->stride_h - g->pad_top;
+    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
+        int8_t *const last = bytes + n - 4;
+        if (iy >= 0 && iy < g->in_h) {
+            const int8_t *src = tn_row(in, iy) + from;
+            for (; bytes < last; bytes += 4, src += 4)
+                tn_store_both(bytes, apart, tn_load32(src), tn_load32(src + next));
+            src -= bytes - last;
+            tn_store_both(last, apart, tn_load32(src), tn_load32(src + next));
+        } else {
+            for (; bytes < last; bytes += 4) tn_store_both(bytes, apart, pad, pad);
+            tn_store_both(last, apart, pad, pad);
+        }
+        bytes = last + 4;
+    }
+}
+
 /* The inputs of any two output pixels become two widened columns. bytes: two columns of bytes, unless
  * word_taps. */
 TN_INLINE void tn_conv_2d_any_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
@@ -182,6 +211,7 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
     const int32_t left = (g->pad_left + g->stride_w - 1) / g->stride_w;
     const int32_t right = tn_min((g->in_w + g->pad_left - g->kernel_w) / g->stride_w, g->out_w - 1);
     const int32_t both = g->columns == 2 && tile.fast != 0 && g->joined != 0;
+    const int32_t near = g->dilation_w == 1 && g->kernel_w * g->in_c >= 4;
     const int32_t words = g->dilation_w == 1 && (g->kernel_w * g->in_c & 3) == 0;
     for (; both && pixels > 1; pixels -= 2) {
         const int32_t first_y = y, first_x = x;
@@ -197,7 +227,10 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
             tn_widen_2(columns, first_source, source, k);
         else if (words && x > 0 && first_x >= left && first_x < right)
             tn_conv_2d_inside_2(g, in, y, first_x, columns);
-        else
+        else if (g->word_taps == 0 && near && x > 0 && first_x >= left && first_x < right) {
+            tn_conv_2d_inside_bytes_2(g, in, y, first_x, bytes, TN_PAD4(k));
+            tn_widen_2(columns, bytes, bytes + TN_PAD4(k), TN_PAD4(k));
+        } else
             tn_conv_2d_any_2(g, in, first_y, first_x, y, x, k, columns, bytes);
         tn_tile_2(&tile, columns, first_target, target);
         target += g->out_c;
