@@ -182,15 +182,13 @@ TN_INLINE void tn_conv_2d_inside_bytes_2(const tn_conv_2d *g, tn_rows in, int32_
 TN_INLINE void tn_conv_2d_any_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
                                 int32_t other_y, int32_t other_x, int32_t k, uint32_t *columns,
                                 int8_t *bytes) {
-    if (g->word_taps != 0) {
-        tn_conv_2d_words(g, in, y, x, columns);
-        tn_conv_2d_words(g, in, other_y, other_x, columns + 1);
-    } else {
-        int8_t *const other = bytes + TN_PAD4(k);
-        tn_conv_2d_bytes(g, in, y, x, k, bytes);
-        tn_conv_2d_bytes(g, in, other_y, other_x, k, other);
-        tn_widen_2(columns, bytes, other, TN_PAD4(k));
+    for (int32_t i = 0; i < 2; i++, y = other_y, x = other_x) {
+        if (g->word_taps != 0)
+            tn_conv_2d_words(g, in, y, x, columns + i);
+        else
+            tn_conv_2d_bytes(g, in, y, x, k, bytes + i * TN_PAD4(k));
     }
+    if (g->word_taps == 0) tn_widen_2(columns, bytes, bytes + TN_PAD4(k), TN_PAD4(k));
 }
 
 #endif
