@@ -145,4 +145,14 @@ TN_INLINE int32_t tn_ssat8(int32_t x) { return tn_clamp(x, -128, 127); }
 
 #endif
 
+/* acc + a.low * b.high + a.high * b.low */
+TN_INLINE int32_t tn_smladx(uint32_t a, uint32_t b, int32_t acc) {
+#if TN_DSP_NATIVE
+    __asm__ volatile("smladx %0, %1, %2, %0" : "+r"(acc) : "r"(a), "r"(b));
+    return acc;
+#else
+    return tn_smlatb(a, b, tn_smlabt(a, b, acc));
+#endif
+}
+
 #endif
