@@ -196,38 +196,24 @@ typedef struct {
 
 #define TN_DEPTHWISE_OUTSIDE INT32_MIN /* in rows: a row outside the input */
 
-/* Columns of four channels, from p on, `pitch` bytes apart, into the strips low and high. */
-TN_INLINE void tn_depthwise_conv_2d_column(const int8_t *p, int8_t *low, int8_t *high) {
-    const uint32_t word = tn_load32(p);
-    const uint16_t first = (uint16_t)word, second = (uint16_t)(word >> 16);
-    memcpy(low, &first, 2);
-    memcpy(high, &second, 2);
-}
-
 /* Four channels of all rows that are inside the input; `in` is in.data at the first of them. */
 #define tn_depthwise_conv_2d_fill TN_VARIANT(tn_depthwise_conv_2d_fill)
 TN_SHARED void tn_depthwise_conv_2d_fill(const tn_depthwise_band *b, const int8_t *in) {
-    const int32_t c = b->tile.out_c, c3 = 3 * c, strip = b->strip;
-    int8_t *low = b->strips + 2 * b->lead;
-    const int32_t *const end = b->rows + b->kernel_h;
-    for (const int32_t *row = b->rows; row != end; row++, low += 2 * strip) {
-        const int8_t *p = in + *row;
-        int8_t *d = low, *e = low + strip;
-        int32_t n = b->columns;
-        if (*row == TN_DEPTHWISE_OUTSIDE) continue;
-        if ((b->lead & 1) != 0) { /* words of strips are aligned */
-            tn_depthwise_conv_2d_column(p, d, e);
-            p += c, d += 2, e += 2, n--;
+    const int32_t c = b->tile.out_c, c3 = 3 * c, columns = b->columns, lead = b->lead;
+    const int32_t *row = b->rows, *const end = row + b->kernel_h;
+    for (int8_t *low = b->strips + 2 * lead; row != end; row++) {
+        int8_t *const next = low + b->strip, *d = low, *e = next;
+        if (*row != TN_DEPTHWISE_OUTSIDE) {
+            const int8_t *p = in + *row;
+            int32_t n = columns;
+            if ((lead & 1) != 0) { /* words of strips are aligned */
+                tn_split_one(&p, c, &d, &e);
+                n--;
+            }
+            while ((n -= 4) >= 0) tn_split_four(&p, c, c3, &d, &e);
+            for (n += 4; n > 0; n--) tn_split_one(&p, c, &d, &e);
         }
-        for (; n >= 4; n -= 4, p += 4 * c, d += 8, e += 8) {
-            const uint32_t w0 = tn_load32(p), w1 = tn_load32(p + c);
-            const uint32_t w2 = tn_load32(p + 2 * c), w3 = tn_load32(p + c3);
-            tn_store32(d, tn_pkhbt(w0, w1));
-            tn_store32(d + 4, tn_pkhbt(w2, w3));
-            tn_store32(e, tn_pkhtb(w0, w1));
-            tn_store32(e + 4, tn_pkhtb(w2, w3));
-        }
-        for (; n > 0; n--, p += c, d += 2, e += 2) tn_depthwise_conv_2d_column(p, d, e);
+        low = next + b->strip;
     }
 }
 
@@ -236,26 +222,45 @@ TN_INLINE uint32_t tn_depthwise_conv_2d_pair(uint32_t word, int32_t odd) {
     return odd != 0 ? tn_sxtb16_ror8(word) : tn_sxtb16(word);
 }
 
-/* Inputs p of three neighbouring pairs of outputs meet weights: EVEN(p, u) those of the even, ODD(p,
- * v) those of the odd outputs. */
+/* Three neighbouring pairs of inputs p meet weights: u those of the even, v of the odd outputs. */
 #define TN_DEPTHWISE_STEP(EVEN, u, ODD, v) \
     do {                                   \
-        a[0] = EVEN(p0, u, a[0]);              \
-        a[1] = ODD(p0, v, a[1]);               \
-        a[2] = EVEN(p1, u, a[2]);              \
-        a[3] = ODD(p1, v, a[3]);               \
-        a[4] = EVEN(p2, u, a[4]);              \
-        a[5] = ODD(p2, v, a[5]);               \
+        a[0] = EVEN(p0, u, a[0]);          \
+        a[1] = ODD(p0, v, a[1]);           \
+        a[2] = EVEN(p1, u, a[2]);          \
+        a[3] = ODD(p1, v, a[3]);           \
+        a[4] = EVEN(p2, u, a[4]);          \
+        a[5] = ODD(p2, v, a[5]);           \
     } while (0)
 
-/* A step j between the first and the last: weights of word j, inputs slide on by a word. */
-#define TN_DEPTHWISE_NEXT(j)                                                   \
-    do {                                                                       \
-        const uint32_t wj = tn_load32(w + 4 * (j)), q = tn_load32(x + 8 + 4 * (j)); \
-        const uint32_t uj = tn_sxtb16(wj), vj = tn_sxtb16_ror8(wj);            \
-        p0 = p1, p1 = p2, p2 = tn_depthwise_conv_2d_pair(q, odd);              \
-        TN_DEPTHWISE_STEP(tn_smlad, uj, tn_smladx, vj);                        \
+/* The step of weight word j, neither the first nor the last: inputs slide on by a pair. */
+#define TN_DEPTHWISE_NEXT(j)                                                             \
+    do {                                                                                 \
+        const uint32_t word = tn_load_word(w + 4 * (j)), next = tn_load_word(x + 8 + 4 * (j)); \
+        const uint32_t u = tn_sxtb16(word), v = tn_sxtb16_ror8(word);                    \
+        p0 = p1, p1 = p2, p2 = tn_depthwise_conv_2d_pair(next, odd);                     \
+        TN_DEPTHWISE_STEP(tn_smlad, u, tn_smladx, v);                                    \
     } while (0)
+
+/* A kernel row at stride 1: words of the strip at x and of weights at w. */
+TN_INLINE void tn_depthwise_conv_2d_row(const int8_t *x, const int8_t *w, int32_t window,
+                                        int32_t odd, int32_t *a) {
+    uint32_t q[4] = {0};
+    const uint32_t w0 = tn_load_word(w);
+    if (window == 3)
+        tn_load_four(x, q);
+    else
+        tn_load_three(x, q);
+    const uint32_t first = tn_sxtb16(w0), last = tn_sxtb16_ror8(w0);
+    uint32_t p0 = tn_depthwise_conv_2d_pair(q[0], odd), p1 = tn_depthwise_conv_2d_pair(q[1], odd);
+    uint32_t p2 = tn_depthwise_conv_2d_pair(q[2], odd);
+    TN_DEPTHWISE_STEP(tn_sum_smlad, first, tn_sum_smlatb, first);
+    if (window > 3) TN_DEPTHWISE_NEXT(1);
+    if (window > 5) TN_DEPTHWISE_NEXT(2);
+    if (window != 3) q[3] = tn_load_word(x + 8 + 4 * (window / 2));
+    p0 = p1, p1 = p2, p2 = tn_depthwise_conv_2d_pair(q[3], odd);
+    TN_DEPTHWISE_STEP(tn_smlabb, last, tn_smladx, last);
+}
 
 /* Stride 2: input pair p, the i-th, meets the weight pairs u and the last weight, v. */
 TN_INLINE void tn_depthwise_conv_2d_meet(uint32_t p, int32_t i, const uint32_t *u, uint32_t v,
@@ -266,15 +271,34 @@ TN_INLINE void tn_depthwise_conv_2d_meet(uint32_t p, int32_t i, const uint32_t *
     if (i < 6) a[i] = tn_smlad(p, u[0], a[i]);
 }
 
-/* Words i and, if n is 2, i + 1 of the strip. */
-#define TN_DEPTHWISE_MEET(i, n)                                                              \
-    do {                                                                                     \
-        const uint32_t p = tn_load32(x + 4 * (i)), q = (n) > 1 ? tn_load32(x + 4 * (i) + 4) : 0; \
-        tn_depthwise_conv_2d_meet(tn_depthwise_conv_2d_pair(p, odd), i, u, v, window / 2, a);    \
-        if ((n) > 1)                                                                         \
-            tn_depthwise_conv_2d_meet(tn_depthwise_conv_2d_pair(q, odd), (i) + 1, u, v,      \
-                                      window / 2, a);                                        \
-    } while (0)
+#define TN_DEPTHWISE_MEET(i, k) \
+    tn_depthwise_conv_2d_meet(tn_depthwise_conv_2d_pair(q[k], odd), i, u, v, last, a)
+
+/* The same at stride 2. */
+TN_INLINE void tn_depthwise_conv_2d_row_s2(const int8_t *x, const int8_t *w, int32_t window,
+                                           int32_t odd, int32_t *a) {
+    const int32_t last = window / 2;
+    const uint32_t w0 = tn_load_word(w), w1 = last > 1 ? tn_load_word(w + 4) : 0;
+    const uint32_t w2 = last > 2 ? tn_load_word(w + 8) : 0;
+    const uint32_t u[3] = {tn_sxtb16(w0), last > 1 ? tn_sxtb16(w1) : 0,
+                           last > 2 ? tn_sxtb16(w2) : 0};
+    const uint32_t v = tn_sxtb16_ror8(w0);
+    uint32_t q[3];
+    tn_load_three(x, q);
+    TN_DEPTHWISE_MEET(0, 0);
+    TN_DEPTHWISE_MEET(1, 1);
+    TN_DEPTHWISE_MEET(2, 2);
+    tn_load_three(x + 12, q);
+    TN_DEPTHWISE_MEET(3, 0);
+    TN_DEPTHWISE_MEET(4, 1);
+    TN_DEPTHWISE_MEET(5, 2);
+    q[0] = tn_load_word(x + 24);
+    if (last > 1) q[1] = tn_load_word(x + 28);
+    if (last > 2) q[2] = tn_load_word(x + 32);
+    TN_DEPTHWISE_MEET(6, 0);
+    if (last > 1) TN_DEPTHWISE_MEET(7, 1);
+    if (last > 2) TN_DEPTHWISE_MEET(8, 2);
+}
 
 /* Any requantisation of n, at most six, pixels of a channel. */
 #define tn_depthwise_conv_2d_store_any TN_VARIANT(tn_depthwise_conv_2d_store_any)
@@ -285,6 +309,18 @@ TN_SHARED void tn_depthwise_conv_2d_store_any(const tn_tile *t, const int8_t *bl
         *out = tn_tile_output(t, *sums++, m, s);
 }
 
+#define TN_DEPTHWISE_OUTPUT(i) a[i] = tn_ssat8(tn_requantize_fast(a[i], m, s, zero_point))
+
+#define TN_DEPTHWISE_ROW()                                                                   \
+    do {                                                                                     \
+        if (stride == 1)                                                                     \
+            tn_depthwise_conv_2d_row(x, w, window, odd, a);                                  \
+        else                                                                                 \
+            tn_depthwise_conv_2d_row_s2(x, w, window, odd, a);                               \
+        x += pitch;                                                                          \
+        w += 2 * (window - 1);                                                               \
+    } while (0)
+
 /* A channel of the pixels of a band: its strip, its block, its outputs. window, stride, odd and,
  * unless it is 0, `kernel` (kernel_h) are literals. */
 TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_band *band, const int8_t *strip,
@@ -294,71 +330,41 @@ TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_band *band, const
     const int32_t usual = band->tile.fast != 0 && band->tile.clamp == 0;
     for (int32_t n = band->outputs; n > 0; n -= TN_DEPTHWISE_TILE) {
         const int8_t *x = strip, *w = block + TN_DEPTHWISE_WINDOW_HEADER;
-        int32_t rows = kernel != 0 ? kernel : band->kernel_h;
         const int32_t bias = (int32_t)tn_load32(block);
         int32_t a[TN_DEPTHWISE_TILE] = {bias, bias, bias, bias, bias, bias};
-#pragma GCC unroll 3
-        for (; rows > 0; rows--) {
-            if (stride == 1) {
-                const uint32_t w0 = tn_load32(w);
-                uint32_t p0 = tn_load32(x), p1 = tn_load32(x + 4), p2 = tn_load32(x + 8);
-                const uint32_t u = tn_sxtb16(w0);
-                p0 = tn_depthwise_conv_2d_pair(p0, odd);
-                p1 = tn_depthwise_conv_2d_pair(p1, odd);
-                p2 = tn_depthwise_conv_2d_pair(p2, odd);
-                TN_DEPTHWISE_STEP(tn_smlad, u, tn_smlatb, u);
-                if (window > 3) TN_DEPTHWISE_NEXT(1);
-                if (window > 5) TN_DEPTHWISE_NEXT(2);
-                const uint32_t last = tn_load32(x + 8 + 4 * (window / 2));
-                const uint32_t v = tn_sxtb16_ror8(w0);
-                p0 = p1, p1 = p2, p2 = tn_depthwise_conv_2d_pair(last, odd);
-                TN_DEPTHWISE_STEP(tn_smlabb, v, tn_smladx, v);
-            } else {
-                const uint32_t w0 = tn_load32(w);
-                const uint32_t w1 = window > 3 ? tn_load32(w + 4) : 0;
-                const uint32_t w2 = window > 5 ? tn_load32(w + 8) : 0;
-                const uint32_t u[3] = {tn_sxtb16(w0), window > 3 ? tn_sxtb16(w1) : 0,
-                                       window > 5 ? tn_sxtb16(w2) : 0};
-                const uint32_t v = tn_sxtb16_ror8(w0);
-                TN_DEPTHWISE_MEET(0, 2);
-                TN_DEPTHWISE_MEET(2, 2);
-                TN_DEPTHWISE_MEET(4, 2);
-                TN_DEPTHWISE_MEET(6, window > 3 ? 2 : 1);
-                if (window > 5) TN_DEPTHWISE_MEET(8, 1);
-            }
-            x += pitch;
-            w += 2 * (window - 1);
+        if (kernel == 3) {
+            TN_DEPTHWISE_ROW();
+            TN_DEPTHWISE_ROW();
+            TN_DEPTHWISE_ROW();
+        } else {
+            int32_t rows = band->kernel_h;
+            do TN_DEPTHWISE_ROW();
+            while (--rows > 0);
         }
         if (usual) {
             const int32_t m = (int32_t)tn_load32(block + 4), s = (int32_t)tn_load32(block + 8);
             const int32_t zero_point = band->tile.zero_point;
-            int8_t *const d = out + 3 * c;
-            a[0] = tn_ssat8(tn_requantize_fast(a[0], m, s, zero_point));
-            a[1] = tn_ssat8(tn_requantize_fast(a[1], m, s, zero_point));
-            a[2] = tn_ssat8(tn_requantize_fast(a[2], m, s, zero_point));
-            a[3] = tn_ssat8(tn_requantize_fast(a[3], m, s, zero_point));
-            a[4] = tn_ssat8(tn_requantize_fast(a[4], m, s, zero_point));
-            a[5] = tn_ssat8(tn_requantize_fast(a[5], m, s, zero_point));
+            TN_DEPTHWISE_OUTPUT(0);
+            TN_DEPTHWISE_OUTPUT(1);
+            TN_DEPTHWISE_OUTPUT(2);
+            TN_DEPTHWISE_OUTPUT(3);
+            TN_DEPTHWISE_OUTPUT(4);
+            TN_DEPTHWISE_OUTPUT(5);
             if (n >= TN_DEPTHWISE_TILE) {
-                out[0] = (int8_t)a[0];
-                out[c] = (int8_t)a[1];
-                out[2 * c] = (int8_t)a[2];
-                d[0] = (int8_t)a[3];
-                d[c] = (int8_t)a[4];
-                d[2 * c] = (int8_t)a[5];
+                out = tn_store_six(out, c, a);
             } else {
                 out[0] = (int8_t)a[0];
-                if (n > 1) out[c] = (int8_t)a[1];
-                if (n > 2) out[2 * c] = (int8_t)a[2];
-                if (n > 3) d[0] = (int8_t)a[3];
-                if (n > 4) d[c] = (int8_t)a[4];
+                if (n > 1) *(out += c) = (int8_t)a[1];
+                if (n > 2) *(out += c) = (int8_t)a[2];
+                if (n > 3) *(out += c) = (int8_t)a[3];
+                if (n > 4) *(out += c) = (int8_t)a[4];
             }
         } else {
             const int32_t sums[TN_DEPTHWISE_TILE] = {a[0], a[1], a[2], a[3], a[4], a[5]};
             tn_depthwise_conv_2d_store_any(&band->tile, block, sums, n, out);
+            out += TN_DEPTHWISE_TILE * c;
         }
         strip += 12 * stride;
-        out += TN_DEPTHWISE_TILE * c;
     }
 }
 

@@ -145,14 +145,104 @@ TN_INLINE int32_t tn_ssat8(int32_t x) { return tn_clamp(x, -128, 127); }
 
 #endif
 
-/* acc + a.low * b.high + a.high * b.low */
-TN_INLINE int32_t tn_smladx(uint32_t a, uint32_t b, int32_t acc) {
+/* ---- sums into a register of their own, and runs of loads and stores ---------------------------- */
+
 #if TN_DSP_NATIVE
-    __asm__ volatile("smladx %0, %1, %2, %0" : "+r"(acc) : "r"(a), "r"(b));
-    return acc;
-#else
-    return tn_smlatb(a, b, tn_smlabt(a, b, acc));
-#endif
+
+#define TN_DSP_SUM(NAME, MNEMONIC)                                                        \
+    TN_INLINE int32_t NAME(uint32_t a, uint32_t b, int32_t acc) {                         \
+        int32_t r;                                                                        \
+        __asm__ volatile(MNEMONIC " %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc)); \
+        return r;                                                                         \
+    }
+TN_DSP_SUM(tn_sum_smlad, "smlad")
+TN_DSP_SUM(tn_sum_smlatb, "smlatb")
+TN_DSP_SUM(tn_smladx, "smladx") /* acc + a.low * b.high + a.high * b.low */
+#undef TN_DSP_SUM
+
+/* A word, and three and four words from p on; p is 4-byte aligned. */
+TN_INLINE uint32_t tn_load_word(const int8_t *p) {
+    typedef uint32_t __attribute__((may_alias)) word;
+    uint32_t r;
+    __asm__ volatile("ldr %0, %1" : "=r"(r) : "m"(*(const word *)(const void *)p));
+    return r;
 }
+TN_INLINE void tn_load_three(const int8_t *p, uint32_t *x) {
+    __asm__ volatile("ldr %0, [%3]\n\tldr %1, [%3, #4]\n\tldr %2, [%3, #8]"
+                     : "=&r"(x[0]), "=&r"(x[1]), "=r"(x[2])
+                     : "r"(p), "m"(*(const int8_t(*)[12])p));
+}
+TN_INLINE void tn_load_four(const int8_t *p, uint32_t *x) {
+    __asm__ volatile("ldr %0, [%4]\n\tldr %1, [%4, #4]\n\tldr %2, [%4, #8]\n\tldr %3, [%4, #12]"
+                     : "=&r"(x[0]), "=&r"(x[1]), "=&r"(x[2]), "=r"(x[3])
+                     : "r"(p), "m"(*(const int8_t(*)[16])p));
+}
+/* The low bytes of x[0..6), `step` apart from p on; returns p + 6 * step. */
+TN_INLINE int8_t *tn_store_six(int8_t *p, int32_t step, const int32_t *x) {
+    __asm__ volatile("strb %1, [%0]\n\tstrb %2, [%0, %7]\n\tstrb %3, [%0, %7, lsl #1]\n\t"
+                     "add %0, %0, %7\n\tadd %0, %0, %7, lsl #1\n\t"
+                     "strb %4, [%0]\n\tstrb %5, [%0, %7]\n\tstrb %6, [%0, %7, lsl #1]\n\t"
+                     "add %0, %0, %7\n\tadd %0, %0, %7, lsl #1"
+                     : "+&r"(p)
+                     : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(x[4]), "r"(x[5]), "r"(step)
+                     : "memory");
+    return p;
+}
+/* Words at *p, `step` apart: the low half of each goes to *low, the high half to *high, which move on
+ * like *p. Four words, with step3 = 3 * step and *low and *high 4-byte aligned; one word. */
+TN_INLINE void tn_split_four(const int8_t **p, int32_t step, int32_t step3, int8_t **low,
+                             int8_t **high) {
+    uint32_t a, b, c, d, e;
+    __asm__ volatile("ldr %3, [%0]\n\tldr %4, [%0, %8]\n\tldr %5, [%0, %8, lsl #1]\n\t"
+                     "ldr %6, [%0, %9]\n\tadd %0, %0, %8, lsl #2\n\t"
+                     "pkhbt %7, %3, %4, lsl #16\n\tpkhtb %4, %4, %3, asr #16\n\t"
+                     "pkhbt %3, %5, %6, lsl #16\n\tpkhtb %6, %6, %5, asr #16\n\t"
+                     "str %7, [%1], #4\n\tstr %3, [%1], #4\n\tstr %4, [%2], #4\n\tstr %6, [%2], #4"
+                     : "+&r"(*p), "+&r"(*low), "+&r"(*high), "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(d),
+                       "=&r"(e)
+                     : "r"(step), "r"(step3)
+                     : "memory");
+}
+TN_INLINE void tn_split_one(const int8_t **p, int32_t step, int8_t **low, int8_t **high) {
+    uint32_t word;
+    __asm__ volatile("ldr %3, [%0]\n\tadd %0, %0, %4\n\tstrh %3, [%1], #2\n\t"
+                     "lsr %3, %3, #16\n\tstrh %3, [%2], #2"
+                     : "+&r"(*p), "+&r"(*low), "+&r"(*high), "=&r"(word)
+                     : "r"(step)
+                     : "memory");
+}
+
+#else
+
+TN_INLINE int32_t tn_sum_smlad(uint32_t a, uint32_t b, int32_t acc) { return tn_smlad(a, b, acc); }
+TN_INLINE int32_t tn_sum_smlatb(uint32_t a, uint32_t b, int32_t acc) {
+    return tn_smlatb(a, b, acc);
+}
+TN_INLINE int32_t tn_smladx(uint32_t a, uint32_t b, int32_t acc) {
+    return tn_smlatb(a, b, tn_smlabt(a, b, acc));
+}
+TN_INLINE uint32_t tn_load_word(const int8_t *p) {
+    uint32_t word;
+    memcpy(&word, p, 4);
+    return word;
+}
+TN_INLINE void tn_load_three(const int8_t *p, uint32_t *x) { memcpy(x, p, 12); }
+TN_INLINE void tn_load_four(const int8_t *p, uint32_t *x) { memcpy(x, p, 16); }
+TN_INLINE int8_t *tn_store_six(int8_t *p, int32_t step, const int32_t *x) {
+    for (int32_t i = 0; i < 6; i++, p += step) *p = (int8_t)(uint8_t)((uint32_t)x[i] & 0xFFu);
+    return p;
+}
+TN_INLINE void tn_split_one(const int8_t **p, int32_t step, int8_t **low, int8_t **high) {
+    memcpy(*low, *p, 2);
+    memcpy(*high, *p + 2, 2);
+    *p += step, *low += 2, *high += 2;
+}
+TN_INLINE void tn_split_four(const int8_t **p, int32_t step, int32_t step3, int8_t **low,
+                             int8_t **high) {
+    (void)step3;
+    for (int32_t i = 0; i < 4; i++) tn_split_one(p, step, low, high);
+}
+
+#endif
 
 #endif
