@@ -187,10 +187,12 @@ TN_INLINE void tn_depthwise_conv_2d_general(const tn_depthwise_conv_2d *g, const
 /* What all channels of a band of a row share. */
 typedef struct {
     tn_tile tile;
+    int32_t usual; /* fast, and no clamp */
     int8_t *strips;
     const int32_t *rows; /* offset from in.data of the first column inside, for each kernel row */
     int32_t kernel_h, strip; /* strip: bytes */
-    int32_t lead, columns; /* columns of a strip before the first inside, and how many are inside */
+    int32_t lead; /* columns of a strip before the first inside; if odd, one is taken alone, */
+    int32_t fours, ones; /* then as many times four, then as many more that are inside */
     int32_t outputs;       /* pixels, at most six for each of `tiles` */
 } tn_depthwise_band;
 
@@ -199,22 +201,18 @@ typedef struct {
 /* Four channels of all rows that are inside the input; `in` is in.data at the first of them. */
 #define tn_depthwise_conv_2d_fill TN_VARIANT(tn_depthwise_conv_2d_fill)
 TN_SHARED void tn_depthwise_conv_2d_fill(const tn_depthwise_band *b, const int8_t *in) {
-    const int32_t c = b->tile.out_c, c3 = 3 * c, columns = b->columns, lead = b->lead;
+    const int32_t c = b->tile.out_c;
     const int32_t *row = b->rows, *const end = row + b->kernel_h;
-    for (int8_t *low = b->strips + 2 * lead; row != end; row++) {
-        int8_t *const next = low + b->strip, *d = low, *e = next;
-        if (*row != TN_DEPTHWISE_OUTSIDE) {
-            const int8_t *p = in + *row;
-            int32_t n = columns;
-            if ((lead & 1) != 0) { /* words of strips are aligned */
-                tn_split_one(&p, c, &d, &e);
-                n--;
-            }
-            while ((n -= 4) >= 0) tn_split_four(&p, c, c3, &d, &e);
-            for (n += 4; n > 0; n--) tn_split_one(&p, c, &d, &e);
-        }
-        low = next + b->strip;
-    }
+    int8_t *next = b->strips + 2 * b->lead;
+    do {
+        const int8_t *p = in + *row;
+        int8_t *low = next, *high = low + b->strip;
+        next = high + b->strip;
+        if (*row++ == TN_DEPTHWISE_OUTSIDE) continue;
+        if ((b->lead & 1) != 0) tn_split_one(&p, c, &low, &high); /* words are aligned */
+        for (int32_t n = b->fours; n != 0; n--) tn_split_four(&p, c, &low, &high);
+        for (int32_t n = b->ones; n != 0; n--) tn_split_one(&p, c, &low, &high);
+    } while (row != end);
 }
 
 /* The pair of a channel from a word of its strip. */
@@ -236,17 +234,17 @@ TN_INLINE uint32_t tn_depthwise_conv_2d_pair(uint32_t word, int32_t odd) {
 /* The step of weight word j, neither the first nor the last: inputs slide on by a pair. */
 #define TN_DEPTHWISE_NEXT(j)                                                             \
     do {                                                                                 \
-        const uint32_t word = tn_load_word(w + 4 * (j)), next = tn_load_word(x + 8 + 4 * (j)); \
+        const uint32_t word = tn_load_word(w, at + 4 * (j)), next = tn_load_word(x, 8 + 4 * (j)); \
         const uint32_t u = tn_sxtb16(word), v = tn_sxtb16_ror8(word);                    \
         p0 = p1, p1 = p2, p2 = tn_depthwise_conv_2d_pair(next, odd);                     \
         TN_DEPTHWISE_STEP(tn_smlad, u, tn_smladx, v);                                    \
     } while (0)
 
-/* A kernel row at stride 1: words of the strip at x and of weights at w. */
-TN_INLINE void tn_depthwise_conv_2d_row(const int8_t *x, const int8_t *w, int32_t window,
-                                        int32_t odd, int32_t *a) {
+/* A kernel row at stride 1: words of the strip at x and of weights at w + at. */
+TN_INLINE void tn_depthwise_conv_2d_row(const int8_t *x, const int8_t *w, int32_t at,
+                                        int32_t window, int32_t odd, int32_t *a) {
     uint32_t q[4] = {0};
-    const uint32_t w0 = tn_load_word(w);
+    const uint32_t w0 = tn_load_word(w, at);
     if (window == 3)
         tn_load_four(x, q);
     else
@@ -257,7 +255,7 @@ TN_INLINE void tn_depthwise_conv_2d_row(const int8_t *x, const int8_t *w, int32_
     TN_DEPTHWISE_STEP(tn_sum_smlad, first, tn_sum_smlatb, first);
     if (window > 3) TN_DEPTHWISE_NEXT(1);
     if (window > 5) TN_DEPTHWISE_NEXT(2);
-    if (window != 3) q[3] = tn_load_word(x + 8 + 4 * (window / 2));
+    if (window != 3) q[3] = tn_load_word(x, 8 + 4 * (window / 2));
     p0 = p1, p1 = p2, p2 = tn_depthwise_conv_2d_pair(q[3], odd);
     TN_DEPTHWISE_STEP(tn_smlabb, last, tn_smladx, last);
 }
@@ -275,11 +273,11 @@ TN_INLINE void tn_depthwise_conv_2d_meet(uint32_t p, int32_t i, const uint32_t *
     tn_depthwise_conv_2d_meet(tn_depthwise_conv_2d_pair(q[k], odd), i, u, v, last, a)
 
 /* The same at stride 2. */
-TN_INLINE void tn_depthwise_conv_2d_row_s2(const int8_t *x, const int8_t *w, int32_t window,
-                                           int32_t odd, int32_t *a) {
+TN_INLINE void tn_depthwise_conv_2d_row_s2(const int8_t *x, const int8_t *w, int32_t at,
+                                           int32_t window, int32_t odd, int32_t *a) {
     const int32_t last = window / 2;
-    const uint32_t w0 = tn_load_word(w), w1 = last > 1 ? tn_load_word(w + 4) : 0;
-    const uint32_t w2 = last > 2 ? tn_load_word(w + 8) : 0;
+    const uint32_t w0 = tn_load_word(w, at), w1 = last > 1 ? tn_load_word(w, at + 4) : 0;
+    const uint32_t w2 = last > 2 ? tn_load_word(w, at + 8) : 0;
     const uint32_t u[3] = {tn_sxtb16(w0), last > 1 ? tn_sxtb16(w1) : 0,
                            last > 2 ? tn_sxtb16(w2) : 0};
     const uint32_t v = tn_sxtb16_ror8(w0);
@@ -292,33 +290,33 @@ TN_INLINE void tn_depthwise_conv_2d_row_s2(const int8_t *x, const int8_t *w, int
     TN_DEPTHWISE_MEET(3, 0);
     TN_DEPTHWISE_MEET(4, 1);
     TN_DEPTHWISE_MEET(5, 2);
-    q[0] = tn_load_word(x + 24);
-    if (last > 1) q[1] = tn_load_word(x + 28);
-    if (last > 2) q[2] = tn_load_word(x + 32);
+    q[0] = tn_load_word(x, 24);
+    if (last > 1) q[1] = tn_load_word(x, 28);
+    if (last > 2) q[2] = tn_load_word(x, 32);
     TN_DEPTHWISE_MEET(6, 0);
     if (last > 1) TN_DEPTHWISE_MEET(7, 1);
     if (last > 2) TN_DEPTHWISE_MEET(8, 2);
 }
 
-/* Any requantisation of n, at most six, pixels of a channel. */
+/* Any requantisation of n, at most six, pixels of a channel; returns the next pixel's output. */
 #define tn_depthwise_conv_2d_store_any TN_VARIANT(tn_depthwise_conv_2d_store_any)
-TN_SHARED void tn_depthwise_conv_2d_store_any(const tn_tile *t, const int8_t *block,
-                                              const int32_t *sums, int32_t n, int8_t *out) {
+TN_SHARED int8_t *tn_depthwise_conv_2d_store_any(const tn_tile *t, const int8_t *block,
+                                                 const int32_t *sums, int32_t n, int8_t *out) {
     const int32_t m = (int32_t)tn_load32(block + 4), s = (int32_t)tn_load32(block + 8);
     for (n = tn_min(n, TN_DEPTHWISE_TILE); n > 0; n--, out += t->out_c)
         *out = tn_tile_output(t, *sums++, m, s);
+    return out;
 }
 
 #define TN_DEPTHWISE_OUTPUT(i) a[i] = tn_ssat8(tn_requantize_fast(a[i], m, s, zero_point))
 
-#define TN_DEPTHWISE_ROW()                                                                   \
-    do {                                                                                     \
-        if (stride == 1)                                                                     \
-            tn_depthwise_conv_2d_row(x, w, window, odd, a);                                  \
-        else                                                                                 \
-            tn_depthwise_conv_2d_row_s2(x, w, window, odd, a);                               \
-        x += pitch;                                                                          \
-        w += 2 * (window - 1);                                                               \
+/* at: where in w the weights are */
+#define TN_DEPTHWISE_ROW(at)                                    \
+    do {                                                        \
+        if (stride == 1)                                        \
+            tn_depthwise_conv_2d_row(x, w, at, window, odd, a); \
+        else                                                    \
+            tn_depthwise_conv_2d_row_s2(x, w, at, window, odd, a); \
     } while (0)
 
 /* A channel of the pixels of a band: its strip, its block, its outputs. window, stride, odd and,
@@ -327,21 +325,27 @@ TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_band *band, const
                                             const int8_t *block, int8_t *out, int32_t window,
                                             int32_t stride, int32_t kernel, int32_t odd) {
     const int32_t c = band->tile.out_c, pitch = 2 * band->strip;
-    const int32_t usual = band->tile.fast != 0 && band->tile.clamp == 0;
-    for (int32_t n = band->outputs; n > 0; n -= TN_DEPTHWISE_TILE) {
-        const int8_t *x = strip, *w = block + TN_DEPTHWISE_WINDOW_HEADER;
+    int32_t n = band->outputs;
+    do {
+        const int8_t *x = strip, *w = block;
         const int32_t bias = (int32_t)tn_load32(block);
         int32_t a[TN_DEPTHWISE_TILE] = {bias, bias, bias, bias, bias, bias};
         if (kernel == 3) {
-            TN_DEPTHWISE_ROW();
-            TN_DEPTHWISE_ROW();
-            TN_DEPTHWISE_ROW();
+            TN_DEPTHWISE_ROW(TN_DEPTHWISE_WINDOW_HEADER);
+            x += pitch;
+            TN_DEPTHWISE_ROW(TN_DEPTHWISE_WINDOW_HEADER + 2 * (window - 1));
+            x += pitch;
+            TN_DEPTHWISE_ROW(TN_DEPTHWISE_WINDOW_HEADER + 4 * (window - 1));
         } else {
             int32_t rows = band->kernel_h;
-            do TN_DEPTHWISE_ROW();
-            while (--rows > 0);
+            w += TN_DEPTHWISE_WINDOW_HEADER;
+            do {
+                TN_DEPTHWISE_ROW(0);
+                x += pitch;
+                w += 2 * (window - 1);
+            } while (--rows > 0);
         }
-        if (usual) {
+        if (__builtin_expect(band->usual, 1)) {
             const int32_t m = (int32_t)tn_load32(block + 4), s = (int32_t)tn_load32(block + 8);
             const int32_t zero_point = band->tile.zero_point;
             TN_DEPTHWISE_OUTPUT(0);
@@ -353,19 +357,22 @@ TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_band *band, const
             if (n >= TN_DEPTHWISE_TILE) {
                 out = tn_store_six(out, c, a);
             } else {
-                out[0] = (int8_t)a[0];
-                if (n > 1) *(out += c) = (int8_t)a[1];
-                if (n > 2) *(out += c) = (int8_t)a[2];
-                if (n > 3) *(out += c) = (int8_t)a[3];
-                if (n > 4) *(out += c) = (int8_t)a[4];
+                int8_t *const d = out + 3 * c;
+                switch (n) {
+                case 5: d[c] = (int8_t)a[4]; /* fall through */
+                case 4: d[0] = (int8_t)a[3]; /* fall through */
+                case 3: out[2 * c] = (int8_t)a[2]; /* fall through */
+                case 2: out[c] = (int8_t)a[1]; /* fall through */
+                default: out[0] = (int8_t)a[0];
+                }
             }
         } else {
             const int32_t sums[TN_DEPTHWISE_TILE] = {a[0], a[1], a[2], a[3], a[4], a[5]};
-            tn_depthwise_conv_2d_store_any(&band->tile, block, sums, n, out);
-            out += TN_DEPTHWISE_TILE * c;
+            out = tn_depthwise_conv_2d_store_any(&band->tile, block, sums, n, out);
         }
+        n -= TN_DEPTHWISE_TILE;
         strip += 12 * stride;
-    }
+    } while (n > 0);
 }
 
 /* All channels of a band: `in` is in.data, `out` its first pixel. */
@@ -432,6 +439,7 @@ TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const 
     int32_t stale = 1; /* whether strips outside the columns and rows hold anything */
     tn_depthwise_band b;
     b.tile = *t;
+    b.usual = t->fast != 0 && t->clamp == 0;
     b.strips = (int8_t *)(rows + kernel);
     b.rows = rows;
     b.kernel_h = kernel;
@@ -442,9 +450,12 @@ TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const 
             int32_t iy = y * g->stride_h - g->pad_top;
             b.outputs = tn_min(long_band, g->out_w - x);
             b.lead = begin - ix;
-            b.columns = tn_min(ix + strip / 2, g->in_w) - begin;
+            const int32_t columns = tn_min(ix + strip / 2, g->in_w) - begin;
+            const int32_t even = columns - (b.lead & 1);
+            b.fours = even >> 2;
+            b.ones = even & 3;
             for (int32_t ky = 0; ky < kernel; ky++, iy += g->dilation_h) {
-                const int32_t inside = iy >= 0 && iy < g->in_h && b.columns > 0;
+                const int32_t inside = iy >= 0 && iy < g->in_h && columns > 0;
                 rows[ky] = inside ? (int32_t)(tn_row(in, iy) - in.data) + begin * g->in_c
                                   : TN_DEPTHWISE_OUTSIDE;
                 if (!inside) stale = 1;

@@ -160,11 +160,10 @@ TN_DSP_SUM(tn_sum_smlatb, "smlatb")
 TN_DSP_SUM(tn_smladx, "smladx") /* acc + a.low * b.high + a.high * b.low */
 #undef TN_DSP_SUM
 
-/* A word, and three and four words from p on; p is 4-byte aligned. */
-TN_INLINE uint32_t tn_load_word(const int8_t *p) {
-    typedef uint32_t __attribute__((may_alias)) word;
+/* A word at p + offset; three and four words from p on; all 4-byte aligned. */
+TN_INLINE uint32_t tn_load_word(const int8_t *p, int32_t offset) {
     uint32_t r;
-    __asm__ volatile("ldr %0, %1" : "=r"(r) : "m"(*(const word *)(const void *)p));
+    __asm__ volatile("ldr %0, [%1, %2]" : "=r"(r) : "r"(p), "rI"(offset) : "memory");
     return r;
 }
 TN_INLINE void tn_load_three(const int8_t *p, uint32_t *x) {
@@ -189,18 +188,17 @@ TN_INLINE int8_t *tn_store_six(int8_t *p, int32_t step, const int32_t *x) {
     return p;
 }
 /* Words at *p, `step` apart: the low half of each goes to *low, the high half to *high, which move on
- * like *p. Four words, with step3 = 3 * step and *low and *high 4-byte aligned; one word. */
-TN_INLINE void tn_split_four(const int8_t **p, int32_t step, int32_t step3, int8_t **low,
-                             int8_t **high) {
-    uint32_t a, b, c, d, e;
-    __asm__ volatile("ldr %3, [%0]\n\tldr %4, [%0, %8]\n\tldr %5, [%0, %8, lsl #1]\n\t"
-                     "ldr %6, [%0, %9]\n\tadd %0, %0, %8, lsl #2\n\t"
-                     "pkhbt %7, %3, %4, lsl #16\n\tpkhtb %4, %4, %3, asr #16\n\t"
-                     "pkhbt %3, %5, %6, lsl #16\n\tpkhtb %6, %6, %5, asr #16\n\t"
-                     "str %7, [%1], #4\n\tstr %3, [%1], #4\n\tstr %4, [%2], #4\n\tstr %6, [%2], #4"
-                     : "+&r"(*p), "+&r"(*low), "+&r"(*high), "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(d),
-                       "=&r"(e)
-                     : "r"(step), "r"(step3)
+ * like *p. Four words, with *low and *high 4-byte aligned; one word. */
+TN_INLINE void tn_split_four(const int8_t **p, int32_t step, int8_t **low, int8_t **high) {
+    uint32_t a, b, c, d;
+    __asm__ volatile("ldr %3, [%0]\n\tldr %4, [%0, %7]\n\tadd %0, %0, %7, lsl #1\n\t"
+                     "pkhbt %5, %3, %4, lsl #16\n\tpkhtb %6, %4, %3, asr #16\n\t"
+                     "ldr %3, [%0]\n\tldr %4, [%0, %7]\n\tstr %5, [%1], #8\n\t"
+                     "str %6, [%2], #8\n\tadd %0, %0, %7, lsl #1\n\t"
+                     "pkhbt %5, %3, %4, lsl #16\n\tpkhtb %6, %4, %3, asr #16\n\t"
+                     "str %5, [%1, #-4]\n\tstr %6, [%2, #-4]"
+                     : "+&r"(*p), "+&r"(*low), "+&r"(*high), "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(d)
+                     : "r"(step)
                      : "memory");
 }
 TN_INLINE void tn_split_one(const int8_t **p, int32_t step, int8_t **low, int8_t **high) {
@@ -221,9 +219,9 @@ TN_INLINE int32_t tn_sum_smlatb(uint32_t a, uint32_t b, int32_t acc) {
 TN_INLINE int32_t tn_smladx(uint32_t a, uint32_t b, int32_t acc) {
     return tn_smlatb(a, b, tn_smlabt(a, b, acc));
 }
-TN_INLINE uint32_t tn_load_word(const int8_t *p) {
+TN_INLINE uint32_t tn_load_word(const int8_t *p, int32_t offset) {
     uint32_t word;
-    memcpy(&word, p, 4);
+    memcpy(&word, p + offset, 4);
     return word;
 }
 TN_INLINE void tn_load_three(const int8_t *p, uint32_t *x) { memcpy(x, p, 12); }
@@ -237,9 +235,7 @@ TN_INLINE void tn_split_one(const int8_t **p, int32_t step, int8_t **low, int8_t
     memcpy(*high, *p + 2, 2);
     *p += step, *low += 2, *high += 2;
 }
-TN_INLINE void tn_split_four(const int8_t **p, int32_t step, int32_t step3, int8_t **low,
-                             int8_t **high) {
-    (void)step3;
+TN_INLINE void tn_split_four(const int8_t **p, int32_t step, int8_t **low, int8_t **high) {
     for (int32_t i = 0; i < 4; i++) tn_split_one(p, step, low, high);
 }
 
