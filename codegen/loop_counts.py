@@ -308,18 +308,19 @@ def _offsets(work: Work, calls: float, entries: float, share_inside: float) -> N
 
 
 def _depthwise_window(work: Work) -> None:
-    window, stride, kernel_h, tiles = work.numbers("window", "stride_w", "kernel_h", "tiles")
+    window, stride, kernel_h, tile = work.numbers("window", "stride_w", "kernel_h", "tile")
+    pixels, usual = tile * work.number("tiles"), work.number("usual")
     out_w, out_c, in_w, pad = work.numbers("out_w", "out_c", "in_w", "pad_left")
     inside, outside = _rows_inside(work)
     share = inside / (inside + outside)
-    bands = -(-out_w // (6 * tiles))
-    columns = 2 * (3 * stride * tiles + window // 2)
-    ix = np.arange(bands) * 6 * tiles * stride - pad
+    bands = -(-out_w // pixels)
+    columns = stride * pixels + window // 2 * 2
+    ix = np.arange(bands) * pixels * stride - pad
     filled = np.minimum(ix + columns, in_w) - np.maximum(ix, 0)
     groups, rows = out_c // 4, work.rows
-    done = rows * out_c * -(-out_w // 6)
+    done = rows * out_c * -(-out_w // tile)
     # the border is written where a row lies outside, once a step, and for each of several bands
-    borders = rows * bands if bands > 1 else min(rows, work.steps + rows * (1 - share) / 1)
+    borders = rows * bands if bands > 1 else min(rows, work.steps + rows * (1 - share))
     work.add("strips.border", borders * kernel_h * columns)
     work.add("strips.band", rows * bands)
     work.add("strips.row", rows * bands * kernel_h)
@@ -327,13 +328,13 @@ def _depthwise_window(work: Work) -> None:
     work.add("strips.group", rows * bands * groups)
     work.add("strips.fill", rows * bands * groups * kernel_h * share)
     work.add("strips.fill.column", rows * groups * kernel_h * share * int(filled.sum()))
-    form = f"tile_{window}_{stride}"
+    form = f"tile_{tile}_{window}_{stride}"
     work.add(f"{form}.channel", rows * bands * out_c)
     work.add(form, done)
     work.add(f"{form}.row", done * kernel_h)
-    if work.number("fast_requantize") and not work.clamps:
-        work.add("tile.usual", done)
-        work.add("tile.part", rows * out_c if out_w % 6 else 0)
+    if usual:
+        work.add(f"tile_{tile}.usual_{usual}", done)
+        work.add("tile.part", rows * out_c if out_w % tile else 0)
     else:
         work.add("tile.any", done)
         _outputs(work, "tile.any", rows * out_c * out_w)

@@ -15,7 +15,7 @@
  * last channel), 4-byte aligned: a header as in tn_dot.h for channels c, c + 2, one for c + 1,
  * c + 3, then for each tap ky * kernel_w + kx the weights of the four channels.
  *
- * Six pixels at a time (window 3, 5 or 7: kernel_w, or one more, whose last weight is 0). Four
+ * Four or six pixels at a time (window 3, 5 or 7: kernel_w, or one more, whose last weight is 0). Four
  * channels of the rows under the window are copied into strips: for each kernel row one of
  * channels c, c + 1, then one of c + 2, c + 3, two bytes a column. A word of a strip is two columns
  * of two channels; SXTB16 makes it the pair of neighbouring columns (2k, 2k + 1) of one channel,
@@ -41,23 +41,26 @@ typedef struct {
     int32_t out_zero_point, out_min, out_max;
     int32_t window; /* see above; not 0 only where dilation_w and depth_multiplier are 1, out_c is a
                      * multiple of 4, and stride_w is 1 or 2 */
-    int32_t tiles; /* of six pixels that strips are long, >= 1 */
+    int32_t tile;  /* with a window: pixels at a time, 4 or 6; */
+    int32_t tiles; /* of how many tiles of outputs strips hold the inputs, >= 1; */
+    int32_t usual; /* fast_requantize is 1 and the clamp that of an int8: 1; out_zero_point is -128
+                    * as well: 2; else 0 */
     int32_t fast_requantize; /* see tn_requantize_s8 */
     const int8_t *groups;
 } tn_depthwise_conv_2d;
 
-/* Bytes of a strip, and of scratch with a table of `columns` entries for a kernel row, window 0. */
-#define TN_DEPTHWISE_STRIP(window, stride_w, tiles) \
-    (4 * ((stride_w) * 3 * (tiles) + (window) / 2))
+/* Bytes of a strip for `pixels` = tile * tiles outputs, and of scratch with a table of `columns` entries for a kernel row, window 0. */
+#define TN_DEPTHWISE_STRIP(window, stride_w, pixels) \
+    (2 * ((stride_w) * (pixels) + (window) / 2 * 2))
 #define TN_DEPTHWISE_TABLE(in_c, kernel_h, columns) (TN_PAD4(in_c) + 4 * (kernel_h) * (columns))
 
 /* Bytes of scratch: window 0, and else, where cores without the DSP extension keep a table, too. */
 #define TN_DEPTHWISE_CONV_2D_SCRATCH(in_c, kernel_h, kernel_w) \
     TN_DEPTHWISE_TABLE(in_c, kernel_h, kernel_w)
-#define TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(in_c, kernel_h, window, stride_w, tiles)        \
-    ((kernel_h) * (4 + 2 * TN_DEPTHWISE_STRIP(window, stride_w, tiles)) >                   \
+#define TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(in_c, kernel_h, window, stride_w, pixels)       \
+    ((kernel_h) * (4 + 2 * TN_DEPTHWISE_STRIP(window, stride_w, pixels)) >                  \
              TN_DEPTHWISE_TABLE(in_c, kernel_h, window)                                     \
-         ? (kernel_h) * (4 + 2 * TN_DEPTHWISE_STRIP(window, stride_w, tiles))               \
+         ? (kernel_h) * (4 + 2 * TN_DEPTHWISE_STRIP(window, stride_w, pixels))              \
          : TN_DEPTHWISE_TABLE(in_c, kernel_h, window))
 
 #define TN_DEPTHWISE_HEADER (2 * TN_BLOCK_HEADER)
@@ -178,22 +181,19 @@ TN_INLINE void tn_depthwise_conv_2d_general(const tn_depthwise_conv_2d *g, const
     }
 }
 
-/* ---- six pixels at a time ---------------------------------------------------------------------- */
+/* ---- four or six pixels at a time ---------------------------------------------------------------------- */
 
 #if TN_DSP
-
-#define TN_DEPTHWISE_TILE 6
 
 /* What all channels of a band of a row share. */
 typedef struct {
     tn_tile tile;
-    int32_t usual; /* fast, and no clamp */
     int8_t *strips;
     const int32_t *rows; /* offset from in.data of the first column inside, for each kernel row */
     int32_t kernel_h, strip; /* strip: bytes */
     int32_t lead; /* columns of a strip before the first inside; if odd, one is taken alone, */
     int32_t fours, ones; /* then as many times four, then as many more that are inside */
-    int32_t outputs;       /* pixels, at most six for each of `tiles` */
+    int32_t outputs;     /* pixels */
 } tn_depthwise_band;
 
 #define TN_DEPTHWISE_OUTSIDE INT32_MIN /* in rows: a row outside the input */
@@ -220,61 +220,75 @@ TN_INLINE uint32_t tn_depthwise_conv_2d_pair(uint32_t word, int32_t odd) {
     return odd != 0 ? tn_sxtb16_ror8(word) : tn_sxtb16(word);
 }
 
-/* Three neighbouring pairs of inputs p meet weights: u those of the even, v of the odd outputs. */
-#define TN_DEPTHWISE_STEP(EVEN, u, ODD, v) \
-    do {                                   \
-        a[0] = EVEN(p0, u, a[0]);          \
-        a[1] = ODD(p0, v, a[1]);           \
-        a[2] = EVEN(p1, u, a[2]);          \
-        a[3] = ODD(p1, v, a[3]);           \
-        a[4] = EVEN(p2, u, a[4]);          \
-        a[5] = ODD(p2, v, a[5]);           \
+/* Neighbouring pairs of inputs p meet weights: u those of the even, v of the odd outputs. */
+#define TN_DEPTHWISE_STEP(EVEN, u, ODD, v)      \
+    do {                                        \
+        a[0] = EVEN(p0, u, a[0]);               \
+        a[1] = ODD(p0, v, a[1]);                \
+        a[2] = EVEN(p1, u, a[2]);               \
+        a[3] = ODD(p1, v, a[3]);                \
+        if (tile == 6) a[4] = EVEN(p2, u, a[4]); \
+        if (tile == 6) a[5] = ODD(p2, v, a[5]);  \
     } while (0)
 
-/* The step of weight word j, neither the first nor the last: inputs slide on by a pair. */
-#define TN_DEPTHWISE_NEXT(j)                                                             \
-    do {                                                                                 \
-        const uint32_t word = tn_load_word(w, at + 4 * (j)), next = tn_load_word(x, 8 + 4 * (j)); \
-        const uint32_t u = tn_sxtb16(word), v = tn_sxtb16_ror8(word);                    \
-        p0 = p1, p1 = p2, p2 = tn_depthwise_conv_2d_pair(next, odd);                     \
-        TN_DEPTHWISE_STEP(tn_smlad, u, tn_smladx, v);                                    \
+/* Inputs slide on by a pair. */
+#define TN_DEPTHWISE_SLIDE(word)                                 \
+    do {                                                         \
+        p0 = p1;                                                 \
+        if (tile == 6) p1 = p2;                                  \
+        const uint32_t next = tn_depthwise_conv_2d_pair(word, odd); \
+        if (tile == 6)                                           \
+            p2 = next;                                           \
+        else                                                     \
+            p1 = next;                                           \
+    } while (0)
+
+/* The step of weight word j, neither the first nor the last. */
+#define TN_DEPTHWISE_NEXT(j)                                             \
+    do {                                                                 \
+        const uint32_t word = tn_load_word(w, at + 4 * (j));             \
+        const uint32_t inputs = tn_load_word(x, 2 * tile - 4 + 4 * (j)); \
+        const uint32_t u = tn_sxtb16(word), v = tn_sxtb16_ror8(word);    \
+        TN_DEPTHWISE_SLIDE(inputs);                                      \
+        TN_DEPTHWISE_STEP(tn_smlad, u, tn_smladx, v);                    \
     } while (0)
 
 /* A kernel row at stride 1: words of the strip at x and of weights at w + at. */
-TN_INLINE void tn_depthwise_conv_2d_row(const int8_t *x, const int8_t *w, int32_t at,
+TN_INLINE void tn_depthwise_conv_2d_row(const int8_t *x, const int8_t *w, int32_t at, int32_t tile,
                                         int32_t window, int32_t odd, int32_t *a) {
     uint32_t q[4] = {0};
     const uint32_t w0 = tn_load_word(w, at);
-    if (window == 3)
+    if (tile == 6 && window == 3)
         tn_load_four(x, q);
     else
         tn_load_three(x, q);
     const uint32_t first = tn_sxtb16(w0), last = tn_sxtb16_ror8(w0);
     uint32_t p0 = tn_depthwise_conv_2d_pair(q[0], odd), p1 = tn_depthwise_conv_2d_pair(q[1], odd);
-    uint32_t p2 = tn_depthwise_conv_2d_pair(q[2], odd);
+    uint32_t p2 = tile == 6 ? tn_depthwise_conv_2d_pair(q[2], odd) : 0;
     TN_DEPTHWISE_STEP(tn_sum_smlad, first, tn_sum_smlatb, first);
     if (window > 3) TN_DEPTHWISE_NEXT(1);
     if (window > 5) TN_DEPTHWISE_NEXT(2);
-    if (window != 3) q[3] = tn_load_word(x, 8 + 4 * (window / 2));
-    p0 = p1, p1 = p2, p2 = tn_depthwise_conv_2d_pair(q[3], odd);
+    if (window != 3) q[tile / 2] = tn_load_word(x, 2 * tile - 4 + 4 * (window / 2));
+    TN_DEPTHWISE_SLIDE(q[tile / 2]);
     TN_DEPTHWISE_STEP(tn_smlabb, last, tn_smladx, last);
 }
 
 /* Stride 2: input pair p, the i-th, meets the weight pairs u and the last weight, v. */
 TN_INLINE void tn_depthwise_conv_2d_meet(uint32_t p, int32_t i, const uint32_t *u, uint32_t v,
-                                         int32_t last, int32_t *a) {
+                                         int32_t tile, int32_t last, int32_t *a) {
     if (i - last >= 0) a[i - last] = tn_smlabb(p, v, a[i - last]);
-    if (last > 2 && i >= 2 && i < 8) a[i - 2] = tn_smlad(p, u[2], a[i - 2]);
-    if (last > 1 && i >= 1 && i < 7) a[i - 1] = tn_smlad(p, u[1], a[i - 1]);
-    if (i < 6) a[i] = tn_smlad(p, u[0], a[i]);
+    if (last > 2 && i >= 2 && i < tile + 2) a[i - 2] = tn_smlad(p, u[2], a[i - 2]);
+    if (last > 1 && i >= 1 && i < tile + 1) a[i - 1] = tn_smlad(p, u[1], a[i - 1]);
+    if (i < tile) a[i] = tn_smlad(p, u[0], a[i]);
 }
 
 #define TN_DEPTHWISE_MEET(i, k) \
-    tn_depthwise_conv_2d_meet(tn_depthwise_conv_2d_pair(q[k], odd), i, u, v, last, a)
+    tn_depthwise_conv_2d_meet(tn_depthwise_conv_2d_pair(q[k], odd), i, u, v, tile, last, a)
 
 /* The same at stride 2. */
 TN_INLINE void tn_depthwise_conv_2d_row_s2(const int8_t *x, const int8_t *w, int32_t at,
-                                           int32_t window, int32_t odd, int32_t *a) {
+                                           int32_t tile, int32_t window, int32_t odd,
+                                           int32_t *a) {
     const int32_t last = window / 2;
     const uint32_t w0 = tn_load_word(w, at), w1 = last > 1 ? tn_load_word(w, at + 4) : 0;
     const uint32_t w2 = last > 2 ? tn_load_word(w, at + 8) : 0;
@@ -286,58 +300,65 @@ TN_INLINE void tn_depthwise_conv_2d_row_s2(const int8_t *x, const int8_t *w, int
     TN_DEPTHWISE_MEET(0, 0);
     TN_DEPTHWISE_MEET(1, 1);
     TN_DEPTHWISE_MEET(2, 2);
-    tn_load_three(x + 12, q);
-    TN_DEPTHWISE_MEET(3, 0);
-    TN_DEPTHWISE_MEET(4, 1);
-    TN_DEPTHWISE_MEET(5, 2);
-    q[0] = tn_load_word(x, 24);
-    if (last > 1) q[1] = tn_load_word(x, 28);
-    if (last > 2) q[2] = tn_load_word(x, 32);
-    TN_DEPTHWISE_MEET(6, 0);
-    if (last > 1) TN_DEPTHWISE_MEET(7, 1);
-    if (last > 2) TN_DEPTHWISE_MEET(8, 2);
+    if (tile == 6) {
+        tn_load_three(x + 12, q);
+        TN_DEPTHWISE_MEET(3, 0);
+        TN_DEPTHWISE_MEET(4, 1);
+        TN_DEPTHWISE_MEET(5, 2);
+    } else {
+        q[0] = tn_load_word(x, 12);
+        TN_DEPTHWISE_MEET(3, 0);
+    }
+    q[0] = tn_load_word(x, 4 * tile);
+    if (last > 1) q[1] = tn_load_word(x, 4 * tile + 4);
+    if (last > 2) q[2] = tn_load_word(x, 4 * tile + 8);
+    TN_DEPTHWISE_MEET(tile, 0);
+    if (last > 1) TN_DEPTHWISE_MEET(tile + 1, 1);
+    if (last > 2) TN_DEPTHWISE_MEET(tile + 2, 2);
 }
 
-/* Any requantisation of n, at most six, pixels of a channel; returns the next pixel's output. */
+/* Any requantisation of n pixels of a channel; returns the next pixel's output. */
 #define tn_depthwise_conv_2d_store_any TN_VARIANT(tn_depthwise_conv_2d_store_any)
 TN_SHARED int8_t *tn_depthwise_conv_2d_store_any(const tn_tile *t, const int8_t *block,
                                                  const int32_t *sums, int32_t n, int8_t *out) {
     const int32_t m = (int32_t)tn_load32(block + 4), s = (int32_t)tn_load32(block + 8);
-    for (n = tn_min(n, TN_DEPTHWISE_TILE); n > 0; n--, out += t->out_c)
-        *out = tn_tile_output(t, *sums++, m, s);
+    for (; n > 0; n--, out += t->out_c) *out = tn_tile_output(t, *sums++, m, s);
     return out;
 }
 
-#define TN_DEPTHWISE_OUTPUT(i) a[i] = tn_ssat8(tn_requantize_fast(a[i], m, s, zero_point))
+/* At an output zero point of -128 all negative x give -128, so halves below 0 may round up. */
+#define TN_DEPTHWISE_OUTPUT(i)                                                               \
+    a[i] = tn_ssat8(usual == 2 ? tn_asr_round_add(tn_smmlar(a[i], m, a[i]), s, zero_point)   \
+                               : tn_requantize_fast(a[i], m, s, zero_point))
 
 /* at: where in w the weights are */
-#define TN_DEPTHWISE_ROW(at)                                    \
-    do {                                                        \
-        if (stride == 1)                                        \
-            tn_depthwise_conv_2d_row(x, w, at, window, odd, a); \
-        else                                                    \
-            tn_depthwise_conv_2d_row_s2(x, w, at, window, odd, a); \
+#define TN_DEPTHWISE_ROW(at)                                             \
+    do {                                                                 \
+        if (stride == 1)                                                 \
+            tn_depthwise_conv_2d_row(x, w, at, tile, window, odd, a);    \
+        else                                                             \
+            tn_depthwise_conv_2d_row_s2(x, w, at, tile, window, odd, a); \
     } while (0)
 
-/* A channel of the pixels of a band: its strip, its block, its outputs. window, stride, odd and,
- * unless it is 0, `kernel` (kernel_h) are literals. */
+/* A channel of the pixels of a band: its strip, its block, its outputs. All from `kernel` (kernel_h)
+ * on are literals. */
 TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_band *band, const int8_t *strip,
-                                            const int8_t *block, int8_t *out, int32_t window,
-                                            int32_t stride, int32_t kernel, int32_t odd) {
-    const int32_t c = band->tile.out_c, pitch = 2 * band->strip;
-    int32_t n = band->outputs;
-    do {
+                                            const int8_t *block, int8_t *out, int32_t kernel,
+                                            int32_t window, int32_t stride, int32_t tile,
+                                            int32_t usual, int32_t odd) {
+    const int32_t pitch = 2 * band->strip;
+    for (int32_t n = band->outputs - tile;; n -= tile) { /* outputs after this tile */
         const int8_t *x = strip, *w = block;
         const int32_t bias = (int32_t)tn_load32(block);
-        int32_t a[TN_DEPTHWISE_TILE] = {bias, bias, bias, bias, bias, bias};
-        if (kernel == 3) {
+        int32_t a[6] = {bias, bias, bias, bias, bias, bias};
+        if (kernel == 3 && window == 3) {
             TN_DEPTHWISE_ROW(TN_DEPTHWISE_WINDOW_HEADER);
             x += pitch;
-            TN_DEPTHWISE_ROW(TN_DEPTHWISE_WINDOW_HEADER + 2 * (window - 1));
+            TN_DEPTHWISE_ROW(TN_DEPTHWISE_WINDOW_HEADER + 4);
             x += pitch;
-            TN_DEPTHWISE_ROW(TN_DEPTHWISE_WINDOW_HEADER + 4 * (window - 1));
+            TN_DEPTHWISE_ROW(TN_DEPTHWISE_WINDOW_HEADER + 8);
         } else {
-            int32_t rows = band->kernel_h;
+            int32_t rows = kernel;
             w += TN_DEPTHWISE_WINDOW_HEADER;
             do {
                 TN_DEPTHWISE_ROW(0);
@@ -345,101 +366,69 @@ TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_band *band, const
                 w += 2 * (window - 1);
             } while (--rows > 0);
         }
-        if (__builtin_expect(band->usual, 1)) {
+        if (usual != 0) {
             const int32_t m = (int32_t)tn_load32(block + 4), s = (int32_t)tn_load32(block + 8);
             const int32_t zero_point = band->tile.zero_point;
             TN_DEPTHWISE_OUTPUT(0);
             TN_DEPTHWISE_OUTPUT(1);
             TN_DEPTHWISE_OUTPUT(2);
             TN_DEPTHWISE_OUTPUT(3);
-            TN_DEPTHWISE_OUTPUT(4);
-            TN_DEPTHWISE_OUTPUT(5);
-            if (n >= TN_DEPTHWISE_TILE) {
-                out = tn_store_six(out, c, a);
+            if (tile == 6) TN_DEPTHWISE_OUTPUT(4);
+            if (tile == 6) TN_DEPTHWISE_OUTPUT(5);
+            const int32_t c = band->tile.out_c;
+            if (n >= 0) {
+                out = tile == 6 ? tn_store_six(out, c, a) : tn_store_four(out, c, a);
             } else {
                 int8_t *const d = out + 3 * c;
-                switch (n) {
-                case 5: d[c] = (int8_t)a[4]; /* fall through */
-                case 4: d[0] = (int8_t)a[3]; /* fall through */
+                switch (n + tile) {
+                case 5: d[c] = (int8_t)a[4];       /* fall through */
+                case 4: d[0] = (int8_t)a[3];       /* fall through */
                 case 3: out[2 * c] = (int8_t)a[2]; /* fall through */
-                case 2: out[c] = (int8_t)a[1]; /* fall through */
+                case 2: out[c] = (int8_t)a[1];     /* fall through */
                 default: out[0] = (int8_t)a[0];
                 }
             }
         } else {
-            const int32_t sums[TN_DEPTHWISE_TILE] = {a[0], a[1], a[2], a[3], a[4], a[5]};
-            out = tn_depthwise_conv_2d_store_any(&band->tile, block, sums, n, out);
+            const int32_t sums[6] = {a[0], a[1], a[2], a[3], a[4], a[5]};
+            out = tn_depthwise_conv_2d_store_any(&band->tile, block, sums, tn_min(n, 0) + tile,
+                                                 out);
         }
-        n -= TN_DEPTHWISE_TILE;
-        strip += 12 * stride;
-    } while (n > 0);
+        if (n <= 0) return;
+        strip += 2 * tile * stride;
+    }
 }
 
-/* All channels of a band: `in` is in.data, `out` its first pixel. */
+/* All channels of a band: `in` is in.data, `out` its first pixel. All from `kernel` on are literals. */
 TN_INLINE void tn_depthwise_conv_2d_band(const tn_depthwise_band *b, const int8_t *in, int8_t *out,
-                                         int32_t window, int32_t stride, int32_t kernel) {
-    const int32_t rows = kernel != 0 ? kernel : b->kernel_h;
-    const int32_t bytes = TN_DEPTHWISE_WINDOW_HEADER + 2 * rows * (window - 1);
+                                         int32_t kernel, int32_t window, int32_t stride,
+                                         int32_t tile, int32_t usual) {
+    const int32_t bytes = TN_DEPTHWISE_WINDOW_HEADER + 2 * kernel * (window - 1);
     const int8_t *block = b->tile.blocks;
     for (const int8_t *const end = out + b->tile.out_c; out != end; in += 4) {
         tn_depthwise_conv_2d_fill(b, in);
         for (const int8_t *q = b->strips; q != b->strips + 2 * b->strip; q += b->strip) {
-            tn_depthwise_conv_2d_channel(b, q, block, out++, window, stride, kernel, 0);
+            tn_depthwise_conv_2d_channel(b, q, block, out++, kernel, window, stride, tile, usual,
+                                         0);
             block += bytes;
-            tn_depthwise_conv_2d_channel(b, q, block, out++, window, stride, kernel, 1);
+            tn_depthwise_conv_2d_channel(b, q, block, out++, kernel, window, stride, tile, usual,
+                                         1);
             block += bytes;
         }
     }
-}
-
-#define TN_DEPTHWISE_BAND(NAME, WINDOW, STRIDE, KERNEL)                                       \
-    TN_SHARED void NAME(const tn_depthwise_band *b, const int8_t *in, int8_t *out) {          \
-        tn_depthwise_conv_2d_band(b, in, out, WINDOW, STRIDE, KERNEL);                        \
-    }
-#define tn_depthwise_conv_2d_3x3 TN_VARIANT(tn_depthwise_conv_2d_3x3)
-#define tn_depthwise_conv_2d_3x3_s2 TN_VARIANT(tn_depthwise_conv_2d_3x3_s2)
-#define tn_depthwise_conv_2d_3 TN_VARIANT(tn_depthwise_conv_2d_3)
-#define tn_depthwise_conv_2d_3_s2 TN_VARIANT(tn_depthwise_conv_2d_3_s2)
-#define tn_depthwise_conv_2d_5 TN_VARIANT(tn_depthwise_conv_2d_5)
-#define tn_depthwise_conv_2d_5_s2 TN_VARIANT(tn_depthwise_conv_2d_5_s2)
-#define tn_depthwise_conv_2d_7 TN_VARIANT(tn_depthwise_conv_2d_7)
-#define tn_depthwise_conv_2d_7_s2 TN_VARIANT(tn_depthwise_conv_2d_7_s2)
-TN_DEPTHWISE_BAND(tn_depthwise_conv_2d_3x3, 3, 1, 3)
-TN_DEPTHWISE_BAND(tn_depthwise_conv_2d_3x3_s2, 3, 2, 3)
-TN_DEPTHWISE_BAND(tn_depthwise_conv_2d_3, 3, 1, 0)
-TN_DEPTHWISE_BAND(tn_depthwise_conv_2d_3_s2, 3, 2, 0)
-TN_DEPTHWISE_BAND(tn_depthwise_conv_2d_5, 5, 1, 0)
-TN_DEPTHWISE_BAND(tn_depthwise_conv_2d_5_s2, 5, 2, 0)
-TN_DEPTHWISE_BAND(tn_depthwise_conv_2d_7, 7, 1, 0)
-TN_DEPTHWISE_BAND(tn_depthwise_conv_2d_7_s2, 7, 2, 0)
-#undef TN_DEPTHWISE_BAND
-
-/* kernel: kernel_h where it is a literal */
-TN_INLINE void tn_depthwise_conv_2d_bands(const tn_depthwise_band *b, const int8_t *in, int8_t *out,
-                                          int32_t window, int32_t stride, int32_t kernel) {
-    if (window == 3 && kernel == 3 && stride == 1) tn_depthwise_conv_2d_3x3(b, in, out);
-    else if (window == 3 && kernel == 3) tn_depthwise_conv_2d_3x3_s2(b, in, out);
-    else if (window == 3 && stride == 1) tn_depthwise_conv_2d_3(b, in, out);
-    else if (window == 3) tn_depthwise_conv_2d_3_s2(b, in, out);
-    else if (window == 5 && stride == 1) tn_depthwise_conv_2d_5(b, in, out);
-    else if (window == 5) tn_depthwise_conv_2d_5_s2(b, in, out);
-    else if (stride == 1) tn_depthwise_conv_2d_7(b, in, out);
-    else tn_depthwise_conv_2d_7_s2(b, in, out);
 }
 
 /* Bands of the output rows [y_begin, y_end). */
 TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const tn_tile *t,
                                            tn_rows in, tn_rows out, void *scratch, int32_t y_begin,
-                                           int32_t y_end, int32_t window, int32_t stride,
-                                           int32_t kernel) {
+                                           int32_t y_end, int32_t kernel, int32_t window,
+                                           int32_t stride, int32_t tile, int32_t usual) {
     int32_t *const rows = (int32_t *)scratch;
-    const int32_t long_band = TN_DEPTHWISE_TILE * g->tiles;
-    const int32_t strip = TN_DEPTHWISE_STRIP(window, stride, g->tiles);
+    const int32_t long_band = tile * g->tiles;
+    const int32_t strip = TN_DEPTHWISE_STRIP(window, stride, long_band);
     const size_t all = 2 * (size_t)kernel * (size_t)strip;
     int32_t stale = 1; /* whether strips outside the columns and rows hold anything */
     tn_depthwise_band b;
     b.tile = *t;
-    b.usual = t->fast != 0 && t->clamp == 0;
     b.strips = (int8_t *)(rows + kernel);
     b.rows = rows;
     b.kernel_h = kernel;
@@ -462,8 +451,8 @@ TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const 
             }
             if (stale != 0 || g->out_w > long_band) memset(b.strips, g->in_zero_point, all);
             stale = 0;
-            tn_depthwise_conv_2d_bands(&b, in.data, tn_row(out, y) + x * g->out_c, window, stride,
-                                       kernel);
+            tn_depthwise_conv_2d_band(&b, in.data, tn_row(out, y) + x * g->out_c, kernel, window,
+                                      stride, tile, usual);
         }
 }
 
@@ -494,8 +483,9 @@ TN_SHARED void tn_depthwise_conv_2d_pixel(const tn_tile *t, const int8_t *in,
 /* Output rows [y_begin, y_end), a pixel at a time. */
 TN_INLINE void tn_depthwise_conv_2d_window(const tn_depthwise_conv_2d *g, const tn_tile *t,
                                            tn_rows in, tn_rows out, void *scratch, int32_t y_begin,
-                                           int32_t y_end, int32_t window, int32_t stride,
-                                           int32_t kernel) {
+                                           int32_t y_end, int32_t kernel, int32_t window,
+                                           int32_t stride, int32_t tile, int32_t usual) {
+    (void)tile, (void)usual;
     int8_t *const run = (int8_t *)scratch;
     int32_t *const offsets = (int32_t *)scratch + TN_PAD4(g->in_c) / 4;
     const int32_t outside = (int32_t)((intptr_t)run - (intptr_t)in.data);
@@ -520,25 +510,25 @@ TN_INLINE void tn_depthwise_conv_2d_s8(const tn_depthwise_conv_2d *g, tn_rows in
                                        void *scratch, int32_t y_begin, int32_t y_end) {
     /* read before g's address leaves this function, so that literals stay literals */
     const int32_t window = g->window, multiplier = g->depth_multiplier;
-    const int32_t stride = g->stride_w, kernel = g->kernel_h;
-    const tn_tile tile = {g->groups,
-                          g->out_c,
-                          TN_DEPTHWISE_HEADER + 4 * g->kernel_h * g->kernel_w, /* of a group */
-                          g->out_zero_point,
-                          g->out_min,
-                          g->out_max,
-                          g->fast_requantize,
-                          tn_clamps(g->out_min, g->out_max)};
+    const int32_t stride = g->stride_w, kernel = g->kernel_h, tile = g->tile, usual = g->usual;
+    const tn_tile shared = {g->groups,
+                            g->out_c,
+                            TN_DEPTHWISE_HEADER + 4 * g->kernel_h * g->kernel_w, /* of a group */
+                            g->out_zero_point,
+                            g->out_min,
+                            g->out_max,
+                            g->fast_requantize,
+                            tn_clamps(g->out_min, g->out_max)};
     if (window != 0) {
-        tn_depthwise_conv_2d_window(g, &tile, in, out, scratch, y_begin, y_end, window, stride,
-                                    kernel);
+        tn_depthwise_conv_2d_window(g, &shared, in, out, scratch, y_begin, y_end, kernel, window,
+                                    stride, tile, usual);
     } else {
         int8_t *const run = (int8_t *)scratch;
         int32_t *const offsets = (int32_t *)scratch + TN_PAD4(g->in_c) / 4;
         const int32_t outside = (int32_t)((intptr_t)run - (intptr_t)in.data);
         memset(run, g->in_zero_point, (size_t)g->in_c);
         for (int32_t y = y_begin; y < y_end; y++)
-            tn_depthwise_conv_2d_general(g, &tile, in, tn_row(out, y), y, outside, offsets,
+            tn_depthwise_conv_2d_general(g, &shared, in, tn_row(out, y), y, outside, offsets,
                                          multiplier);
     }
 }

@@ -176,7 +176,15 @@ TN_INLINE void tn_load_four(const int8_t *p, uint32_t *x) {
                      : "=&r"(x[0]), "=&r"(x[1]), "=&r"(x[2]), "=r"(x[3])
                      : "r"(p), "m"(*(const int8_t(*)[16])p));
 }
-/* The low bytes of x[0..6), `step` apart from p on; returns p + 6 * step. */
+/* The low bytes of x[0..4), or x[0..6), `step` apart from p on; returns where the next would go. */
+TN_INLINE int8_t *tn_store_four(int8_t *p, int32_t step, const int32_t *x) {
+    __asm__ volatile("strb %1, [%0]\n\tstrb %2, [%0, %5]\n\tadd %0, %0, %5, lsl #1\n\t"
+                     "strb %3, [%0]\n\tstrb %4, [%0, %5]\n\tadd %0, %0, %5, lsl #1"
+                     : "+&r"(p)
+                     : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(step)
+                     : "memory");
+    return p;
+}
 TN_INLINE int8_t *tn_store_six(int8_t *p, int32_t step, const int32_t *x) {
     __asm__ volatile("strb %1, [%0]\n\tstrb %2, [%0, %7]\n\tstrb %3, [%0, %7, lsl #1]\n\t"
                      "add %0, %0, %7\n\tadd %0, %0, %7, lsl #1\n\t"
@@ -226,6 +234,10 @@ TN_INLINE uint32_t tn_load_word(const int8_t *p, int32_t offset) {
 }
 TN_INLINE void tn_load_three(const int8_t *p, uint32_t *x) { memcpy(x, p, 12); }
 TN_INLINE void tn_load_four(const int8_t *p, uint32_t *x) { memcpy(x, p, 16); }
+TN_INLINE int8_t *tn_store_four(int8_t *p, int32_t step, const int32_t *x) {
+    for (int32_t i = 0; i < 4; i++, p += step) *p = (int8_t)(uint8_t)((uint32_t)x[i] & 0xFFu);
+    return p;
+}
 TN_INLINE int8_t *tn_store_six(int8_t *p, int32_t step, const int32_t *x) {
     for (int32_t i = 0; i < 6; i++, p += step) *p = (int8_t)(uint8_t)((uint32_t)x[i] & 0xFFu);
     return p;

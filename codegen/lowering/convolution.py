@@ -130,11 +130,18 @@ def depthwise_conv_2d_scratch(in_c: int, kernel_h: int, columns: int) -> int:
 
 
 def depthwise_window_scratch(
-    in_c: int, kernel_h: int, window: int, stride_w: int, tiles: int
+    in_c: int, kernel_h: int, window: int, stride_w: int, pixels: int
 ) -> int:
-    """TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH: strips of `tiles` tiles, or a table of one pixel."""
-    strip = 4 * (3 * stride_w * tiles + window // 2)
+    """TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH: strips for `pixels` outputs, or a table of one."""
+    strip = 2 * (stride_w * pixels + window // 2 * 2)
     return max(kernel_h * (4 + 2 * strip), depthwise_conv_2d_scratch(in_c, kernel_h, window))
+
+
+def _usual(numbers: Requantization, output: dict[str, int]) -> int:
+    """The `usual` of tn_depthwise_conv_2d."""
+    if not numbers.fast or (output["out_min"], output["out_max"]) != (-128, 127):
+        return 0
+    return 2 if output["out_zero_point"] == -128 else 1
 
 
 def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
@@ -157,7 +164,8 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     window = 0
     if attributes.dilation_w == 1 and in_c == out_c and in_c % 4 == 0:
         window = depthwise_window(kernel_w, stride_w, out.shape[2])
-    tiles = -(-out.shape[2] // 6)
+    tile = 4 if out.shape[2] in (2, 3, 4, 7, 8) else 6
+    tiles = -(-out.shape[2] // tile)
     taps = data.reshape(kernel_h * kernel_w, out_c)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
     numbers = requantization(op, real, constant_bias(graph, op, out_c), taps.T, x.zero_point)
@@ -179,7 +187,9 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         "in_zero_point": x.zero_point,
         **output_fields(out, attributes.activation),
         "window": window,
+        "tile": tile,
         "tiles": tiles,
+        "usual": _usual(numbers, output_fields(out, attributes.activation)),
         "fast_requantize": numbers.fast,
         "groups": (
             pack_depthwise_window(data[0], window, numbers)
@@ -188,7 +198,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         ),
     }
     scratch = (
-        depthwise_window_scratch(in_c, kernel_h, window, stride_w, tiles)
+        depthwise_window_scratch(in_c, kernel_h, window, stride_w, tile * tiles)
         if window
         else depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w)
     )
@@ -198,7 +208,11 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         layer_type="tn_depthwise_conv_2d",
         fields=fields,
         inputs=(0,),
-        literals=("kernel_h", "stride_w", "window") if window else ("depth_multiplier", "window"),
+        literals=(
+            ("kernel_h", "stride_w", "window", "tile", "usual")
+            if window
+            else ("depth_multiplier", "window")
+        ),
         scratch=True,
     )
     kernel = Kernel(
@@ -217,7 +231,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         with_less_scratch=replace(
             kernel,
             calls=(replace(call, fields={**fields, "tiles": 1}),),
-            scratch_bytes=depthwise_window_scratch(in_c, kernel_h, window, stride_w, 1),
+            scratch_bytes=depthwise_window_scratch(in_c, kernel_h, window, stride_w, tile),
         ),
     )
 

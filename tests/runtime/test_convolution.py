@@ -370,8 +370,8 @@ def test_scratch_matches_the_header() -> None:
 int main(void) {
     printf("%d %d ", TN_CONV_2D_SCRATCH(27, 0, 4), TN_CONV_2D_SCRATCH(64, 1, 2));
     printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
-    printf("%d ", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(8, 3, 5, 2, 2));
-    printf("%d\\n", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(256, 3, 3, 1, 1));
+    printf("%d ", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(8, 3, 5, 2, 12));
+    printf("%d\\n", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(256, 3, 3, 1, 4));
     return 0;
 }
 """
@@ -382,8 +382,8 @@ int main(void) {
             conv_2d_scratch(27, words=False, columns=4),
             conv_2d_scratch(64, words=True, columns=2),
             depthwise_conv_2d_scratch(9, 5, 7),
-            depthwise_window_scratch(8, 3, 5, 2, 2),
-            depthwise_window_scratch(256, 3, 3, 1, 1),
+            depthwise_window_scratch(8, 3, 5, 2, 12),
+            depthwise_window_scratch(256, 3, 3, 1, 4),
         ]
 
 
