@@ -340,14 +340,22 @@ TN_SHARED int8_t *tn_depthwise_conv_2d_store_any(const tn_tile *t, const int8_t 
             tn_depthwise_conv_2d_row_s2(x, w, at, tile, window, odd, a); \
     } while (0)
 
+/* What stays the same in a band, read once. */
+typedef struct {
+    const tn_tile *tile;
+    int32_t pitch; /* of kernel rows in strips */
+    int32_t c, zero_point;
+    int32_t outputs; /* after the first tile; negative where that is not full */
+} tn_depthwise_fixed;
+
 /* A channel of the pixels of a band: its strip, its block, its outputs. All from `kernel` (kernel_h)
  * on are literals. */
-TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_band *band, const int8_t *strip,
+TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_fixed *f, const int8_t *strip,
                                             const int8_t *block, int8_t *out, int32_t kernel,
                                             int32_t window, int32_t stride, int32_t tile,
                                             int32_t usual, int32_t odd) {
-    const int32_t pitch = 2 * band->strip;
-    for (int32_t n = band->outputs - tile;; n -= tile) { /* outputs after this tile */
+    const int32_t pitch = f->pitch, c = f->c;
+    for (int32_t n = f->outputs;; n -= tile) {
         const int8_t *x = strip, *w = block;
         const int32_t bias = (int32_t)tn_load32(block);
         int32_t a[6] = {bias, bias, bias, bias, bias, bias};
@@ -368,14 +376,13 @@ TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_band *band, const
         }
         if (usual != 0) {
             const int32_t m = (int32_t)tn_load32(block + 4), s = (int32_t)tn_load32(block + 8);
-            const int32_t zero_point = band->tile.zero_point;
+            const int32_t zero_point = f->zero_point;
             TN_DEPTHWISE_OUTPUT(0);
             TN_DEPTHWISE_OUTPUT(1);
             TN_DEPTHWISE_OUTPUT(2);
             TN_DEPTHWISE_OUTPUT(3);
             if (tile == 6) TN_DEPTHWISE_OUTPUT(4);
             if (tile == 6) TN_DEPTHWISE_OUTPUT(5);
-            const int32_t c = band->tile.out_c;
             if (n >= 0) {
                 out = tile == 6 ? tn_store_six(out, c, a) : tn_store_four(out, c, a);
             } else {
@@ -390,7 +397,7 @@ TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_band *band, const
             }
         } else {
             const int32_t sums[6] = {a[0], a[1], a[2], a[3], a[4], a[5]};
-            out = tn_depthwise_conv_2d_store_any(&band->tile, block, sums, tn_min(n, 0) + tile,
+            out = tn_depthwise_conv_2d_store_any(f->tile, block, sums, tn_min(n, 0) + tile,
                                                  out);
         }
         if (n <= 0) return;
@@ -403,14 +410,19 @@ TN_INLINE void tn_depthwise_conv_2d_band(const tn_depthwise_band *b, const int8_
                                          int32_t kernel, int32_t window, int32_t stride,
                                          int32_t tile, int32_t usual) {
     const int32_t bytes = TN_DEPTHWISE_WINDOW_HEADER + 2 * kernel * (window - 1);
+    const tn_depthwise_fixed fixed = {&b->tile, 2 * b->strip, b->tile.out_c, b->tile.zero_point,
+                                      b->outputs - tile};
+    const tn_depthwise_fixed *const f = &fixed;
+    const int32_t strip = b->strip;
     const int8_t *block = b->tile.blocks;
+    const int8_t *const last = b->strips + 2 * strip;
     for (const int8_t *const end = out + b->tile.out_c; out != end; in += 4) {
         tn_depthwise_conv_2d_fill(b, in);
-        for (const int8_t *q = b->strips; q != b->strips + 2 * b->strip; q += b->strip) {
-            tn_depthwise_conv_2d_channel(b, q, block, out++, kernel, window, stride, tile, usual,
+        for (const int8_t *q = b->strips; q != last; q += strip) {
+            tn_depthwise_conv_2d_channel(f, q, block, out++, kernel, window, stride, tile, usual,
                                          0);
             block += bytes;
-            tn_depthwise_conv_2d_channel(b, q, block, out++, kernel, window, stride, tile, usual,
+            tn_depthwise_conv_2d_channel(f, q, block, out++, kernel, window, stride, tile, usual,
                                          1);
             block += bytes;
         }

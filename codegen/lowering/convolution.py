@@ -124,6 +124,11 @@ def depthwise_window(kernel_w: int, stride_w: int, out_w: int) -> int:
     return kernel_w | 1 if 2 <= kernel_w <= 7 and stride_w <= 2 and out_w > 1 else 0
 
 
+def depthwise_tile(out_w: int) -> int:
+    """Pixels at a time. A tile of four takes about seven tenths of the time of one of six."""
+    return 4 if 7 * -(-out_w // 4) < 10 * -(-out_w // 6) else 6
+
+
 def depthwise_conv_2d_scratch(in_c: int, kernel_h: int, columns: int) -> int:
     """TN_DEPTHWISE_CONV_2D_SCRATCH: a run of padding and a table of pixel offsets."""
     return pad4(in_c) + 4 * kernel_h * columns
@@ -164,7 +169,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     window = 0
     if attributes.dilation_w == 1 and in_c == out_c and in_c % 4 == 0:
         window = depthwise_window(kernel_w, stride_w, out.shape[2])
-    tile = 4 if out.shape[2] in (2, 3, 4, 7, 8) else 6
+    tile = depthwise_tile(out.shape[2])
     tiles = -(-out.shape[2] // tile)
     taps = data.reshape(kernel_h * kernel_w, out_c)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
