@@ -21,10 +21,10 @@
  * of two channels; SXTB16 makes it the pair of neighbouring columns (2k, 2k + 1) of one channel,
  * SXTB16 with ROR #8 that of the other. Columns outside the input hold in_zero_point.
  * Groups: for each channel, 4-byte aligned, int32 bias, multiplier and shift, then for each kernel
- * row and j < window / 2 four weights: w[2j], w[2j], w[2j + 1], w[2j - 1], of which the second is
- * w[window - 1] and the fourth w[window - 2] where j is 0. So the same two instructions give the
- * pairs (w[2j], w[2j + 1]), which meet the inputs of even outputs, and (w[2j], w[2j - 1]), which
- * SMLADX crosses with those of odd ones.
+ * row words of four weights, w[4i] w[4i+2] w[4i+1] w[4i+3]. So the same two instructions give the
+ * pairs (w[2j], w[2j + 1]), which meet the inputs of even outputs. Those of odd outputs meet, crossed
+ * by SMLADX, (w[2j], w[2j - 1]): PKHBT of two neighbouring pairs. With the last weight only that pair
+ * is used: its second weight stands where w[window] would.
  */
 #ifndef TN_DEPTHWISE_CONV_2D_H
 #define TN_DEPTHWISE_CONV_2D_H
@@ -65,6 +65,7 @@ typedef struct {
 
 #define TN_DEPTHWISE_HEADER (2 * TN_BLOCK_HEADER)
 #define TN_DEPTHWISE_WINDOW_HEADER 12
+#define TN_DEPTHWISE_WINDOW_ROW(window) ((window) > 3 ? 8 : 4) /* bytes of weights */
 
 /* Offsets of `count` input pixels of row iy, `step` apart from ix on; returns the end. */
 static TN_NOINLINE TN_UNUSED int32_t *tn_depthwise_conv_2d_offsets(const tn_depthwise_conv_2d *g,
@@ -243,14 +244,13 @@ TN_INLINE uint32_t tn_depthwise_conv_2d_pair(uint32_t word, int32_t odd) {
             p1 = next;                                           \
     } while (0)
 
-/* The step of weight word j, neither the first nor the last. */
-#define TN_DEPTHWISE_NEXT(j)                                             \
-    do {                                                                 \
-        const uint32_t word = tn_load_word(w, at + 4 * (j));             \
-        const uint32_t inputs = tn_load_word(x, 2 * tile - 4 + 4 * (j)); \
-        const uint32_t u = tn_sxtb16(word), v = tn_sxtb16_ror8(word);    \
-        TN_DEPTHWISE_SLIDE(inputs);                                      \
-        TN_DEPTHWISE_STEP(tn_smlad, u, tn_smladx, v);                    \
+/* The j-th step, neither the first nor the last, whose inputs are `word`: u is the pair of weights,
+ * `before` that of the step before. */
+#define TN_DEPTHWISE_NEXT(word, u, before)                \
+    do {                                                  \
+        const uint32_t crossed = tn_pack_low_high(u, before); \
+        TN_DEPTHWISE_SLIDE(word);                         \
+        TN_DEPTHWISE_STEP(tn_smlad, u, tn_smladx, crossed); \
     } while (0)
 
 /* A kernel row at stride 1: words of the strip at x and of weights at w + at. */
@@ -258,17 +258,25 @@ TN_INLINE void tn_depthwise_conv_2d_row(const int8_t *x, const int8_t *w, int32_
                                         int32_t window, int32_t odd, int32_t *a) {
     uint32_t q[4] = {0};
     const uint32_t w0 = tn_load_word(w, at);
-    if (tile == 6 && window == 3)
+    if (tile == 6)
         tn_load_four(x, q);
     else
         tn_load_three(x, q);
-    const uint32_t first = tn_sxtb16(w0), last = tn_sxtb16_ror8(w0);
+    const uint32_t u0 = tn_sxtb16(w0), u1 = tn_sxtb16_ror8(w0);
     uint32_t p0 = tn_depthwise_conv_2d_pair(q[0], odd), p1 = tn_depthwise_conv_2d_pair(q[1], odd);
-    uint32_t p2 = tile == 6 ? tn_depthwise_conv_2d_pair(q[2], odd) : 0;
-    TN_DEPTHWISE_STEP(tn_sum_smlad, first, tn_sum_smlatb, first);
-    if (window > 3) TN_DEPTHWISE_NEXT(1);
-    if (window > 5) TN_DEPTHWISE_NEXT(2);
-    if (window != 3) q[tile / 2] = tn_load_word(x, 2 * tile - 4 + 4 * (window / 2));
+    uint32_t p2 = tile == 6 ? tn_depthwise_conv_2d_pair(q[2], odd) : 0, last = u1;
+    TN_DEPTHWISE_STEP(tn_sum_smlad, u0, tn_sum_smlatb, u0);
+    if (window > 3) {
+        TN_DEPTHWISE_NEXT(q[tile / 2], u1, u0);
+        const uint32_t w1 = tn_load_word(w, at + 4), u2 = tn_sxtb16(w1);
+        last = u2;
+        if (window > 5) {
+            q[0] = tn_load_word(x, 2 * tile + 4);
+            last = tn_sxtb16_ror8(w1);
+            TN_DEPTHWISE_NEXT(q[0], u2, u1);
+        }
+        q[tile / 2] = tn_load_word(x, 2 * tile - 4 + 4 * (window / 2));
+    }
     TN_DEPTHWISE_SLIDE(q[tile / 2]);
     TN_DEPTHWISE_STEP(tn_smlabb, last, tn_smladx, last);
 }
@@ -291,10 +299,9 @@ TN_INLINE void tn_depthwise_conv_2d_row_s2(const int8_t *x, const int8_t *w, int
                                            int32_t *a) {
     const int32_t last = window / 2;
     const uint32_t w0 = tn_load_word(w, at), w1 = last > 1 ? tn_load_word(w, at + 4) : 0;
-    const uint32_t w2 = last > 2 ? tn_load_word(w, at + 8) : 0;
-    const uint32_t u[3] = {tn_sxtb16(w0), last > 1 ? tn_sxtb16(w1) : 0,
-                           last > 2 ? tn_sxtb16(w2) : 0};
-    const uint32_t v = tn_sxtb16_ror8(w0);
+    const uint32_t u[3] = {tn_sxtb16(w0), last > 1 ? tn_sxtb16_ror8(w0) : 0,
+                           last > 2 ? tn_sxtb16(w1) : 0};
+    const uint32_t v = last == 2 ? tn_sxtb16(w1) : tn_sxtb16_ror8(last > 2 ? w1 : w0);
     uint32_t q[3];
     tn_load_three(x, q);
     TN_DEPTHWISE_MEET(0, 0);
@@ -371,7 +378,7 @@ TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_fixed *f, const i
             do {
                 TN_DEPTHWISE_ROW(0);
                 x += pitch;
-                w += 2 * (window - 1);
+                w += TN_DEPTHWISE_WINDOW_ROW(window);
             } while (--rows > 0);
         }
         if (usual != 0) {
@@ -409,7 +416,7 @@ TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_fixed *f, const i
 TN_INLINE void tn_depthwise_conv_2d_band(const tn_depthwise_band *b, const int8_t *in, int8_t *out,
                                          int32_t kernel, int32_t window, int32_t stride,
                                          int32_t tile, int32_t usual) {
-    const int32_t bytes = TN_DEPTHWISE_WINDOW_HEADER + 2 * kernel * (window - 1);
+    const int32_t bytes = TN_DEPTHWISE_WINDOW_HEADER + kernel * TN_DEPTHWISE_WINDOW_ROW(window);
     const tn_depthwise_fixed fixed = {&b->tile, 2 * b->strip, b->tile.out_c, b->tile.zero_point,
                                       b->outputs - tile};
     const tn_depthwise_fixed *const f = &fixed;
@@ -480,11 +487,19 @@ TN_SHARED void tn_depthwise_conv_2d_pixel(const tn_tile *t, const int8_t *in,
         const int8_t *const block = w;
         uint32_t acc = tn_load32(block);
         w += TN_DEPTHWISE_WINDOW_HEADER;
-        for (const int32_t *p = offsets; p != end; p++) {
-            acc = tn_mac(acc, in[p[window - 1]], w[1]);
-            for (const int32_t *const row = p + window - 1; p != row; p += 2, w += 4) {
+        for (const int32_t *p = offsets; p != end; w += 4) {
+            if (window > 3) {
                 acc = tn_mac(acc, in[p[0]], w[0]);
                 acc = tn_mac(acc, in[p[1]], w[2]);
+                acc = tn_mac(acc, in[p[2]], w[1]);
+                acc = tn_mac(acc, in[p[3]], w[3]);
+                p += 4, w += 4;
+            }
+            acc = tn_mac(acc, in[*p++], w[0]);
+            if (window != 5) {
+                acc = tn_mac(acc, in[p[0]], w[2]);
+                acc = tn_mac(acc, in[p[1]], w[1]);
+                p += 2;
             }
         }
         *out = tn_tile_output(t, (int32_t)acc, (int32_t)tn_load32(block + 4),

@@ -160,6 +160,12 @@ TN_DSP_SUM(tn_sum_smlatb, "smlatb")
 TN_DSP_SUM(tn_smladx, "smladx") /* acc + a.low * b.high + a.high * b.low */
 #undef TN_DSP_SUM
 
+/* (a.low, b.high) */
+TN_INLINE uint32_t tn_pack_low_high(uint32_t a, uint32_t b) {
+    uint32_t r;
+    __asm__ volatile("pkhbt %0, %1, %2" : "=r"(r) : "r"(a), "r"(b));
+    return r;
+}
 /* A word at p + offset; three and four words from p on; all 4-byte aligned. */
 TN_INLINE uint32_t tn_load_word(const int8_t *p, int32_t offset) {
     uint32_t r;
@@ -226,6 +232,9 @@ TN_INLINE int32_t tn_sum_smlatb(uint32_t a, uint32_t b, int32_t acc) {
 }
 TN_INLINE int32_t tn_smladx(uint32_t a, uint32_t b, int32_t acc) {
     return tn_smlatb(a, b, tn_smlabt(a, b, acc));
+}
+TN_INLINE uint32_t tn_pack_low_high(uint32_t a, uint32_t b) {
+    return (a & 0xFFFFu) | (b & 0xFFFF0000u);
 }
 TN_INLINE uint32_t tn_load_word(const int8_t *p, int32_t offset) {
     uint32_t word;

@@ -83,12 +83,12 @@ def pack_depthwise_window(
 ) -> Constant:
     """[KH, KW, C] int8 -> a group for each channel, for `window` of tn_depthwise_conv_2d.h."""
     kernel_h, kernel_w, channels = taps.shape
-    padded = np.zeros((channels, kernel_h, window), np.int8)
+    words_of_row = -(-window // 4)
+    padded = np.zeros((channels, kernel_h, 4 * words_of_row), np.int8)
     padded[:, :, :kernel_w] = taps.transpose(2, 0, 1)
-    even = np.arange(0, window - 1, 2)
-    order = np.stack([even, even, even + 1, even - 1], axis=1)
-    order[0, [1, 3]] = window - 1, window - 2
-    weights = padded[:, :, order.reshape(-1)].reshape(channels, -1)
+    padded[:, :, window] = padded[:, :, window - 2]
+    order = np.arange(4 * words_of_row).reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1)
+    weights = padded[:, :, order].reshape(channels, -1)
     words = [requantization.bias, requantization.multiplier, requantization.shift]
     headers = np.stack([word.astype("<i4") for word in words], axis=1).view(np.int8)
     return Constant("int8_t", np.concatenate([headers, weights], axis=1).reshape(-1))
