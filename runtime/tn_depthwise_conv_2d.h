@@ -190,7 +190,7 @@ TN_INLINE void tn_depthwise_conv_2d_general(const tn_depthwise_conv_2d *g, const
 typedef struct {
     tn_tile tile;
     int8_t *strips;
-    const int32_t *rows; /* offset from in.data of the first column inside, for each kernel row */
+    const int32_t *rows; /* for each kernel row, offset from in.data of the first column inside */
     int32_t kernel_h, strip; /* strip: bytes */
     int32_t lead; /* columns of a strip before the first inside; if odd, one is taken alone, */
     int32_t fours, ones; /* then as many times four, then as many more that are inside */

@@ -89,8 +89,8 @@ def pack_depthwise_window(
     padded[:, :, window] = padded[:, :, window - 2]
     order = np.arange(4 * words_of_row).reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1)
     weights = padded[:, :, order].reshape(channels, -1)
-    words = [requantization.bias, requantization.multiplier, requantization.shift]
-    headers = np.stack([word.astype("<i4") for word in words], axis=1).view(np.int8)
+    numbers = (requantization.bias, requantization.multiplier, requantization.shift)
+    headers = np.stack([np.asarray(n, "<i4") for n in numbers], axis=1).view(np.int8)
     return Constant("int8_t", np.concatenate([headers, weights], axis=1).reshape(-1))
 
 
