@@ -15,8 +15,8 @@
  * last channel), 4-byte aligned: a header as in tn_dot.h for channels c, c + 2, one for c + 1,
  * c + 3, then for each tap ky * kernel_w + kx the weights of the four channels.
  *
- * Four or six pixels at a time (window 3, 5 or 7: kernel_w, or one more, whose last weight is 0). Four
- * channels of the rows under the window are copied into strips: for each kernel row one of
+ * Four or six pixels at a time (window 3, 5 or 7: kernel_w, or one more, whose last weight is 0).
+ * Four channels of the rows under the window are copied into strips: for each kernel row one of
  * channels c, c + 1, then one of c + 2, c + 3, two bytes a column. A word of a strip is two columns
  * of two channels; SXTB16 makes it the pair of neighbouring columns (2k, 2k + 1) of one channel,
  * SXTB16 with ROR #8 that of the other. Columns outside the input hold in_zero_point.
@@ -49,7 +49,8 @@ typedef struct {
     const int8_t *groups;
 } tn_depthwise_conv_2d;
 
-/* Bytes of a strip for `pixels` = tile * tiles outputs, and of scratch with a table of `columns` entries for a kernel row, window 0. */
+/* Bytes of a strip for `pixels` = tile * tiles outputs, and of a run of padding and a table of
+ * `columns` entries for a kernel row. */
 #define TN_DEPTHWISE_STRIP(window, stride_w, pixels) \
     (2 * ((stride_w) * (pixels) + (window) / 2 * 2))
 #define TN_DEPTHWISE_TABLE(in_c, kernel_h, columns) (TN_PAD4(in_c) + 4 * (kernel_h) * (columns))
@@ -182,7 +183,7 @@ TN_INLINE void tn_depthwise_conv_2d_general(const tn_depthwise_conv_2d *g, const
     }
 }
 
-/* ---- four or six pixels at a time ---------------------------------------------------------------------- */
+/* ---- four or six pixels at a time ---------------------------------------------------------------- */
 
 #if TN_DSP
 
@@ -352,11 +353,11 @@ typedef struct {
     const tn_tile *tile;
     int32_t pitch; /* of kernel rows in strips */
     int32_t c, zero_point;
-    int32_t outputs; /* after the first tile; negative where that is not full */
+    int32_t outputs; /* pixels after the first tile; negative where that is not full */
 } tn_depthwise_fixed;
 
-/* A channel of the pixels of a band: its strip, its block, its outputs. All from `kernel` (kernel_h)
- * on are literals. */
+/* A channel of the pixels of a band: its strip, its block, its outputs. All arguments from `kernel`
+ * (kernel_h) on are literals. */
 TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_fixed *f, const int8_t *strip,
                                             const int8_t *block, int8_t *out, int32_t kernel,
                                             int32_t window, int32_t stride, int32_t tile,
@@ -412,7 +413,7 @@ TN_INLINE void tn_depthwise_conv_2d_channel(const tn_depthwise_fixed *f, const i
     }
 }
 
-/* All channels of a band: `in` is in.data, `out` its first pixel. All from `kernel` on are literals. */
+/* All channels of a band: `in` is in.data, `out` its first pixel; the rest as above. */
 TN_INLINE void tn_depthwise_conv_2d_band(const tn_depthwise_band *b, const int8_t *in, int8_t *out,
                                          int32_t kernel, int32_t window, int32_t stride,
                                          int32_t tile, int32_t usual) {
