@@ -16,7 +16,6 @@ import numpy as np
 
 from thumbnet.codegen.graph import Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel
-from thumbnet.codegen.lowering.convolution import depthwise_chunks
 from thumbnet.codegen.schedule import Schedule
 
 Counts = dict[str, float]
@@ -319,11 +318,11 @@ def _rows_inside(work: Work) -> tuple[int, int]:
 
 
 def _depthwise(work: Work) -> None:
-    work.add("depthwise.fill", work.steps * work.number("in_c"))
     work.add("depthwise.row", work.rows)
     if work.number("window"):
         _depthwise_window(work)
     else:
+        work.add("depthwise.fill", work.steps * work.number("in_c"))
         _depthwise_general(work)
 
 
@@ -337,41 +336,36 @@ def _offsets(work: Work, calls: float, entries: float, share_inside: float) -> N
 
 
 def _depthwise_window(work: Work) -> None:
-    window, out_w, out_c, kernel_h = work.numbers("window", "out_w", "out_c", "kernel_h")
-    kernel_w, stride, pad = work.numbers("kernel_w", "stride_w", "pad_left")
+    window, stride, kernel_h, tile = work.numbers("window", "stride_w", "kernel_h", "tile")
+    pixels, usual = tile * work.number("tiles"), work.number("usual")
+    out_w, out_c, in_w, pad = work.numbers("out_w", "out_c", "in_w", "pad_left")
     inside, outside = _rows_inside(work)
     share = inside / (inside + outside)
-    x = np.arange(0, out_w, 3)
-    ix = x * stride - pad
-    slides = (ix - 3 * stride >= 0) & (ix <= work.number("in_w") - kernel_w - 2 * stride) & (x > 0)
-    advances = work.rows * int(slides.sum())
-    tables = work.rows * len(x) - advances
-    if window == 1:
-        threes, twos = depthwise_chunks(kernel_w, stride)
-        chunks, entries = len(threes) + len(twos), 5 * len(threes) + 4 * len(twos)
-        work.add("depthwise.phase", tables * kernel_h * stride * 2)
-        calls = chunks
+    bands = -(-out_w // pixels)
+    columns = stride * pixels + window // 2 * 2
+    ix = np.arange(bands) * pixels * stride - pad
+    filled = np.minimum(ix + columns, in_w) - np.maximum(ix, 0)
+    groups, rows = out_c // 4, work.rows
+    done = rows * out_c * -(-out_w // tile)
+    # the border is written where a row lies outside, once a step, and for each of several bands
+    borders = rows * bands if bands > 1 else min(rows, work.steps + rows * (1 - share))
+    work.add("strips.border", borders * kernel_h * columns)
+    work.add("strips.band", rows * bands)
+    work.add("strips.row", rows * bands * kernel_h)
+    work.add("strips.ring", rows * bands * kernel_h * share if work.in_ring else 0)
+    work.add("strips.group", rows * bands * groups)
+    work.add("strips.fill", rows * bands * groups * kernel_h * share)
+    work.add("strips.fill.column", rows * groups * kernel_h * share * int(filled.sum()))
+    form = f"tile_{tile}_{window}_{stride}"
+    work.add(f"{form}.channel", rows * bands * out_c)
+    work.add(form, done)
+    work.add(f"{form}.row", done * kernel_h)
+    if usual:
+        work.add(f"tile_{tile}.usual_{usual}", done)
+        work.add("tile.part", rows * out_c if out_w % tile else 0)
     else:
-        entries, calls = 7, 2
-    work.add("depthwise.advance", advances)
-    work.add("depthwise.advance.entry", advances * kernel_h * entries)
-    work.add("depthwise.table", tables)
-    work.add("depthwise.table.row", tables * kernel_h)
-    _offsets(work, tables * kernel_h * calls, tables * kernel_h * entries, share)
-    threes_done = work.rows * len(x)
-    halves = threes_done * (out_c // 4) * 2
-    work.add(f"window_{window}", threes_done)
-    work.add(f"window_{window}.half", halves)
-    if window == 1:
-        work.add("window_1.three", halves * kernel_h * len(threes))
-        work.add("window_1.two", halves * kernel_h * len(twos))
-    else:
-        work.add("window_2.row", halves * kernel_h)
-    if work.number("fast_requantize") and not work.clamps:
-        work.add(f"window_{window}.usual", halves)
-    else:
-        work.add(f"window_{window}.any", halves)
-        _outputs(work, "window.any", halves * 6)
+        work.add("tile.any", done)
+        _outputs(work, "tile.any", rows * out_c * out_w)
 
 
 def _depthwise_general(work: Work) -> None:

@@ -27,8 +27,8 @@ from thumbnet.codegen.graph import (
 from thumbnet.codegen.kernel import Kernel
 from thumbnet.codegen.lowering.convolution import (
     conv_2d_scratch,
-    depthwise_columns,
     depthwise_conv_2d_scratch,
+    depthwise_window_scratch,
     lower_conv_2d,
     lower_depthwise_conv_2d,
     lower_fully_connected,
@@ -373,7 +373,8 @@ def test_scratch_matches_the_header() -> None:
 int main(void) {
     printf("%d %d ", TN_CONV_2D_SCRATCH(27, 0, 4), TN_CONV_2D_SCRATCH(64, 1, 2));
     printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
-    printf("%d\\n", TN_DEPTHWISE_CONV_2D_SCRATCH(8, 3, 2));
+    printf("%d ", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(8, 3, 5, 2, 12));
+    printf("%d\\n", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(256, 3, 3, 1, 4));
     return 0;
 }
 """
@@ -383,8 +384,9 @@ int main(void) {
         assert [int(v) for v in done.stdout.split()] == [
             conv_2d_scratch(27, words=False, columns=4),
             conv_2d_scratch(64, words=True, columns=2),
-            depthwise_conv_2d_scratch(9, 5, depthwise_columns(3, 2, 2)),
-            depthwise_conv_2d_scratch(8, 3, depthwise_columns(2, 1, 0)),
+            depthwise_conv_2d_scratch(9, 5, 7),
+            depthwise_window_scratch(8, 3, 5, 2, 12),
+            depthwise_window_scratch(256, 3, 3, 1, 4),
         ]
 
 
