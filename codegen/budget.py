@@ -51,14 +51,21 @@ def check_budget(
         )
 
 
-def check_room(manifest: Manifest, board: Board, needs: tuple[int, int]) -> None:
+def check_room(manifest: Manifest, board: Board, stack: int, needs: tuple[int, int]) -> None:
     """Raises BudgetError where an image of `board` would need more SRAM or flash than it has.
 
-    `needs` are bytes of both: stack, runner and the model's arena; runner and the model's weights.
+    `needs` are bytes of both: reserved stack, runner and the model's arena; runner and the model's
+    weights.
     """
+    arena, weights = manifest.arena_bytes, manifest.weights_bytes
     for memory, need, there, why in (
-        ("SRAM", needs[0], board.sram, f"arena {manifest.arena_bytes}, the rest stack and runner"),
-        ("flash", needs[1], board.flash, f"weights {manifest.weights_bytes}, the rest the runner"),
+        (
+            "SRAM",
+            needs[0],
+            board.sram,
+            f"arena {arena}, reserved stack {stack}, the rest the runner",
+        ),
+        ("flash", needs[1], board.flash, f"weights {weights}, the rest the runner"),
     ):
         if need > there:
             blame = f"; memory peaks in {manifest.peak_layer}" if memory == "SRAM" else ""

@@ -81,7 +81,10 @@ def schedule_cost(
 
 
 def parameters(graph: Graph) -> int:
-    """Weights and biases of convolutions and dense layers; shared ones count once."""
+    """Weights and biases of convolutions and dense layers of the source model; shared ones count
+    once."""
+    if graph.params:
+        return graph.params
     names = {n for op in graph.operators if op.kind in TRAINED for n in op.inputs[1:3] if n}
     return sum(graph.tensors[name].elements for name in names if graph.is_constant(name))
 

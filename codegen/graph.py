@@ -213,6 +213,7 @@ class Graph:
     float_inputs: frozenset[str] = frozenset()
     float_outputs: frozenset[str] = frozenset()
     macs: int = 0  # nominal multiply-accumulates of the source model, padded taps counted
+    params: int = 0  # weights and biases of the source model where passes cut some; else 0
     window_rows: int = 0  # of a streamed graph: rows of the window that its outputs belong to
     input_names: Mapping[str, str] = field(default_factory=dict)  # tensor -> public name
     output_names: Mapping[str, str] = field(default_factory=dict)

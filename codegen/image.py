@@ -100,7 +100,8 @@ def build_image(
     empty = None
     if model_dir is not None:
         empty = build_image(None, board, work_dir, flags=flags)
-        check_room(manifest, board, _needs(manifest, source, board, empty, work_dir))
+        stack = _stack(manifest, source, board, work_dir)
+        check_room(manifest, board, stack, _needs(manifest, stack, empty))
     folder = _linked(source, board, work_dir, timed, tuple(flags))
     elf = read_elf(folder / "image.elf")
     sizes = (elf.symbols["__tn_flash_size"], elf.symbols["__tn_ram_size"])
@@ -136,12 +137,9 @@ def build_image(
 # ---- the runner and its model ------------------------------------------------------------------
 
 
-def _needs(
-    manifest: Manifest, model_dir: Path, board: Board, empty: Image, work_dir: Path | None
-) -> tuple[int, int]:
+def _needs(manifest: Manifest, stack: int, empty: Image) -> tuple[int, int]:
     """Bytes of SRAM and of flash that the image will take at least."""
     fed = sum(edge.bytes for edge in manifest.inputs) if manifest.row_fed else 0
-    stack = _stack(manifest, model_dir, board, work_dir)
     sram = empty.data + empty.bss + manifest.arena_bytes - 4 + fed + stack
     return sram, empty.flash + manifest.weights_bytes
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from thumbnet.codegen.constant_channels import remove_idle_work
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import (
     Activation,
@@ -30,6 +31,12 @@ from thumbnet.codegen.graph import (
 
 def optimize(graph: Graph) -> Graph:
     """All passes. Raises UnsupportedError when float32 remains anywhere but at the edges."""
+    return drop_dead_operators(remove_idle_work(simplify(graph)))
+
+
+def simplify(graph: Graph) -> Graph:
+    """The passes that do not look at the values of weights: what comes out has the shapes, and the
+    costs, of any network of this architecture. Raises UnsupportedError as `optimize` does."""
     for rewrite in (
         drop_float_edges,
         reduce_before_transposing,

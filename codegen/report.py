@@ -95,6 +95,7 @@ def _facts(schedule: Schedule, manifest: Manifest) -> str:
     gap = f"{(arena - bound) / bound * 100:.1f} % above the lower bound" if bound else "empty"
     code, weights = manifest.code_bytes, manifest.weights_bytes
     total = None if code is None else code + weights
+    live = sum(kernel.macs for kernel in schedule.kernels)
     first, _ = peak_steps(schedule)
     peak = f"live at step {first}" if schedule.steps else "the inputs"
     facts = [
@@ -104,7 +105,7 @@ def _facts(schedule: Schedule, manifest: Manifest) -> str:
         ("Flash", _bytes(total), "weights and code"),
         ("Weights", _bytes(weights), "with biases and tables"),
         ("Code", _bytes(code), "bytes"),
-        ("MACs", f"{manifest.macs:,}", "a run"),
+        ("MACs", f"{manifest.macs:,}", "a run" if live >= manifest.macs else f"{live:,} computed"),
         (
             "Schedule",
             _count(len(schedule.steps), "step"),

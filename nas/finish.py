@@ -15,7 +15,7 @@ from thumbnet.codegen.frontends.pytorch.program import lower_program
 from thumbnet.codegen.frontends.pytorch.qat import convert, prepare_qat
 from thumbnet.codegen.frontends.pytorch.quantize import quantize
 from thumbnet.codegen.graph import Graph
-from thumbnet.codegen.passes import optimize
+from thumbnet.codegen.passes import optimize, simplify
 from thumbnet.nas.distributed import ALONE, Workers
 from thumbnet.nas.evaluation import BATCH, accuracy, int8_accuracy
 from thumbnet.nas.progress import Progress
@@ -67,8 +67,8 @@ def train_network(
 
 
 def quantized_graph(network: nn.Module, task: Task, name: str) -> Graph:
-    """The optimised integer graph of a trained network, `forward(x)`, quantised after training. Its
-    input is the task's int8, its outputs are int8 logits. Raises ThumbnetError."""
+    """The simplified integer graph of a trained network, `forward(x)`, quantised after training.
+    Its input is the task's int8, its outputs are int8 logits. Raises ThumbnetError."""
     network = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)
     program = quantize(
         network, _example(task), _calibration(task), input_quantization=_fixed_input(task)
@@ -147,12 +147,15 @@ def validated(graph: Graph, task: Task, folder: Path) -> float:
 def compiled_for_host(graph: Graph, folder: Path) -> Compiled:
     """The C of a graph for this machine, as fast as it gets."""
     return compile_graph(
-        graph, Path(f"{graph.name}.tflite"), folder, Options(target="host", optimize="latency")
+        optimize(graph),
+        Path(f"{graph.name}.tflite"),
+        folder,
+        Options(target="host", optimize="latency"),
     )
 
 
 def _graph(program: object, name: str) -> Graph:
-    graph = optimize(lower_program(program, name, name).graph)
+    graph = simplify(lower_program(program, name, name).graph)
     return replace(graph, float_inputs=frozenset(), float_outputs=frozenset())
 
 

@@ -16,9 +16,10 @@ _SAME, _VALID = "SAME", "VALID"
 
 
 class _Network:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, dying: bool) -> None:
         self.random = np.random.default_rng(seed)
         self.model = Builder()
+        self.dying = dying  # many channels are constant, or read by nothing
 
     def pick(self, *choices: Any) -> Any:
         return choices[int(self.random.integers(len(choices)))]
@@ -39,8 +40,20 @@ class _Network:
         values = self.random.integers(-127, 128, shape, dtype=np.int8)
         per_channel = self.random.uniform(0.001, 0.02, channels).astype(np.float32)
         bias = self.random.integers(-2000, 2000, channels, dtype=np.int32)
+        if self.dying:
+            self.kill(np.moveaxis(values, axis, 0), bias, per_channel)
         w = self.model.constant(values, per_channel.tolist(), [0] * channels, axis)
         return w, self.model.constant(bias, per_channel.tolist(), [0] * channels)
+
+    def kill(self, filters: Array, bias: Array, scales: Array) -> None:
+        """Filters [O, ...] of zeros, biases that saturate, scales of nearly nothing."""
+        fates = self.random.choice(6, len(filters), p=[0.4, 0.15, 0.15, 0.1, 0.1, 0.1])
+        filters[(fates == 1) | (fates == 2) | (fates == 5)] = 0
+        bias[fates == 1] = 0
+        bias[fates == 3], bias[fates == 4] = -(10**8), 10**8
+        scales[fates == 5] = 1e-12
+        if filters.shape[-1] > 1 and self.pick(False, True):
+            filters[..., self.random.random(filters.shape[-1]) < 0.5] = 0
 
     def convolution(self, x: int) -> int:
         _, h, w, c = self.shape(x)
@@ -111,9 +124,40 @@ class _Network:
         return self.model.op("CONCATENATION", [x, y], both, axis=3)
 
     def unary(self, x: int) -> int:
+        if self.dying and self.pick(False, True):
+            alpha = self.random.integers(-128, 128, self.shape(x)[3], dtype=np.int8)
+            slope = self.model.constant(alpha, 0.01, self.zero_point())
+            return self.model.op("PRELU", [x, slope], self.spec(self.shape(x)))
         kind = self.pick("HARD_SWISH", "RELU", "LEAKY_RELU", "ABS")
         options = {"alpha": 0.1} if kind == "LEAKY_RELU" else {}
         return self.model.op(kind, [x], self.spec(self.shape(x)), **options)
+
+    def movement(self, x: int) -> int:
+        """SLICE, PAD, TRANSPOSE, RESHAPE or RESIZE_NEAREST_NEIGHBOR of [1, H, W, C]."""
+        _, h, w, c = self.shape(x)
+        source = self.model.specs[x]
+        kind = self.pick("SLICE", "PAD", "TRANSPOSE", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR")
+        options: dict[str, Any] = {}
+        if kind == "SLICE":
+            begin = int(self.random.integers(c))
+            size = int(self.random.integers(1, c - begin + 1))
+            numbers, shape = [[0, 0, 0, begin], [1, h, w, size]], (1, h, w, size)
+        elif kind == "PAD":
+            after = int(self.pick(0, 0, 4))
+            numbers, shape = [[[0, 0], [1, 0], [0, 1], [0, after]]], (1, h + 1, w + 1, c + after)
+        elif kind == "TRANSPOSE":
+            order = self.pick([0, 2, 1, 3], [0, 1, 3, 2])
+            full = (1, h, w, c)
+            numbers, shape = [order], (1, full[order[1]], full[order[2]], full[order[3]])
+        elif kind == "RESHAPE":
+            shape = self.pick((1, w, h, c), (1, 1, h, w * c), (1, h * w, 1, c), (1, h, w * c, 1))
+            numbers = [list(shape)]
+        else:
+            numbers, shape = [[2 * h, w]], (1, 2 * h, w, c)
+            options = {"align_corners": False, "half_pixel_centers": False}
+        constants = [self.model.constant(np.array(n, np.int32)) for n in numbers]
+        spec = Spec(shape, "int8", source.scale, source.zero_point)
+        return self.model.op(kind, [x, *constants], spec, **options)
 
     def head(self, x: int) -> int:
         features = int(np.prod(self.shape(x)))
@@ -137,9 +181,10 @@ class _Network:
         return self.model.op("SOFTMAX", [dense], Spec((1, 5), "int8", 1 / 256, -128), beta=1.0)
 
 
-def random_network(seed: int) -> bytes:
-    """A .tflite of 3 to 9 operators with one int8 input [1, H, W, C] and one or two outputs."""
-    network = _Network(seed)
+def random_network(seed: int, *, dying: bool = False) -> bytes:
+    """A .tflite of 3 to 9 operators with one int8 input [1, H, W, C] and one or two outputs;
+    `dying`: channels of its convolutions are often constant, or read by nothing."""
+    network = _Network(seed, dying)
     height, width = (int(network.random.integers(4, 14)) for _ in range(2))
     shape = (1, height, width, int(network.pick(1, 3, 4, 8)))
     x = network.model.input(shape, "int8", network.scale(), network.zero_point())
@@ -147,6 +192,8 @@ def random_network(seed: int) -> bytes:
         network.convolution, network.convolution, network.pool, network.residual,
         network.concatenation, network.unary,
     ]  # fmt: skip
+    if dying:
+        makers += [network.convolution, network.movement]
     middle = x
     for i in range(int(network.random.integers(2, 7))):
         x = network.pick(*makers)(x)

@@ -42,6 +42,7 @@ ARENA_OF_TFLM = {"micro_speech_quantized": 0.75, "pretrainedResnet_quant": 0.65}
 FIT_MICROBIT = (
     "hello_world_int8", "micro_speech_quantized", "okay_nabu", "kws_ref_model", "str_ww_ref_model"
 )  # fmt: skip
+INSTRUCTIONS = ROOT / "tests" / "instructions.json"  # of bench on mps2-an386; exact, so kept
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 STATEFUL_CALLS = 50
 
@@ -182,7 +183,12 @@ def test_public_model_on_the_emulated_m4(qemu: None, public: Path) -> None:
     # The figure that bench states: the second of two calls on a fixed input.
     calls = random_calls(manifest.inputs, 8)[-2:]
     figures = run_calls(session, calls, profile=True).figures
-    assert figures is not None
+    assert figures is not None and figures.instructions is not None
+    known = json.loads(INSTRUCTIONS.read_text())[public.stem]
+    assert figures.instructions <= 1.01 * known, (
+        f"{figures.instructions} instructions, {known} before: find out why, or if that is well, "
+        f"write the new figure into {INSTRUCTIONS.relative_to(ROOT)}"
+    )
     assert figures.layers is not None
     assert figures.cycles is not None
     assert sum(layer.cycles for layer in figures.layers) <= figures.cycles

@@ -13,7 +13,7 @@ from thumbnet import __version__
 from thumbnet.codegen.compile import INPUT_MODES, Options, compile_model
 from thumbnet.codegen.errors import DataError, ThumbnetError
 from thumbnet.codegen.targets import boards as all_boards
-from thumbnet.tools import tables
+from thumbnet.tools import kernel_bench, tables
 from thumbnet.tools.arguments import (
     Input,
     Json,
@@ -43,6 +43,7 @@ from thumbnet.tools.comparison import (
 from thumbnet.tools.firmware_command import firmware, flash
 from thumbnet.tools.search_command import search
 from thumbnet.tools.session import (
+    Place,
     Session,
     compiled_result,
     cost_result,
@@ -246,9 +247,18 @@ def check(
 
 @app.command()
 def bench(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Models to measure.")],
+    models: Annotated[
+        list[Path] | None, typer.Argument(metavar="MODEL...", help="Models to measure.")
+    ] = None,
     on: On = "mps2-an386",
     profile: Annotated[bool, typer.Option("--profile", help="Figures of every layer.")] = False,
+    kernels: Annotated[
+        bool,
+        typer.Option("--kernels", help="No models: every kind of kernel over a grid of shapes."),
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="With --kernels: a .png to draw, too.")
+    ] = None,
     optimize: Optimize = "balanced",
     max_sram: MaxSram = None,
     max_flash: MaxFlash = None,
@@ -258,9 +268,14 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure cycles, arena, stack and flash: the second of two calls on a fixed input."""
+    if bool(models) == kernels or (picture and not kernels):
+        raise typer.BadParameter("give models, or --kernels (and --picture only with that)")
     place = place_named(on)
+    if kernels:
+        _bench_kernels(place, optimize, picture, as_json)
+        return
     results = []
-    for model in models:
+    for model in models or []:
         limits = (max_sram, max_flash)
         options = Options(
             place.target, optimize, *limits, None, input_mode, stepper, max_step_cycles
@@ -273,6 +288,19 @@ def bench(
         print_json({"results": results})
     else:
         tables.show_results(results)
+
+
+def _bench_kernels(place: Place, optimize: str, picture: Path | None, as_json: bool) -> None:
+    rows = []
+    for case in kernel_bench.cases():
+        with progress(f"measuring {case.kind} {case.shape} on {place.name}"):
+            rows.append(kernel_bench.measure(case, place, optimize))
+    if picture:
+        kernel_bench.draw(rows, picture)
+    if as_json:
+        print_json({"kernels": rows})
+    else:
+        tables.show_kernels(rows)
 
 
 @app.command("cost")

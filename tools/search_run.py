@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -232,13 +232,16 @@ def _finished(
     inputs = int8_inputs(task.test, range(min(SAMPLES, len(task.test))))
     measured = measure(place / MODEL_FILE, plan, inputs)
     result = read_json(place / RESULT)
-    estimated = result["compiled"]["cycles"]
+    compiled = result["compiled"]
+    estimated = compiled["cycles"]
+    exact = {key: compiled[key] for key in ("arena_bytes", "weights_bytes")}
+    promise = replace(candidate.cost, **exact)
     result |= {
         "space": space.name,
         "measured": measured,
         "cycles_error": cycles_error(plan, candidate.cost, measured),
         "over_limits": over_limits(plan, measured),
-        "broken_promises": broken_promises(plan, candidate.cost, estimated, measured),
+        "broken_promises": broken_promises(plan, promise, estimated, measured),
     }
     write_json(place / RESULT, result)
     write_report(folder, place)

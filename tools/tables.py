@@ -110,6 +110,16 @@ def show_layers(result: dict[str, Any]) -> None:
     _print(table)
 
 
+def show_kernels(rows: Sequence[dict[str, Any]]) -> None:
+    columns = ["kernel", "shape", "MACs", "instructions", "cycles (est.)", "cycles/MAC", "floor"]
+    table = _table(None, columns, 2)
+    for row in rows:
+        figures = (number(row[name]) for name in ("macs", "instructions", "cycles"))
+        ratio = f"{row['cycles_per_mac']:.2f}"
+        table.add_row(row["kind"], row["shape"], *figures, ratio, f"{row['floor']:g}")
+    _print(table)
+
+
 def show_outputs(manifest: Manifest, outputs: Sequence[Array]) -> None:
     for edge, array in zip(manifest.outputs, outputs, strict=True):
         values = np.array2string(dequantize(array, edge).ravel(), threshold=16, max_line_width=100)

@@ -16,7 +16,7 @@ from thumbnet.codegen.frontends.pytorch.program import lower_program
 from thumbnet.codegen.frontends.pytorch.quantize import quantize
 from thumbnet.codegen.frontends.tflite_writer import write_tflite
 from thumbnet.codegen.graph import Graph
-from thumbnet.codegen.passes import optimize
+from thumbnet.codegen.passes import simplify
 
 _BATCH = 64
 
@@ -47,7 +47,7 @@ def int8_graph(network: nn.Module, calibration: NDArray[np.int8]) -> Graph:
         batches,
         input_quantization={"columns": (SCALE, ZERO_POINT)},
     )
-    graph = optimize(lower_program(program, NAME, NAME).graph)
+    graph = simplify(lower_program(program, NAME, NAME).graph)
     return replace(graph, float_inputs=frozenset(), float_outputs=frozenset())
 
 

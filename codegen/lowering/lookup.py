@@ -246,3 +246,5 @@ _FUNCTIONS: dict[str, Callable[[Values, Tensor, Tensor, Operator], Values]] = {
     "TANH": _tanh,
     "HARD_SWISH": _hard_swish,
 }
+
+UNARY = frozenset(_FUNCTIONS)  # kinds that `table_of` takes

@@ -115,12 +115,9 @@ def lower_reduce(graph: Graph, op: Operator) -> Kernel:
         raise _refusal(op, source, "more than three separate groups of axes are reduced")
     count = prod(source.shape[axis] for axis in axes)
     try:
-        multiplier, shift = quantize_multiplier(float(source.scale) / float(output.scale))
+        multiplier, shift = sum_multiplier(op.kind, source, output, count)
     except ValueError as error:
         raise _refusal(op, output, f"{error}; requantise the model") from error
-    if op.kind == "MEAN":  # the division by the count goes into the multiplier
-        more = min(count.bit_length() - 1, 32, 31 + shift)
-        multiplier, shift = (multiplier << more) // count, shift - more
     numbers = {
         "bias": -source.zero_point * count,
         "multiplier": multiplier,
@@ -145,6 +142,17 @@ def lower_reduce(graph: Graph, op: Operator) -> Kernel:
         reducer = _as_reducer(op, source, output, "reduce", "reduce", numbers)
     read = Read(source.name, None)
     return Kernel(op.name, op.kind, (read,), output.name, (call,), band="whole", as_reducer=reducer)
+
+
+def sum_multiplier(kind: str, source: Tensor, output: Tensor, count: int) -> tuple[int, int]:
+    """(multiplier, shift) that take the sum of `count` values to a MEAN or SUM of them.
+
+    Raises ValueError when the scales do not allow any."""
+    multiplier, shift = quantize_multiplier(float(source.scale) / float(output.scale))
+    if kind == "MEAN":  # the division by the count goes into the multiplier
+        more = min(count.bit_length() - 1, 32, 31 + shift)
+        multiplier, shift = (multiplier << more) // count, shift - more
+    return multiplier, shift
 
 
 def _refusal(op: Operator, tensor: Tensor, reason: str) -> UnsupportedError:

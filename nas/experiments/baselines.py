@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thumbnet.codegen.cost import cost
 from thumbnet.codegen.frontends.pytorch.program import lower_program
 from thumbnet.codegen.frontends.pytorch.quantize import quantize
-from thumbnet.codegen.passes import optimize
+from thumbnet.codegen.passes import simplify
 from thumbnet.nas.architecture import Architecture, Bottleneck, Pair, Stem
 from thumbnet.nas.cost import Deployment, Limits, NetworkCost, exceeds, network_cost
 from thumbnet.nas.experiments.contest import Contender, contender
@@ -142,7 +142,7 @@ def resnet_cost(width: float, deployment: Deployment, limits: Limits, classes: i
     network = ResNet8(width, classes).eval()
     images = torch.randn(4, 3, 32, 32)
     program = quantize(network, (images[:1],), [(images,)], input_quantization={"x": (1 / 64, 0)})
-    graph = optimize(lower_program(program, "resnet8", "resnet8").graph)
+    graph = simplify(lower_program(program, "resnet8", "resnet8").graph)
     options = deployment.options(limits)
     told = cost(graph, options.target, options.optimize, options.mode)
     return NetworkCost(

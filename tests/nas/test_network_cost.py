@@ -20,7 +20,7 @@ from thumbnet.codegen.errors import ModelFormatError, ToolError, UnsupportedErro
 from thumbnet.codegen.frontends.pytorch.program import lower_program
 from thumbnet.codegen.frontends.pytorch.quantize import quantize
 from thumbnet.codegen.graph import Graph
-from thumbnet.codegen.passes import optimize
+from thumbnet.codegen.passes import optimize, simplify
 from thumbnet.codegen.planner import Mode, plan
 from thumbnet.codegen.tflm_memory import greedy_arena, whole_tensors
 from thumbnet.nas.architecture import Architecture, Bottleneck, Stem, macs, parameters
@@ -113,7 +113,7 @@ def trained_graph(architecture: Architecture, seed: int = 0) -> Graph:
     height, width, channels = architecture.input_shape
     images = [(torch.randn(2, channels, height, width),) for _ in range(2)]
     program = quantize(network.eval(), (images[0][0][:1],), images)
-    return optimize(lower_program(program, "network", "network").graph)
+    return simplify(lower_program(program, "network", "network").graph)
 
 
 def described(graph: Graph) -> list[Any]:
@@ -184,6 +184,15 @@ def test_the_compiled_model_costs_what_was_told(name: str, tmp_path: Path) -> No
     assert manifest.code_bytes is not None and manifest.stack_bytes is not None
     assert abs(found.code_bytes / manifest.code_bytes - 1) < 0.1
     assert 0.5 * STACK_RESERVE < manifest.stack_bytes <= STACK_RESERVE
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_trained_network_never_costs_more(name: str) -> None:
+    """What training left constant or unread is cut when the network is compiled."""
+    found, told = graph_cost(optimize(trained_graph(NETWORKS[name]))), network_cost(NETWORKS[name])
+    assert found.macs == told.macs
+    assert found.arena_bytes <= told.arena_bytes and found.weights_bytes <= told.weights_bytes
+    assert found.cycles <= told.cycles
 
 
 def test_macs_are_the_nominal_ones() -> None:

@@ -385,6 +385,7 @@ def test_other_models_do_not_load_torch(tmp_path: Path) -> None:
     (tmp_path / "small.tflite").write_bytes(SAMPLES["small_cnn"]().build())
     script = (
         "import sys; from pathlib import Path; from thumbnet.tools.session import *\n"
+        "from thumbnet.tools.comparison import *\n"
         "place, model = place_named('host'), Path('small.tflite')\n"
         "assert check_model(open_session(model, place, Options()), model, 2).equal\n"
         "assert quantization_result(model) == {}\n"

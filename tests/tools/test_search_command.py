@@ -129,7 +129,7 @@ def test_one_command_does_all_stages(finished: Finished) -> None:
     assert (promised["macs"], promised["params"]) == (macs(best), parameters(best))
     manifest = read_manifest(folder / "model")
     for name in ("arena_bytes", "weights_bytes"):
-        assert promised[name] == compiled[name] == getattr(manifest, name), name
+        assert promised[name] >= compiled[name] == getattr(manifest, name), name
     assert manifest.arena_bytes + 512 <= 16 * 1024
     assert result["test_accuracy"] > 0.6  # of three classes
     for name in ("shared_accuracy", "float_accuracy", "validation_accuracy"):
@@ -145,9 +145,11 @@ def test_the_winner_costs_what_was_promised(finished: Finished) -> None:
     _, result, _ = finished
     promised, measured = result["promised"], result["measured"]
     assert measured["on"] == "mps2-an386"
-    assert measured["arena_bytes"] == promised["arena_bytes"]
-    assert measured["flash"]["weights"] == promised["weights_bytes"]
-    assert abs(measured["cycles"] - promised["cycles"]) <= 0.05 * promised["cycles"]
+    compiled = result["compiled"]  # no more than promised; less where training left dead channels
+    assert measured["arena_bytes"] == compiled["arena_bytes"]
+    assert measured["flash"]["weights"] == compiled["weights_bytes"]
+    assert measured["cycles"] <= 1.05 * promised["cycles"]
+    assert abs(measured["cycles"] - compiled["cycles"]) <= 0.05 * compiled["cycles"]
     error = measured["cycles"] / promised["cycles"] - 1
     assert result["cycles_error"] == pytest.approx(error, abs=1e-9)
     assert (measured["calls"], measured["calls_equal"]) == (20, 20)
