@@ -13,10 +13,12 @@
 
 #include "tn_dot.h"
 
+/* Aligned: ADR and literals count from a word's address, and the assembler takes a function to begin at
+ * one. With -Os functions begin at any halfword. */
 #if defined(__clang__)
-#define TN_ASSEMBLY __attribute__((naked))
+#define TN_ASSEMBLY __attribute__((naked, aligned(4)))
 #else
-#define TN_ASSEMBLY __attribute__((naked, noipa))
+#define TN_ASSEMBLY __attribute__((naked, noipa, aligned(4)))
 #endif
 
 /* of a tn_tile, in bytes */
