@@ -1,4 +1,4 @@
-"""The assembly of convolutions and dense layers, on an emulated Cortex-M4: outputs, saved registers.
+"""The assembly of convolutions and dense layers on an emulated Cortex-M4, and registers it keeps.
 
 Sections lie where they are least welcome: behind a halfword, where they do not ask for more.
 """
