@@ -2,9 +2,9 @@
 
 Unicorn (PyPI) is QEMU's core without its machines. The ports and the UART are here, clock tree and
 power controller in stm32_clocks.py, after ST's reference manuals, and strict: whatever the manual
-forbids is put on `problems`, such as a core that is too fast for the flash's wait states, a register of a
-peripheral without a clock, or a PLL that is changed while it runs. Ready bits come late, or never
-(`never`). Time stands still but for waiting in `read`.
+forbids is put on `problems`, such as a core that is too fast for the flash's wait states, a
+register of a peripheral without a clock, or a PLL that is changed while it runs. Ready bits come
+late, or never (`never`). Time stands still but for waiting in `read`.
 """
 
 from __future__ import annotations
