@@ -92,6 +92,7 @@ def place_named(name: str) -> Place:
         link = Link(open_transport(name), name)
         known = {b.name: b for b in boards()}
         if link.firmware.board not in known:
+            link.close()
             raise ToolError(
                 f"{name}: its firmware was built for a board '{link.firmware.board}' that this "
                 "Thumbnet does not know; build it with this one"

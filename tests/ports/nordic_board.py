@@ -18,6 +18,7 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 
 from tests.ports.registers import Peripheral, Register
+from tests.ports.simulated_wire import SimulatedWire
 
 RAM, RAM_BYTES = 0x20000000, 0x80000
 FLASH_BYTES = 0x100000
@@ -29,7 +30,7 @@ BAUD_115200 = {"UART0": 0x01D7E000, "UARTE0": 0x01D60000}
 RUN_SECONDS = 60  # of this computer, until firmware that never polls its console is given up
 
 
-class UnicornBoard:
+class UnicornBoard(SimulatedWire):
     """Starts `elf` on a chip of `core` ("CORTEX_M33") with the peripherals of `chip`.
 
     `crystal`: whether it starts. `flash`: words at addresses of UICR and FICR, which else read as
@@ -45,6 +46,7 @@ class UnicornBoard:
         crystal: bool = True,
         flash: Mapping[int, int] | None = None,
     ) -> None:
+        super().__init__()
         self._unicorn: Any = import_module("unicorn")
         self._arm: Any = import_module("unicorn.arm_const")
         self.problems: list[str] = []
@@ -55,34 +57,12 @@ class UnicornBoard:
         self._core, self._chip, self._crystal = core, chip, crystal
         self._flash_words = dict(flash or {})
         self._elf = elf
-        self._wire: deque[int] = deque()  # sent to the board, not yet at its UART
-        self._sent = bytearray()
-        self._time = 0.0
         self.burst = 1  # bytes that come while the firmware does not look
         self._names: dict[int, tuple[str, str, Register]] = {}
         for name, peripheral in chip.items():
             for register, described in peripheral.registers.items():
                 self._names[peripheral.base + described.offset] = (name, register, described)
         self._start()
-
-    # ---- transport -----------------------------------------------------------------------------
-
-    def clock(self) -> float:
-        return self._time
-
-    def write(self, data: bytes) -> None:
-        self._wire.extend(data)
-
-    def read(self, timeout: float) -> bytes:
-        self._go()
-        got = bytes(self._sent)
-        self._sent.clear()
-        if not got:
-            self._time += timeout
-        return got
-
-    def close(self) -> None:
-        self._uc.emu_stop()
 
     # ---- core ----------------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ import pytest
 from sample_models import SAMPLES
 
 from tests.ports.registers import Peripheral
-from tests.ports.stm32_board import F4, H7, L4, Family, Stm32Board
+from tests.ports.stm32_board import Stm32Board
 from tests.ports.stm32_chips import chip
+from tests.ports.stm32_clocks import F4, H7, L4, Family
 from thumbnet.codegen.compile import Options, compile_model
 from thumbnet.codegen.host import HostModel
 from thumbnet.codegen.image import build_image, read_elf
