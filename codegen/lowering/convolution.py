@@ -23,7 +23,6 @@ from thumbnet.codegen.lowering.packing import (
     pad4,
     real_multipliers,
     requantization,
-    settle_constants,
 )
 
 
@@ -58,14 +57,8 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         and padding == Padding()
     )
     matrix = data.reshape(out_c, -1)
-    outputs = output_fields(out, attributes.activation)
-    matrix, bias, real = settle_constants(
-        matrix,
-        constant_bias(graph, op, out_c),
-        real_multipliers(x, weights, out, out_c, product_in_float=False),
-        x.zero_point,
-        outputs,
-    )
+    real = real_multipliers(x, weights, out, out_c, product_in_float=False)
+    bias = constant_bias(graph, op, out_c)
     numbers = requantization(op, real, bias, matrix, x.zero_point)
     blocks = blocks_of(matrix, numbers)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
@@ -83,7 +76,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         "pad_top": padding.top,
         "pad_left": padding.left,
         "in_zero_point": x.zero_point,
-        **outputs,
+        **output_fields(out, attributes.activation),
         "pointwise": int(pointwise),
         "word_taps": int(in_c % 4 == 0),
         "columns": 2,
@@ -271,21 +264,15 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
         )
     out_c, in_c = matrix.shape
     batches = x.elements // in_c
-    outputs = output_fields(out, op.attributes.activation)
-    matrix, bias, real = settle_constants(
-        matrix,
-        constant_bias(graph, op, out_c),
-        real_multipliers(x, weights, out, out_c, product_in_float=True),
-        x.zero_point,
-        outputs,
-    )
+    real = real_multipliers(x, weights, out, out_c, product_in_float=True)
+    bias = constant_bias(graph, op, out_c)
     numbers = requantization(op, real, bias, matrix, x.zero_point)
     blocks = blocks_of(matrix, numbers)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "batches": batches,
         "in_c": in_c,
         "out_c": out_c,
-        **outputs,
+        **output_fields(out, op.attributes.activation),
         "fast_requantize": numbers.fast,
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),

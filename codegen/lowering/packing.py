@@ -13,7 +13,6 @@ from thumbnet.codegen.kernel import Constant
 from thumbnet.codegen.lowering.quantize import (
     INT32_MAX,
     activation_range,
-    multiply_by_quantized_multiplier,
     quantize_multipliers,
 )
 
@@ -226,45 +225,6 @@ def requantization(
     wrapped = ((folded + 2**31) & 0xFFFFFFFF) - 2**31
     return Requantization(
         wrapped.astype(np.int32), multiplier, shift.astype(np.int8), int(fast), largest
-    )
-
-
-def settle_constants(
-    weights: NDArray[np.int8],
-    bias: NDArray[np.int64],
-    real: NDArray[np.float64],
-    zero_point: int,
-    outputs: dict[str, int],
-) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.float64]]:
-    """Weights [O, K], bias and multipliers in which channels whose output is the same for any
-    input have no weights and small numbers. Trained networks have such channels, with biases of
-    2**30 and multipliers near 0, which would keep a whole layer from the fast forms.
-
-    zero_point: of the input. outputs: as of output_fields.
-    """
-    every = np.broadcast_to(real, (len(weights),))
-    try:
-        multiplier, shift = quantize_multipliers(every)
-    except ValueError:  # requantization() tells it
-        return weights, bias, real
-    wide = weights.astype(np.int64)
-    ends = np.stack([wide * (-128 - zero_point), wide * (127 - zero_point)])
-    extremes = bias + np.stack([ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)])
-    scaled = multiply_by_quantized_multiplier(
-        np.clip(extremes, -INT32_MAX, INT32_MAX), multiplier, shift
-    )
-    levels = np.clip(
-        scaled + outputs["out_zero_point"], outputs["out_min"], outputs["out_max"]
-    ).astype(np.int64)
-    folded = np.abs(bias - zero_point * wide.sum(axis=1)) + 128 * np.abs(wide).sum(axis=1)
-    constant = (levels[0] == levels[1]) & (shift <= 0) & (folded <= INT32_MAX)
-    if not constant.any():
-        return weights, bias, real
-    level = 4 * (levels[0] - outputs["out_zero_point"])
-    return (
-        np.where(constant[:, None], np.int8(0), weights),
-        np.where(constant, level, bias),
-        np.where(constant, 0.25, every),
     )
 
 
