@@ -70,8 +70,8 @@ typedef struct {
 
 TN_INLINE int32_t tn_sum(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
 
-/* Adds one row of k bytes to the sums of all channels, four a block; w are the row's weights. Gives the next row's
- * weights. */
+/* Adds one row of k bytes to the sums of all channels, four a block; w are the row's weights. Gives
+ * the next row's weights. */
 #define tn_fully_connected_add TN_VARIANT(tn_fully_connected_add)
 TN_SHARED const int8_t *tn_fully_connected_add(const int8_t *w, int32_t k, int32_t joined,
                                                int32_t out_c, const int8_t *in, int32_t *sums) {
