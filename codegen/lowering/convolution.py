@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Padding, Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
+from thumbnet.codegen.lowering.depthwise_3x3 import calls_3x3
 from thumbnet.codegen.lowering.packing import (
     Requantization,
     blocks_of,
@@ -169,15 +170,42 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     if in_c == 1:
         return _conv_2d(graph, op, data.transpose(3, 1, 2, 0), attributes)
     kernel_h, kernel_w = data.shape[1:3]
-    padding, stride_w = attributes.padding, attributes.stride_w
+    taps = data.reshape(kernel_h * kernel_w, out_c)
+    real = real_multipliers(x, weights, out, out_c, product_in_float=False)
+    numbers = requantization(op, real, constant_bias(graph, op, out_c), taps.T, x.zero_point)
+    forms = calls_3x3(x, out, attributes, data[0], numbers)
+    if not forms:
+        forms = _depthwise_calls(x, out, attributes, data[0], numbers)
+    kernels = [
+        Kernel(
+            name=op.name,
+            kind=op.kind,
+            reads=(Read(op.inputs[0], _window(attributes, kernel_h), Overlap("rows")),),
+            output=op.outputs[0],
+            calls=(call,),
+            scratch_bytes=scratch,
+            macs=out.elements * kernel_h * kernel_w,
+        )
+        for call, scratch in forms
+    ]
+    return replace(kernels[0], with_less_scratch=kernels[1]) if len(kernels) > 1 else kernels[0]
+
+
+def _depthwise_calls(
+    x: Tensor,
+    out: Tensor,
+    attributes: Convolution,
+    taps: NDArray[np.int8],
+    numbers: Requantization,
+) -> list[tuple[Call, int]]:
+    """As calls_3x3, of tn_depthwise_conv_2d.h, which serves all."""
+    kernel_h, kernel_w, out_c = taps.shape
+    in_c, padding, stride_w = x.shape[3], attributes.padding, attributes.stride_w
     window = 0
     if attributes.dilation_w == 1 and in_c == out_c and in_c % 4 == 0:
         window = depthwise_window(kernel_w, stride_w, out.shape[2])
     tile = depthwise_tile(out.shape[2])
     tiles = -(-out.shape[2] // tile)
-    taps = data.reshape(kernel_h * kernel_w, out_c)
-    real = real_multipliers(x, weights, out, out_c, product_in_float=False)
-    numbers = requantization(op, real, constant_bias(graph, op, out_c), taps.T, x.zero_point)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
         "in_w": x.shape[2],
@@ -201,16 +229,11 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         "usual": _usual(numbers, output_fields(out, attributes.activation)),
         "fast_requantize": numbers.fast,
         "groups": (
-            pack_depthwise_window(data[0], window, numbers)
+            pack_depthwise_window(taps, window, numbers)
             if window
-            else pack_depthwise(taps, numbers)
+            else pack_depthwise(taps.reshape(-1, out_c), numbers)
         ),
     }
-    scratch = (
-        depthwise_window_scratch(in_c, kernel_h, window, stride_w, tile * tiles)
-        if window
-        else depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w)
-    )
     call = Call(
         function="tn_depthwise_conv_2d_s8",
         header="tn_depthwise_conv_2d.h",
@@ -224,25 +247,15 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         ),
         scratch=True,
     )
-    kernel = Kernel(
-        name=op.name,
-        kind=op.kind,
-        reads=(Read(op.inputs[0], _window(attributes, kernel_h), Overlap("rows")),),
-        output=op.outputs[0],
-        calls=(call,),
-        scratch_bytes=scratch,
-        macs=out.elements * kernel_h * kernel_w,
-    )
-    if not window or tiles == 1:
-        return kernel
-    return replace(
-        kernel,
-        with_less_scratch=replace(
-            kernel,
-            calls=(replace(call, fields={**fields, "tiles": 1}),),
-            scratch_bytes=depthwise_window_scratch(in_c, kernel_h, window, stride_w, tile),
-        ),
-    )
+    if not window:
+        return [(call, depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w))]
+    return [
+        (
+            replace(call, fields={**fields, "tiles": n}),
+            depthwise_window_scratch(in_c, kernel_h, window, stride_w, tile * n),
+        )
+        for n in sorted({tiles, 1}, reverse=True)
+    ]
 
 
 def _window(attributes: Convolution, kernel_h: int) -> RowWindow:
