@@ -24,6 +24,7 @@ from thumbnet.codegen.lowering.quantize import (
 SHIFT = 8  # TN_DEPTHWISE_3X3_SHIFT
 LARGEST_SHIFT = 22  # of channels with a shift of their own
 LEAST_POWER, LARGEST_POWER = 2, 8  # of two, by which weights are multiplied with one shift
+EXTRAS = 2**15  # below which the numbers are that are added to a bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,22 +156,30 @@ def _any_shift(exact: Requantization, zero_point: int) -> Numbers | None:
 def _positive(exact: Requantization) -> Numbers | None:
     """One shift for all channels, and negative sums rounded like positive ones: all give -128.
 
-    With weights times 2**power, power = SHIFT + 1 - shift, everything is exact. A larger shift
-    than that allows takes a multiplier of fewer bits: one nearby that is exact is looked for.
+    The output is floor((x * true + offset) / 2**(32 + SHIFT)) with a true multiplier of up to
+    2**LARGEST_POWER times 2**31. As long as it is a multiplier times 2**power, that is computed.
+    Otherwise, with 2**LEAST_POWER, bits are lost: the line is exact at the bias, and of the extra
+    and addend that come next to it, and of two multipliers, one is taken that is exact.
     """
-    shift = exact.shift.astype(np.int64)
+    shift, bias = exact.shift.astype(np.int64), exact.bias.astype(np.int64)
     power = np.maximum(SHIFT + 1 - shift, LEAST_POWER)
-    if np.any(power > LARGEST_POWER) or np.any(exact.largest << power >= INT32_MAX - 3):
+    if np.any(power > LARGEST_POWER) or np.any((exact.largest << power) + EXTRAS >= 2**31):
         return None
-    fewer = shift - (SHIFT + 1 - power)  # bits that the multiplier loses
-    multiplier = _true_multiplier(exact) >> fewer
-    addend = 2 ** (SHIFT - 1) - 2 ** (SHIFT + 7) + (2 ** (power - 2) >> fewer)
-    numbers = Numbers(1, power, np.zeros_like(power), multiplier.copy(), addend.copy(), shift)
-    left = np.flatnonzero(fewer)
-    for more, extra, up in product((0, 1), range(2**LEAST_POWER), (0, 1)):
-        numbers.multiplier[left] = multiplier[left] + up
-        numbers.extra[left] = extra
-        numbers.addend[left] = addend[left] + more
+    lost = shift - (SHIFT + 1 - power)  # bits of the multiplier
+    multiplier = _true_multiplier(exact)
+    offset = (2 ** (32 + SHIFT - 1)) - 2 ** (32 + SHIFT + 7) + 2 ** (31 + SHIFT - shift)
+    numbers = Numbers(1, power, 0 * power, multiplier >> lost, offset >> 32, shift)
+    left = np.flatnonzero(lost)
+    extras = np.arange(EXTRAS)
+    for up, side in product((0, 1), (0, 1)):
+        for c in left:
+            m = (int(multiplier[c]) >> int(lost[c])) + up
+            missing = int(multiplier[c]) - (m << int(lost[c]))
+            start = int(offset[c]) + (int(bias[c]) * missing << LEAST_POWER >> int(lost[c]))
+            rest = (start - extras * m) & 0xFFFFFFFF
+            extra = int(np.argmax(rest) if side else np.argmin(rest))
+            numbers.multiplier[c], numbers.extra[c] = m, extra
+            numbers.addend[c] = ((start - extra * m) >> 32) + side
         left = left[~_equal(exact, -128, numbers, left)]
     return numbers if left.size == 0 else None
 
@@ -181,7 +190,9 @@ def _equal(
     """Of each of `channels`, whether `numbers` give what `exact` gives, for all accumulators."""
     if channels.size == 0:
         return np.zeros(0, np.bool_)
-    largest = exact.largest[channels, None]
+    bias = exact.bias.astype(np.int64)[channels, None]
+    radius = exact.largest[channels, None] - np.abs(bias)
+    least, most = bias - radius, bias + radius
     multiplier = _true_multiplier(exact)[channels, None]
     shift = exact.shift.astype(np.int64)[channels, None]
 
@@ -190,13 +201,13 @@ def _equal(
         return np.clip(y, -128, 127)
 
     values = np.arange(-127, 128)[None, :]
-    low, high = np.broadcast_arrays(-largest, largest + 1 + 0 * values)
+    low, high = np.broadcast_arrays(least, most + 1 + 0 * values)
     while np.any(low < high):  # the least x that gives `values` or more
         middle = (low + high) >> 1
         enough = wanted(middle) >= values
         low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
-    above = (low > largest) | (numbers.output(np.minimum(low, largest), channels) >= values)
-    below = (low <= -largest) | (numbers.output(np.maximum(low - 1, -largest), channels) < values)
+    above = (low > most) | (numbers.output(np.minimum(low, most), channels) >= values)
+    below = (low <= least) | (numbers.output(np.maximum(low - 1, least), channels) < values)
     return np.all(above & below, axis=1)
 
 
