@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Padding, Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
-from thumbnet.codegen.lowering.depthwise_3x3 import calls_3x3
+from thumbnet.codegen.lowering.depthwise_square import square_calls
 from thumbnet.codegen.lowering.packing import (
     Requantization,
     blocks_of,
@@ -173,7 +173,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     taps = data.reshape(kernel_h * kernel_w, out_c)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
     numbers = requantization(op, real, constant_bias(graph, op, out_c), taps.T, x.zero_point)
-    forms = calls_3x3(x, out, attributes, data[0], numbers)
+    forms = square_calls(x, out, attributes, data[0], numbers)
     if not forms:
         forms = _depthwise_calls(x, out, attributes, data[0], numbers)
     kernels = [
@@ -198,7 +198,7 @@ def _depthwise_calls(
     taps: NDArray[np.int8],
     numbers: Requantization,
 ) -> list[tuple[Call, int]]:
-    """As calls_3x3, of tn_depthwise_conv_2d.h, which serves all."""
+    """As square_calls, of tn_depthwise_conv_2d.h, which serves all."""
     kernel_h, kernel_w, out_c = taps.shape
     in_c, padding, stride_w = x.shape[3], attributes.padding, attributes.stride_w
     window = 0

@@ -1,4 +1,4 @@
-"""DEPTHWISE_CONV_2D of 3x3 taps as runtime/tn_depthwise_3x3.h computes it: tiles, numbers, blocks.
+"""DEPTHWISE_CONV_2D of 3x3, 5x5 and 7x7 taps: tiles, numbers, blocks of tn_depthwise_square.h.
 
 A channel's output is a staircase over its accumulator x, never falling, of at most 255 steps. So a
 way of requantising that is monotonic too is exact for all x if it is on both sides of each step.
@@ -21,7 +21,7 @@ from thumbnet.codegen.lowering.quantize import (
     multiply_by_quantized_multiplier,
 )
 
-SHIFT = 8  # TN_DEPTHWISE_3X3_SHIFT
+SHIFT = 8  # TN_DEPTHWISE_SHIFT
 LARGEST_SHIFT = 22  # of channels with a shift of their own
 LEAST_POWER, LARGEST_POWER = 2, 8  # of two, by which weights are multiplied with one shift
 EXTRAS = 2**15  # below which the numbers are that are added to a bias
@@ -52,14 +52,15 @@ class Numbers:
         return np.clip(y, -128, 127)
 
 
-def calls_3x3(
+def square_calls(
     x: Tensor, out: Tensor, attributes: Convolution, taps: NDArray[np.int8], exact: Requantization
 ) -> list[tuple[Call, int]]:
     """Calls that compute the operator, with the bytes of scratch that each takes: the fastest
-    first. `taps` are [KH, KW, C]. None at all where tn_depthwise_3x3.h does not serve."""
-    channels, out_w = x.shape[3], out.shape[2]
+    first. `taps` are [KH, KW, C]. None at all where tn_depthwise_square.h does not serve."""
+    kernel, channels, out_w = len(taps), x.shape[3], out.shape[2]
     if (
-        taps.shape != (3, 3, channels)
+        kernel not in (3, 5, 7)
+        or taps.shape != (kernel, kernel, channels)
         or channels % 4
         or attributes.dilation_w != 1
         or attributes.stride_w > 2
@@ -68,19 +69,20 @@ def calls_3x3(
         != (-128, 127)
     ):
         return []
-    numbers = numbers_3x3(exact, out.zero_point)
+    numbers = square_numbers(exact, out.zero_point)
     if numbers is None:
         return []
-    lead, tile = attributes.padding.left & 1, tile_3x3(out_w, attributes.stride_w)
+    lead, tile = attributes.padding.left & 1, square_tile(kernel, out_w, attributes.stride_w)
     call = Call(
-        function="tn_depthwise_3x3_s8",
-        header="tn_depthwise_3x3.h",
-        layer_type="tn_depthwise_3x3",
+        function=f"tn_depthwise_{kernel}x{kernel}_s8",
+        header=f"tn_depthwise_{kernel}x{kernel}.h",
+        layer_type="tn_depthwise_square",
         fields={
             "in_h": x.shape[1],
             "in_w": x.shape[2],
             "c": channels,
             "out_w": out_w,
+            "kernel": kernel,
             "stride_h": attributes.stride_h,
             "stride_w": attributes.stride_w,
             "dilation_h": attributes.dilation_h,
@@ -91,7 +93,7 @@ def calls_3x3(
             "tile": tile,
             "span": out_w,
             "positive": numbers.positive,
-            "blocks": pack_3x3(taps, exact, numbers),
+            "blocks": pack_square(taps, attributes.stride_w, exact, numbers),
         },
         inputs=(0,),
         literals=("stride_w", "lead", "tile", "positive"),
@@ -100,33 +102,33 @@ def calls_3x3(
     return [
         (
             replace(call, fields={**call.fields, "span": span}),
-            scratch_3x3(channels, attributes.stride_w, lead, span),
+            square_scratch(channels, kernel, attributes.stride_w, lead, span),
         )
         for span in sorted({out_w, tile}, reverse=True)
     ]
 
 
-def tile_3x3(out_w: int, stride_w: int) -> int:
-    """Pixels at a time, 2 to 8, for rows of `out_w` >= 2. A tile of n takes about the time of n + 4
-    pixels."""
+def square_tile(kernel: int, out_w: int, stride_w: int) -> int:
+    """Pixels at a time, 2 to 8, for rows of `out_w` >= 2: those that take least time."""
     tiles = range(min(out_w, 8), 1, -1)
     if stride_w == 1:  # the last tile begins at an even pixel
-        tiles = tiles[::2] if (tiles[0] - out_w) % 2 == 0 else tiles[1::2]
+        tiles = tiles[(tiles[0] - out_w) % 2 :: 2]
+    alone = 4 if kernel == 3 else 2  # a tile takes about the time of as many pixels more
 
     def cost(tile: int) -> int:
         step = tile if stride_w == 2 else tile & ~1
-        return (1 - (tile - out_w) // step) * (tile + 4)
+        return (1 - (tile - out_w) // step) * (tile + alone)
 
     return min(tiles, key=cost)
 
 
-def scratch_3x3(channels: int, stride_w: int, lead: int, span: int) -> int:
-    """TN_DEPTHWISE_3X3_SCRATCH: a strip for `span` pixels, or a table and a run of padding."""
-    pairs = (lead + stride_w * (span - 1) + 4) // 2
-    return max(12 + 48 * pairs, 36 + channels)
+def square_scratch(channels: int, kernel: int, stride_w: int, lead: int, span: int) -> int:
+    """TN_DEPTHWISE_SQUARE_SCRATCH: a strip for `span` pixels, or a table and a run of padding."""
+    pairs = (lead + stride_w * (span - 1) + kernel + 1) // 2
+    return max(12 + 16 * kernel * pairs, 4 * kernel * kernel + channels)
 
 
-def numbers_3x3(exact: Requantization, zero_point: int) -> Numbers | None:
+def square_numbers(exact: Requantization, zero_point: int) -> Numbers | None:
     """How sums become outputs of `zero_point`, without a clamp; None where no form is exact."""
     if not exact.fast or np.any(exact.largest >= 2**29):
         return None
@@ -211,14 +213,32 @@ def _equal(
     return np.all(above & below, axis=1)
 
 
-def pack_3x3(taps: NDArray[np.int8], exact: Requantization, numbers: Numbers) -> Constant:
-    """[3, 3, C] int8 -> a block for each channel."""
+def column_order(kernel: int, stride_w: int) -> list[int]:
+    """tn_depthwise_order: the columns of the weights of a pair of rows."""
+    if stride_w == 1 or kernel == 3:
+        return list(range(kernel))
+    return [0, 2, 4, 1, 3] if kernel == 5 else [1, 3, 5, 0, 2, 4, 6]
+
+
+def pack_square(
+    taps: NDArray[np.int8], stride_w: int, exact: Requantization, numbers: Numbers
+) -> Constant:
+    """[K, K, C] int8 -> a block for each channel."""
+    kernel = len(taps)
     scaled = taps.astype(np.int64) << numbers.power
-    bias = (exact.bias.astype(np.int64) << numbers.power) + numbers.extra
-    pairs = [(scaled[0, i], scaled[1, i]) for i in range(3)]
-    pairs += [(scaled[2, i], scaled[2, i + 1]) for i in range(2)]
-    words = [(low & 0xFFFF) | ((high & 0xFFFF) << 16) for low, high in pairs]
-    words[3:3] = [bias, numbers.multiplier, numbers.addend]
+    last = scaled[-1]
+
+    def pair(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
+        return (low & 0xFFFF) | ((high & 0xFFFF) << 16)
+
+    words = [
+        pair(scaled[row, column], scaled[row + 1, column])
+        for row in range(0, kernel - 1, 2)
+        for column in column_order(kernel, stride_w)
+    ]
+    words.insert(3, (exact.bias.astype(np.int64) << numbers.power) + numbers.extra)
+    words += [numbers.multiplier, numbers.addend]
+    words += [pair(last[i], last[i + 1]) for i in (0, *range(1, kernel - 1, 2))]
     if not numbers.positive:
         words.append(numbers.shift)
     raw = (np.stack(words, axis=1) & 0xFFFFFFFF).astype("<u4")
