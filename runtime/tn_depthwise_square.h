@@ -39,6 +39,7 @@ typedef struct {
     int32_t stride_h, stride_w, dilation_h; /* stride_w: 1 or 2 */
     int32_t pad_top, pad_left;
     int32_t in_zero_point;
+    int32_t clamp, out_min, out_max; /* clamp 0: these are -128 and 127 */
     int32_t lead; /* pad_left & 1: columns of a strip before the first */
     int32_t tile; /* pixels at a time, 2 to 8, <= out_w; with stride_w 1 odd where out_w is */
     int32_t span; /* of how many pixels strips hold the inputs: tile or out_w */
@@ -96,6 +97,13 @@ TN_INLINE int8_t tn_depthwise_requantize(int32_t sum, const int8_t *block, int32
     return (int8_t)tn_ssat8((addend + rounded) >> tn_load32(end + 8 + 2 * (kernel + 1)));
 }
 
+/* n outputs are limited to low..high. */
+#define tn_depthwise_limit TN_VARIANT(tn_depthwise_limit)
+TN_SHARED void tn_depthwise_limit(int8_t *out, int32_t n, int32_t low, int32_t high) {
+    for (int8_t *const end = out + n; out != end; out++)
+        *out = (int8_t)tn_clamp(*out, low, high);
+}
+
 #if TN_DSP
 
 #include "tn_depthwise_strips.h"
@@ -148,6 +156,7 @@ TN_INLINE void tn_depthwise_square_rows(const tn_depthwise_square *g, tn_rows in
                 }
             }
             tn_depthwise_square_pixel(g, in.data, offsets, d);
+            if (g->clamp != 0) tn_depthwise_limit(d, g->c, g->out_min, g->out_max);
         }
     }
 }

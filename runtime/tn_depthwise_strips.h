@@ -164,7 +164,8 @@ TN_INLINE void tn_depthwise_begin(const tn_depthwise_square *g, tn_depthwise_ban
                                                tn_rows out, void *scratch, int32_t y_begin,       \
                                                int32_t y_end) {                                   \
         const int32_t stride = g->stride_w, lead = g->lead, tile = g->tile;                       \
-        const int32_t positive = g->positive, span = g->span, last = g->out_w - span;             \
+        const int32_t positive = g->positive, clamp = g->clamp;                                   \
+        const int32_t span = g->span, last = g->out_w - span;                                     \
         tn_depthwise_band b;                                                                      \
         int32_t stale = 1;                                                                        \
         tn_depthwise_begin(g, &b, scratch, K, stride, tile);                                      \
@@ -175,6 +176,8 @@ TN_INLINE void tn_depthwise_begin(const tn_depthwise_square *g, tn_depthwise_ban
                 tn_depthwise_place(g, &b, in, out, y, x, stale);                                  \
                 stale = last != 0;                                                                \
                 tn_depthwise_run_##K(&b, span, stride, lead, tile, positive);                     \
+                if (clamp != 0)                                                                   \
+                    tn_depthwise_limit(b.out, span * b.c, g->out_min, g->out_max);                \
             }                                                                                     \
     }
 

@@ -19,7 +19,6 @@ from thumbnet.codegen.lowering.packing import (
     output_fields,
     pack_blocks,
     pack_depthwise,
-    pack_depthwise_window,
     pack_row_blocks,
     pad4,
     real_multipliers,
@@ -121,37 +120,9 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
     return replace(kernel, with_less_scratch=small)
 
 
-def depthwise_window(kernel_w: int, stride_w: int, out_w: int) -> int:
-    """Columns under the window of the form that computes six pixels at a time, or 0: not that form.
-
-    For the runtime's tn_depthwise_conv_2d.h; dilation_w and the multiplier must be 1.
-    """
-    return kernel_w | 1 if 2 <= kernel_w <= 7 and stride_w <= 2 and out_w > 1 else 0
-
-
-def depthwise_tile(out_w: int) -> int:
-    """Pixels at a time. A tile of four takes about seven tenths of the time of one of six."""
-    return 4 if 7 * -(-out_w // 4) < 10 * -(-out_w // 6) else 6
-
-
 def depthwise_conv_2d_scratch(in_c: int, kernel_h: int, columns: int) -> int:
     """TN_DEPTHWISE_CONV_2D_SCRATCH: a run of padding and a table of pixel offsets."""
     return pad4(in_c) + 4 * kernel_h * columns
-
-
-def depthwise_window_scratch(
-    in_c: int, kernel_h: int, window: int, stride_w: int, pixels: int
-) -> int:
-    """TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH: strips for `pixels` outputs, or a table of one."""
-    strip = 2 * (stride_w * pixels + window // 2 * 2)
-    return max(kernel_h * (4 + 2 * strip), depthwise_conv_2d_scratch(in_c, kernel_h, window))
-
-
-def _usual(numbers: Requantization, output: dict[str, int]) -> int:
-    """The `usual` of tn_depthwise_conv_2d."""
-    if not numbers.fast or (output["out_min"], output["out_max"]) != (-128, 127):
-        return 0
-    return 2 if output["out_zero_point"] == -128 else 1
 
 
 def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
@@ -175,7 +146,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     numbers = requantization(op, real, constant_bias(graph, op, out_c), taps.T, x.zero_point)
     forms = square_calls(x, out, attributes, data[0], numbers)
     if not forms:
-        forms = _depthwise_calls(x, out, attributes, data[0], numbers)
+        forms = [_depthwise_call(x, out, attributes, data[0], numbers)]
     kernels = [
         Kernel(
             name=op.name,
@@ -191,21 +162,16 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     return replace(kernels[0], with_less_scratch=kernels[1]) if len(kernels) > 1 else kernels[0]
 
 
-def _depthwise_calls(
+def _depthwise_call(
     x: Tensor,
     out: Tensor,
     attributes: Convolution,
     taps: NDArray[np.int8],
     numbers: Requantization,
-) -> list[tuple[Call, int]]:
-    """As square_calls, of tn_depthwise_conv_2d.h, which serves all."""
+) -> tuple[Call, int]:
+    """The call of tn_depthwise_conv_2d.h, which serves all, and the bytes of scratch it takes."""
     kernel_h, kernel_w, out_c = taps.shape
-    in_c, padding, stride_w = x.shape[3], attributes.padding, attributes.stride_w
-    window = 0
-    if attributes.dilation_w == 1 and in_c == out_c and in_c % 4 == 0:
-        window = depthwise_window(kernel_w, stride_w, out.shape[2])
-    tile = depthwise_tile(out.shape[2])
-    tiles = -(-out.shape[2] // tile)
+    in_c, padding = x.shape[3], attributes.padding
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
         "in_w": x.shape[2],
@@ -215,7 +181,7 @@ def _depthwise_calls(
         "kernel_h": kernel_h,
         "kernel_w": kernel_w,
         "stride_h": attributes.stride_h,
-        "stride_w": stride_w,
+        "stride_w": attributes.stride_w,
         "dilation_h": attributes.dilation_h,
         "dilation_w": attributes.dilation_w,
         "pad_top": padding.top,
@@ -223,16 +189,8 @@ def _depthwise_calls(
         "depth_multiplier": out_c // in_c,
         "in_zero_point": x.zero_point,
         **output_fields(out, attributes.activation),
-        "window": window,
-        "tile": tile,
-        "tiles": tiles,
-        "usual": _usual(numbers, output_fields(out, attributes.activation)),
         "fast_requantize": numbers.fast,
-        "groups": (
-            pack_depthwise_window(taps, window, numbers)
-            if window
-            else pack_depthwise(taps.reshape(-1, out_c), numbers)
-        ),
+        "groups": pack_depthwise(taps.reshape(-1, out_c), numbers),
     }
     call = Call(
         function="tn_depthwise_conv_2d_s8",
@@ -240,22 +198,10 @@ def _depthwise_calls(
         layer_type="tn_depthwise_conv_2d",
         fields=fields,
         inputs=(0,),
-        literals=(
-            ("kernel_h", "stride_w", "window", "tile", "usual")
-            if window
-            else ("depth_multiplier", "window")
-        ),
+        literals=("depth_multiplier",),
         scratch=True,
     )
-    if not window:
-        return [(call, depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w))]
-    return [
-        (
-            replace(call, fields={**fields, "tiles": n}),
-            depthwise_window_scratch(in_c, kernel_h, window, stride_w, tile * n),
-        )
-        for n in sorted({tiles, 1}, reverse=True)
-    ]
+    return call, depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w)
 
 
 def _window(attributes: Convolution, kernel_h: int) -> RowWindow:

@@ -16,7 +16,6 @@ from thumbnet.codegen.graph import Convolution, Tensor
 from thumbnet.codegen.kernel import Call, Constant
 from thumbnet.codegen.lowering.packing import Requantization
 from thumbnet.codegen.lowering.quantize import (
-    INT32_MAX,
     activation_range,
     multiply_by_quantized_multiplier,
 )
@@ -57,21 +56,25 @@ def square_calls(
 ) -> list[tuple[Call, int]]:
     """Calls that compute the operator, with the bytes of scratch that each takes: the fastest
     first. `taps` are [KH, KW, C]. None at all where tn_depthwise_square.h does not serve."""
-    kernel, channels, out_w = len(taps), x.shape[3], out.shape[2]
+    channels, out_w = x.shape[3], out.shape[2]
+    kernel_h, kernel_w = taps.shape[:2]
+    kernel = max(kernel_h, kernel_w, 2) | 1
     if (
-        kernel not in (3, 5, 7)
-        or taps.shape != (kernel, kernel, channels)
+        kernel > 7
+        or kernel * kernel > 3 * kernel_h * kernel_w
+        or taps.shape[2] != channels
         or channels % 4
         or attributes.dilation_w != 1
         or attributes.stride_w > 2
         or out_w < 2
-        or activation_range(attributes.activation, out.scale, out.zero_point, "int8")
-        != (-128, 127)
     ):
         return []
     numbers = square_numbers(exact, out.zero_point)
     if numbers is None:
         return []
+    low, high = activation_range(attributes.activation, out.scale, out.zero_point, "int8")
+    square = np.zeros((kernel, kernel, channels), np.int8)
+    square[:kernel_h, :kernel_w] = taps
     lead, tile = attributes.padding.left & 1, square_tile(kernel, out_w, attributes.stride_w)
     call = Call(
         function=f"tn_depthwise_{kernel}x{kernel}_s8",
@@ -89,14 +92,17 @@ def square_calls(
             "pad_top": attributes.padding.top,
             "pad_left": attributes.padding.left,
             "in_zero_point": x.zero_point,
+            "clamp": int((low, high) != (-128, 127)),
+            "out_min": low,
+            "out_max": high,
             "lead": lead,
             "tile": tile,
             "span": out_w,
             "positive": numbers.positive,
-            "blocks": pack_square(taps, attributes.stride_w, exact, numbers),
+            "blocks": pack_square(square, attributes.stride_w, exact, numbers),
         },
         inputs=(0,),
-        literals=("stride_w", "lead", "tile", "positive"),
+        literals=("stride_w", "lead", "tile", "positive", "clamp"),
         scratch=True,
     )
     return [
@@ -129,7 +135,7 @@ def square_scratch(channels: int, kernel: int, stride_w: int, lead: int, span: i
 
 
 def square_numbers(exact: Requantization, zero_point: int) -> Numbers | None:
-    """How sums become outputs of `zero_point`, without a clamp; None where no form is exact."""
+    """How sums become outputs of `zero_point`, before a clamp; None where no form is exact."""
     if not exact.fast or np.any(exact.largest >= 2**29):
         return None
     forms = [_any_shift(exact, zero_point)]
