@@ -376,7 +376,8 @@ def _depthwise_square(work: Work) -> None:
     work.add("square.band", rows * bands)
     work.add("square.row", rows * bands * kernel)
     work.add("square.ring", rows * bands * kernel * share if work.in_ring else 0)
-    work.add("square.border", (work.steps if bands == 1 else rows * bands) * pairs * 4 * kernel)
+    borders = work.steps if bands == 1 else rows
+    work.add("square.border", borders * int((2 * pairs - columns).sum()) * 2 * kernel)
     work.add(f"{form}.group", rows * bands * groups)
     work.add(f"{form}.pair", rows * groups * int((columns // 2).sum()))
     work.add(f"{form}.single", rows * groups * int((columns % 2).sum()))

@@ -70,7 +70,8 @@ TN_SHARED void tn_depthwise_place(const tn_depthwise_square *g, tn_depthwise_ban
     if (stale != 0 || inside == NULL) {
         const uint32_t both = (uint32_t)(uint16_t)g->in_zero_point * 0x10001u;
         int8_t *const end = b->x + pairs * pair;
-        for (int8_t *p = b->x; p != end; p += 4) tn_store32(p, both);
+        for (int8_t *p = b->x; p != b->first; p += 4) tn_store32(p, both);
+        for (int8_t *p = b->last; p != end; p += 4) tn_store32(p, both);
     }
 }
 
