@@ -6,10 +6,10 @@
  * a tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
  * Output row y may lie over input rows that no output row >= y reads.
  *
- * A pixel at a time, any geometry. For each pixel a table in scratch holds the offset from in.data of
- * each input pixel under the window; outside the input it leads to a run of in_zero_point, also in
- * scratch. So scratch and input lie within 2 GiB of each other (they share the arena). Groups: one
- * for every four output channels c (missing ones of the last repeat the last channel), 4-byte
+ * A pixel at a time, any geometry. For each pixel a table in scratch holds the offset from in.data
+ * of each input pixel under the window; outside the input it leads to a run of in_zero_point, also
+ * in scratch. So scratch and input lie within 2 GiB of each other (they share the arena). Groups:
+ * one for every four output channels c (missing ones of the last repeat the last channel), 4-byte
  * aligned: a header as in tn_dot.h for channels c, c + 2, one for c + 1, c + 3, then for each tap
  * ky * kernel_w + kx the weights of the four channels. tn_depthwise_square.h is faster, where it
  * serves.
@@ -32,7 +32,7 @@ typedef struct {
 } tn_depthwise_conv_2d;
 
 /* Bytes of scratch: a run of padding and a table. */
-#define TN_DEPTHWISE_CONV_2D_SCRATCH(in_c, kernel_h, kernel_w) \
+#define TN_DEPTHWISE_CONV_2D_SCRATCH(in_c, kernel_h, kernel_w)                                    \
     (TN_PAD4(in_c) + 4 * (kernel_h) * (kernel_w))
 
 #define TN_DEPTHWISE_HEADER (2 * TN_BLOCK_HEADER)

@@ -27,7 +27,7 @@
 
 #define TN_DW_IF(CONDITION, TEXT) ".if " CONDITION "\n" TEXT ".endif\n"
 
-/* ---- strips ------------------------------------------------------------------------------------ */
+/* ---- strips ---------------------------------------------------------------------------------- */
 
 /* Words of four channels in A and C, of two columns or rows, become four words in A to D. */
 #define TN_DW_WIDEN(A, B, C, D)                                                                   \
@@ -62,7 +62,8 @@
 /* Two rows at a time, of which r2 tells on the stack, then the last one. */
 #define TN_DW_FILL_PAIRS(K)                                                                       \
     "mov r2, sp\n ldr r3, " TN_DW_AT_C "\n"                                                       \
-    "0: ldr r12, " TN_DW_AT_FIRST "\n ldr lr, " TN_DW_AT_LAST "\n mov r4, sp\n sub r4, r2, r4\n"               \
+    "0: ldr r12, " TN_DW_AT_FIRST "\n ldr lr, " TN_DW_AT_LAST "\n"                                \
+    "mov r4, sp\n sub r4, r2, r4\n"                                                               \
     "add r12, r12, r4, lsl #2\n add lr, lr, r4, lsl #2\n"                                         \
     "ldr r0, [r2]\n ldr r1, [r2, #4]\n add r4, r0, #4\n add r5, r1, #4\n"                         \
     "str r4, [r2], #4\n str r5, [r2], #4\n cmp r12, lr\n beq 2f\n"                                \
@@ -71,7 +72,7 @@
     "2: ldr r11, " TN_DW_AT_SPECIAL "\n tst r11, #1\n beq 3f\n"                                   \
     "ldr r4, [r0]\n ldr r6, [r1]\n" TN_DW_WIDEN("r4", "r5", "r6", "r7")                           \
     "stm r12, {r4-r7}\n"                                                                          \
-    "3: mov r4, sp\n sub r4, r2, r4\n cmp r4, #(4*" K "-4)\n bne.w 0b\n"                                       \
+    "3: mov r4, sp\n sub r4, r2, r4\n cmp r4, #(4*" K "-4)\n bne.w 0b\n"                          \
     "ldr r12, " TN_DW_AT_FIRST "\n ldr lr, " TN_DW_AT_LAST "\n ldr r0, [r2]\n"                    \
     "add r4, r0, #4\n str r4, [r2]\n"                                                             \
     "add r12, r12, #(16*" K "-16)\n add lr, lr, #(16*" K "-16)\n cmp r12, lr\n beq 2f\n"          \

@@ -2,7 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * out[y][x][o] = requantise(bias[o] + sum of w[ky][kx][o] * in[y*sh - pt + ky*dh][x*sw - pl + kx][o]);
+ * out[y][x][o] = requantise(bias[o] +
+ *                           sum of w[ky][kx][o] * in[y*sh - pt + ky*dh][x*sw - pl + kx][o]);
  * a tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
  * Output row y may lie over input rows that no output row >= y reads.
  *
@@ -49,29 +50,29 @@ typedef struct {
 
 /* tn_depthwise_3x3.h and its likes are of TN_DEPTHWISE_SQUARE(kernel):
  *
- *     void tn_depthwise_3x3_s8(const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch,
- *                              int32_t y_begin, int32_t y_end);
+ *     void tn_depthwise_3x3_s8(const tn_depthwise_square *g, tn_rows in, tn_rows out,
+ *                              void *scratch, int32_t y_begin, int32_t y_end);
  *
  * scratch: TN_DEPTHWISE_SQUARE_SCRATCH bytes, 4-byte aligned. */
 
 #define TN_DEPTHWISE_SHIFT 8
 #define TN_DEPTHWISE_PAIR(kernel) (16 * (kernel)) /* bytes of two columns of a strip */
-#define TN_DEPTHWISE_PAIRS(kernel, stride_w, lead, span) \
+#define TN_DEPTHWISE_PAIRS(kernel, stride_w, lead, span)                                          \
     (((lead) + (stride_w) * ((span) - 1) + (kernel) + 1) / 2)
 /* Bytes of a block up to the multiplier, and of all of it. */
 #define TN_DEPTHWISE_BEGIN(kernel) (2 * (kernel) * ((kernel) - 1) + 4)
-#define TN_DEPTHWISE_BLOCK(kernel, positive) \
+#define TN_DEPTHWISE_BLOCK(kernel, positive)                                                      \
     (TN_DEPTHWISE_BEGIN(kernel) + 8 + 2 * ((kernel) + 1) + ((positive) != 0 ? 0 : 4))
 
-/* Bytes of scratch: a strip, or, on cores without the DSP extension, a table of a pixel's inputs and
- * a run of padding. */
-#define TN_DEPTHWISE_SQUARE_STRIP(kernel, stride_w, lead, span) \
+/* Bytes of scratch: a strip, or, on cores without the DSP extension, a table of a pixel's inputs
+ * and a run of padding. */
+#define TN_DEPTHWISE_SQUARE_STRIP(kernel, stride_w, lead, span)                                   \
     (12 + TN_DEPTHWISE_PAIR(kernel) * TN_DEPTHWISE_PAIRS(kernel, stride_w, lead, span))
 #define TN_DEPTHWISE_SQUARE_TABLE(c, kernel) (4 * (kernel) * (kernel) + (c))
-#define TN_DEPTHWISE_SQUARE_SCRATCH(c, kernel, stride_w, lead, span)          \
-    (TN_DEPTHWISE_SQUARE_STRIP(kernel, stride_w, lead, span) >                \
-             TN_DEPTHWISE_SQUARE_TABLE(c, kernel)                             \
-         ? TN_DEPTHWISE_SQUARE_STRIP(kernel, stride_w, lead, span)            \
+#define TN_DEPTHWISE_SQUARE_SCRATCH(c, kernel, stride_w, lead, span)                              \
+    (TN_DEPTHWISE_SQUARE_STRIP(kernel, stride_w, lead, span) >                                    \
+             TN_DEPTHWISE_SQUARE_TABLE(c, kernel)                                                 \
+         ? TN_DEPTHWISE_SQUARE_STRIP(kernel, stride_w, lead, span)                                \
          : TN_DEPTHWISE_SQUARE_TABLE(c, kernel))
 
 /* Pixels from a tile to the next. */

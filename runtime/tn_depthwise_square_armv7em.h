@@ -1,12 +1,12 @@
-/* tn_depthwise_square_armv7em.h: a row of tn_depthwise_square.h in assembly, with the DSP extension.
+/* tn_depthwise_square_armv7em.h: rows of tn_depthwise_square.h in assembly, with the DSP extension.
  *
  * SPDX-License-Identifier: Apache-2.0
  *
  * One function for each kernel K, stride S, lead L, tile T and `positive` P, whole: fourteen
- * registers are in use. For each four channels it fills a strip, then takes tile by tile, channel by
- * channel: r0 is the strip at the tile and channel, r1 the weights, r4 and the registers behind it
- * the sums. Conditional assembly leaves out what a tile T has not (K, S, L, T, P are strings).
- * codegen/stack.py knows the bytes of stack.
+ * registers are in use. For each four channels it fills a strip, then takes tile by tile and
+ * channel by channel: r0 is the strip at the tile and channel, r1 the weights, r4 and the
+ * registers behind it are the sums. Conditional assembly leaves out what a tile T has not (K, S, L,
+ * T, P are strings). codegen/stack.py knows the bytes of stack.
  */
 #ifndef TN_DEPTHWISE_SQUARE_ARMV7EM_H
 #define TN_DEPTHWISE_SQUARE_ARMV7EM_H
@@ -20,7 +20,7 @@
 #define TN_DW_NAKED __attribute__((naked, noipa, aligned(4)))
 #endif
 
-/* ---- pairs of rows ------------------------------------------------------------------------------- */
+/* ---- pairs of rows --------------------------------------------------------------------------- */
 
 /* The word of column J of a tile (J: a number; L: the lead). */
 #define TN_DW_COLUMN(REGISTER, J, K, L)                                                           \
@@ -93,8 +93,7 @@
     TN_DW_IF(T " > 6", TN_DW_SECOND("r10", "lr"))                                                 \
     TN_DW_IF(T " > 7", TN_DW_COLUMN("r2", "15", "3", L) TN_DW_SECOND("r11", "r2"))
 
-
-/* Sums go on: weights r2, r3, r12 meet words STEP columns apart from column C on; r2 and r3 alone. */
+/* Sums go on: weights r2, r3, r12, or two of them, meet words STEP columns apart from column C. */
 #define TN_DW_MAC(T, I, A, WORD, W) TN_DW_IF(T " > " I, "smlad " A ", " WORD ", " W ", " A "\n")
 #define TN_DW_AT_COLUMN(REGISTER, C, STEP, J, K, L) TN_DW_COLUMN(REGISTER, C "+" STEP "*" J, K, L)
 #define TN_DW_SWEEP_3_AT(T, I, A, J, B, M, D, C, STEP, N, K, L)                                   \
@@ -112,7 +111,8 @@
     TN_DW_SWEEP_3_AT(T, "7", "r11", "6", "r10", "5", "r9", C, STEP, "7", K, L)                    \
     TN_DW_IF(T " > 6", TN_DW_AT_COLUMN("lr", C, STEP, "8", K, L))                                 \
     TN_DW_MAC(T, "7", "r11", "lr", "r3") TN_DW_MAC(T, "6", "r10", "lr", "r12")                    \
-    TN_DW_IF(T " > 7", TN_DW_AT_COLUMN("lr", C, STEP, "9", K, L)) TN_DW_MAC(T, "7", "r11", "lr", "r12")
+    TN_DW_IF(T " > 7", TN_DW_AT_COLUMN("lr", C, STEP, "9", K, L))                                 \
+    TN_DW_MAC(T, "7", "r11", "lr", "r12")
 
 #define TN_DW_SWEEP_2_AT(T, I, Z, J, A, M, B, C, STEP, K, L)                                      \
     TN_DW_IF(T " > " I, TN_DW_AT_COLUMN("r12", C, STEP, J, K, L))                                 \
@@ -126,7 +126,8 @@
     TN_DW_SWEEP_2_AT(T, "1", "r5", "2", "r6", "3", "r7", C, STEP, K, L)                           \
     TN_DW_SWEEP_2_AT(T, "3", "r7", "4", "r8", "5", "r9", C, STEP, K, L)                           \
     TN_DW_SWEEP_2_AT(T, "5", "r9", "6", "r10", "7", "r11", C, STEP, K, L)                         \
-    TN_DW_IF(T " > 7", TN_DW_AT_COLUMN("r12", C, STEP, "8", K, L)) TN_DW_MAC(T, "7", "r11", "r12", "r3")
+    TN_DW_IF(T " > 7", TN_DW_AT_COLUMN("r12", C, STEP, "8", K, L))                                \
+    TN_DW_MAC(T, "7", "r11", "r12", "r3")
 
 /* A pair of rows, by kernel and stride, in the order of tn_depthwise_order; on to the next pair. */
 #define TN_DW_ROWS_51(T, L) TN_DW_SWEEP_3(T, "0", "1", "5", L) TN_DW_SWEEP_2(T, "3", "1", "5", L)
@@ -142,19 +143,20 @@
     TN_DW_EACH(T, TN_DW_MOVE_BIAS) ROWS(T, L) "add r0, r0, #32\n"                                 \
     ".rept " K "/2-1\n ldm r1!, {r2, r3, r12}\n" ROWS(T, L) "add r0, r0, #32\n .endr\n"
 
-/* ---- the last row ------------------------------------------------------------------------------------- */
+/* ---- the last row ---------------------------------------------------------------------------- */
 
-/* r2 and r3 are the weights (0, 1) and (1, 2). A sum whose first column is even takes E and F of two
- * neighbouring words, one whose first column is odd O and P. I: its number. */
+/* r2 and r3 are the weights (0, 1) and (1, 2). A sum whose first column is even takes E and F of
+ * two neighbouring words, one whose first column is odd O and P. I: its number. */
 #define TN_DW_E(T, I, A, WORD) TN_DW_IF(T " > " I, "smlad " A ", " WORD ", r2, " A "\n")
 #define TN_DW_F(T, I, A, WORD) TN_DW_IF(T " > " I, "smlabt " A ", " WORD ", r3, " A "\n")
 #define TN_DW_O(T, I, A, WORD) TN_DW_IF(T " > " I, "smlatb " A ", " WORD ", r2, " A "\n")
 #define TN_DW_P(T, I, A, WORD) TN_DW_IF(T " > " I, "smlad " A ", " WORD ", r3, " A "\n")
 
-/* The word of columns 2N, 2N + 1; B: what r0 is before it. Two of them, up to the one that is LAST. */
+/* The word of columns 2N, 2N + 1; B: what r0 is before it. Two of them, up to number LAST. */
 #define TN_DW_WORD(REGISTER, N, K, B) "ldr " REGISTER ", [r0, #((" N ")*16*" K "+" B ")]\n"
 #define TN_DW_TWO(N, M, LAST, K, B)                                                               \
-    TN_DW_IF(LAST " >= " N, TN_DW_WORD("r12", N, K, B)) TN_DW_IF(LAST " >= " M, TN_DW_WORD("lr", M, K, B))
+    TN_DW_IF("(" LAST ") >= (" N ")", TN_DW_WORD("r12", N, K, B))                                 \
+    TN_DW_IF("(" LAST ") >= (" M ")", TN_DW_WORD("lr", M, K, B))
 
 #define TN_DW_BELOW_1_EVEN(T, K, B)                                                               \
     TN_DW_E(T, "0", "r4", "r12") TN_DW_O(T, "1", "r5", "r12")                                     \
@@ -221,11 +223,14 @@
 #define TN_DW_MORE_20(T, K, N)                                                                    \
     TN_DW_PLUS(N, N "+1", T, K)                                                                   \
     TN_DW_O(T, "0", "r4", "r12") TN_DW_G(T, "0", "r4", "lr") TN_DW_O(T, "1", "r5", "lr")          \
-    TN_DW_PLUS(N "+2", N "+3", T "-2", K) TN_DW_G(T, "1", "r5", "r12") TN_DW_O(T, "2", "r6", "r12") \
+    TN_DW_PLUS(N "+2", N "+3", T "-2", K)                                                         \
+    TN_DW_G(T, "1", "r5", "r12") TN_DW_O(T, "2", "r6", "r12")                                     \
     TN_DW_G(T, "2", "r6", "lr") TN_DW_O(T, "3", "r7", "lr")                                       \
-    TN_DW_PLUS(N "+4", N "+5", T "-4", K) TN_DW_G(T, "3", "r7", "r12") TN_DW_O(T, "4", "r8", "r12") \
+    TN_DW_PLUS(N "+4", N "+5", T "-4", K)                                                         \
+    TN_DW_G(T, "3", "r7", "r12") TN_DW_O(T, "4", "r8", "r12")                                     \
     TN_DW_G(T, "4", "r8", "lr") TN_DW_O(T, "5", "r9", "lr")                                       \
-    TN_DW_PLUS(N "+6", N "+7", T "-6", K) TN_DW_G(T, "5", "r9", "r12") TN_DW_O(T, "6", "r10", "r12") \
+    TN_DW_PLUS(N "+6", N "+7", T "-6", K)                                                         \
+    TN_DW_G(T, "5", "r9", "r12") TN_DW_O(T, "6", "r10", "r12")                                    \
     TN_DW_G(T, "6", "r10", "lr") TN_DW_O(T, "7", "r11", "lr")                                     \
     TN_DW_PLUS(N "+8", N "+9", T "-8", K) TN_DW_G(T, "7", "r11", "r12")
 #define TN_DW_MORE_21(T, K, N)                                                                    \
@@ -234,7 +239,7 @@
     TN_DW_PLUS(N "+4", N "+5", T "-5", K) TN_DW_E(T, "4", "r8", "r12") TN_DW_E(T, "5", "r9", "lr") \
     TN_DW_PLUS(N "+6", N "+7", T "-7", K) TN_DW_E(T, "6", "r10", "r12") TN_DW_E(T, "7", "r11", "lr")
 
-/* ---- outputs ----------------------------------------------------------------------------------- */
+/* ---- outputs --------------------------------------------------------------------------------- */
 
 #define TN_DW_EACH(T, TEXT)                                                                       \
     TEXT("r4") TEXT("r5") TN_DW_IF(T " > 2", TEXT("r6")) TN_DW_IF(T " > 3", TEXT("r7"))           \
@@ -249,7 +254,8 @@
 #define TN_DW_REQUANTIZE(K, T, P)                                                                 \
     TN_DW_IF(P " == 1", "ldr r3, [r1, #4]\n ldr r2, [r1], #(2*" K "+10)\n"                        \
               TN_DW_EACH(T, TN_DW_POSITIVE))                                                      \
-    TN_DW_IF(P " == 0", "ldr r3, [r1, #4]\n ldr lr, [r1, #(2*" K "+10)]\n ldr r2, [r1], #(2*" K "+14)\n" \
+    TN_DW_IF(P " == 0", "ldr r3, [r1, #4]\n ldr lr, [r1, #(2*" K "+10)]\n"                        \
+              "ldr r2, [r1], #(2*" K "+14)\n"                                                     \
               TN_DW_EACH(T, TN_DW_ANY))
 
 /* Bytes c apart. Up to six pixels r10 and r11 are the outputs and c. */
@@ -276,7 +282,7 @@
     TN_DW_IF(T " > 6", "ldr r2, " TN_DW_AT_TILE "\n add r2, r2, r3\n"                             \
               "str r2, " TN_DW_AT_TILE "\n")
 
-/* ---- a row ------------------------------------------------------------------------------------- */
+/* ---- a row ----------------------------------------------------------------------------------- */
 
 /* Sums of a tile of a channel; r1 goes on to the multiplier. */
 #define TN_DW_SUMS_3(S, L, T)                                                                     \
@@ -313,12 +319,12 @@
     "add sp, #" TN_DW_FRAME "\n pop {r4-r11, pc}\n"
 
 #define TN_DW_FUNCTION(K, S, L, T, P)                                                             \
-    static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_square_##K##S##L##T##P(     \
+    static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_square_##K##S##L##T##P(            \
         const tn_depthwise_band *b TN_UNUSED) {                                                   \
         __asm__(TN_DW_ROW(TN_DW_FILL_##K, TN_DW_SUMS_##K(S, L, T), #K, #S, #T, #P));              \
     }
 #define TN_DW_CASE(K, S, L, T, P)                                                                 \
-    case 1000 * S + 100 * L + 10 * T + P:                                             \
+    case 1000 * S + 100 * L + 10 * T + P:                                                         \
         tn_depthwise_square_##K##S##L##T##P(b);                                                   \
         break;
 #define TN_DW_TILES(TEXT, K, S, L, P)                                                             \
@@ -329,7 +335,7 @@
     TN_DW_TILES(TEXT, K, 1, 1, 1) TN_DW_TILES(TEXT, K, 2, 0, 0) TN_DW_TILES(TEXT, K, 2, 0, 1)     \
     TN_DW_TILES(TEXT, K, 2, 1, 0) TN_DW_TILES(TEXT, K, 2, 1, 1)
 
-/* All forms of a kernel, and all channels of a band by one of them; all arguments but b are literals. */
+/* All forms of a kernel; all channels of a band by one of them, told by literals. */
 #define TN_DEPTHWISE_RUN(K)                                                                       \
     TN_DW_FORMS(TN_DW_FUNCTION, K)                                                                \
     TN_INLINE void tn_depthwise_run_##K(const tn_depthwise_band *b, int32_t span, int32_t stride, \

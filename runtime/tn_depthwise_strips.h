@@ -10,15 +10,15 @@
 /* A band of pixels of a row: how strips are filled and outputs found.
  * tn_depthwise_square_armv7em.h knows the order of the fields. */
 typedef struct {
-    const int8_t *rows[7]; /* inputs, channel 0, of the first column inside; any row where outside */
+    const int8_t *rows[7]; /* inputs, channel 0, of the first column inside; any where outside */
     int32_t c;
-    int8_t *first, *last;   /* in the strip: where columns inside begin; after whole pairs of them */
+    int8_t *first, *last;  /* in the strip: where columns inside begin; after whole pairs of them */
     int8_t *x;              /* the strip */
     const int8_t *blocks;
     int8_t *out, *out_end;  /* outputs of pixel 0: of channel 0; after the last channel */
     int8_t *x_end;          /* see tn_depthwise_tiles */
     int32_t out_step, x_tail, out_tail;
-    int32_t special;     /* bit 0: a single column follows the pairs; bit 1 + i: row i lies outside */
+    int32_t special; /* bit 0: a single column follows the pairs; bit 1 + i: row i lies outside */
     uint32_t zero_point; /* four bytes of it */
     int8_t *patch_end;   /* after all columns inside */
 } tn_depthwise_band;
