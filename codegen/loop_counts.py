@@ -305,25 +305,16 @@ def _rows_all_inside(work: Work) -> int:
     return int(np.count_nonzero((first >= 0) & (last < in_h)))
 
 
-def _rows_inside(work: Work) -> tuple[int, int]:
+def _rows_inside(work: Work, kernel: str = "kernel_h") -> tuple[int, int]:
     """Rows under the windows of all output rows: inside the input, and outside."""
-    in_h, kernel_h, stride, pad = work.numbers("in_h", "kernel_h", "stride_h", "pad_top")
+    in_h, height, stride, pad = work.numbers("in_h", kernel, "stride_h", "pad_top")
     first = np.arange(work.out_rows) * stride - pad
-    rows = first[:, None] + np.arange(kernel_h) * work.number("dilation_h")
+    rows = first[:, None] + np.arange(height) * work.number("dilation_h")
     inside = int(np.count_nonzero((rows >= 0) & (rows < in_h)))
     return inside, rows.size - inside
 
 
 # ---- tn_depthwise_conv_2d.h --------------------------------------------------------------------
-
-
-def _depthwise(work: Work) -> None:
-    work.add("depthwise.row", work.rows)
-    if work.number("window"):
-        _depthwise_window(work)
-    else:
-        work.add("depthwise.fill", work.steps * work.number("in_c"))
-        _depthwise_general(work)
 
 
 def _offsets(work: Work, calls: float, entries: float, share_inside: float) -> None:
@@ -335,40 +326,9 @@ def _offsets(work: Work, calls: float, entries: float, share_inside: float) -> N
     work.add("offsets.outside", entries * (1 - share_inside))
 
 
-def _depthwise_window(work: Work) -> None:
-    window, stride, kernel_h, tile = work.numbers("window", "stride_w", "kernel_h", "tile")
-    pixels, usual = tile * work.number("tiles"), work.number("usual")
-    out_w, out_c, in_w, pad = work.numbers("out_w", "out_c", "in_w", "pad_left")
-    inside, outside = _rows_inside(work)
-    share = inside / (inside + outside)
-    bands = -(-out_w // pixels)
-    columns = stride * pixels + window // 2 * 2
-    ix = np.arange(bands) * pixels * stride - pad
-    filled = np.minimum(ix + columns, in_w) - np.maximum(ix, 0)
-    groups, rows = out_c // 4, work.rows
-    done = rows * out_c * -(-out_w // tile)
-    # the border is written where a row lies outside, once a step, and for each of several bands
-    borders = rows * bands if bands > 1 else min(rows, work.steps + rows * (1 - share))
-    work.add("strips.border", borders * kernel_h * columns)
-    work.add("strips.band", rows * bands)
-    work.add("strips.row", rows * bands * kernel_h)
-    work.add("strips.ring", rows * bands * kernel_h * share if work.in_ring else 0)
-    work.add("strips.group", rows * bands * groups)
-    work.add("strips.fill", rows * bands * groups * kernel_h * share)
-    work.add("strips.fill.column", rows * groups * kernel_h * share * int(filled.sum()))
-    form = f"tile_{tile}_{window}_{stride}"
-    work.add(f"{form}.channel", rows * bands * out_c)
-    work.add(form, done)
-    work.add(f"{form}.row", done * kernel_h)
-    if usual:
-        work.add(f"tile_{tile}.usual_{usual}", done)
-        work.add("tile.part", rows * out_c if out_w % tile else 0)
-    else:
-        work.add("tile.any", done)
-        _outputs(work, "tile.any", rows * out_c * out_w)
-
-
-def _depthwise_general(work: Work) -> None:
+def _depthwise(work: Work) -> None:
+    work.add("depthwise.row", work.rows)
+    work.add("depthwise.fill", work.steps * work.number("in_c"))
     out_w, out_c, multiplier = work.numbers("out_w", "out_c", "depth_multiplier")
     kernel_h, kernel_w = work.numbers("kernel_h", "kernel_w")
     inside, outside = _rows_inside(work)
@@ -396,6 +356,37 @@ def _depthwise_general(work: Work) -> None:
     work.add("plain.channel.divide", left if multiplier > 1 else 0)
     work.add("plain.tap", left * taps)
     _outputs(work, "plain", left)
+
+
+# ---- tn_depthwise_square.h ---------------------------------------------------------------------
+
+
+def _depthwise_square(work: Work) -> None:
+    kernel, stride, tile, span = work.numbers("kernel", "stride_w", "tile", "span")
+    out_w, c, in_w, pad, lead = work.numbers("out_w", "c", "in_w", "pad_left", "lead")
+    step = tile if stride == 2 else tile & ~1
+    starts = np.minimum(np.arange(0, out_w - span + step, step), out_w - span)
+    ix = starts * stride - pad - lead
+    pairs = (lead + stride * (span - 1) + kernel + 1) // 2
+    columns = np.maximum(np.minimum(ix + 2 * pairs, in_w) - np.maximum(ix, 0), 0)
+    inside, outside = _rows_inside(work, "kernel")
+    share = inside / (inside + outside)
+    bands, groups, rows = len(starts), c // 4, work.rows
+    form = f"square_{kernel}"
+    work.add("square.band", rows * bands)
+    work.add("square.row", rows * bands * kernel)
+    work.add("square.ring", rows * bands * kernel * share if work.in_ring else 0)
+    borders = work.steps if bands == 1 else rows
+    work.add("square.border", borders * int((2 * pairs - columns).sum()) * 2 * kernel)
+    work.add(f"{form}.group", rows * bands * groups)
+    work.add(f"{form}.pair", rows * groups * int((columns // 2).sum()))
+    work.add(f"{form}.single", rows * groups * int((columns % 2).sum()))
+    work.add("square.outside", rows * groups * kernel * (1 - share) * int((columns + 1).sum()) // 2)
+    tiles = rows * c * bands * (1 - (tile - span) // step)
+    work.add(f"{form}_{stride}.tile", tiles)
+    work.add(f"{form}_{stride}.pixel", tiles * tile)
+    work.add("square.limit", rows * bands * span * c if work.clamps else 0)
+    work.add("square.any", 0 if work.number("positive") else tiles * tile)
 
 
 # ---- tn_fully_connected.h ----------------------------------------------------------------------
@@ -545,6 +536,7 @@ def _unknown(work: Work) -> None:
 COUNTERS: dict[str, Callable[[Work], None]] = {
     "tn_conv_2d_s8": _conv_2d,
     "tn_depthwise_conv_2d_s8": _depthwise,
+    **{f"tn_depthwise_{k}x{k}_s8": _depthwise_square for k in (3, 5, 7)},
     "tn_fully_connected_s8": _fully_connected,
     "tn_fully_connected_rows_s8": _fully_connected_rows,
     "tn_average_pool_s8": _pool,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
@@ -51,8 +52,12 @@ LEAF_BYTES: Mapping[str, int] = {
     "__gnu_thumb1_case_si": 8,
 }
 
-# Of the runtime's functions in assembly (runtime/tn_dot_armv7em.h), whose frames gcc does not see.
-ASSEMBLY_BYTES: Mapping[str, int] = {"tn_tile_1": 84, "tn_tile_2": 84}
+# Of the runtime's functions in assembly (runtime/*_armv7em.h), whose frames gcc does not see. Those
+# of depthwise convolutions are named after kernel, stride, lead, tile and `positive`.
+ASSEMBLY_BYTES: Mapping[str, int] = {"tn_tile_1": 84, "tn_tile_2": 84} | {
+    "tn_depthwise_square_" + "".join(map(str, form)): 124
+    for form in product((3, 5, 7), (1, 2), (0, 1), range(2, 9), (0, 1))
+}
 
 _NODE = re.compile(r'^node: \{ title: "([^"]*)" label: "([^"]*)"')
 _VARIANT = re.compile(r"_[0-9a-f]{8}(_dsp)?(_small)?$")  # TN_VARIANT of runtime/tn_core.h

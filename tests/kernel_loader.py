@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from thumbnet.codegen.graph import Graph, Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel
+from thumbnet.codegen.runtime_files import runtime_files
 
 RUNTIME = Path(__file__).resolve().parent.parent / "runtime"
 GUARD = 64
@@ -36,8 +37,9 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def struct_text(header: str, layer_type: str) -> str:
-    """The `typedef struct {...} layer_type;` of a runtime header, without comments."""
-    text = re.sub(r"/\*.*?\*/", "", (RUNTIME / header).read_text(), flags=re.S)
+    """The `typedef struct {...} layer_type;` of a runtime header and what it includes, without
+    comments."""
+    text = re.sub(r"/\*.*?\*/", "", "".join(runtime_files([header]).values()), flags=re.S)
     match = re.search(r"typedef struct \{[^{}]*\} " + layer_type + ";", text)
     assert match, f"{header} does not declare {layer_type}"
     return match.group(0)

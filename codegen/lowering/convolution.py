@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Padding, Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
+from thumbnet.codegen.lowering.depthwise_square import square_calls
 from thumbnet.codegen.lowering.packing import (
     Requantization,
     blocks_of,
@@ -18,7 +19,6 @@ from thumbnet.codegen.lowering.packing import (
     output_fields,
     pack_blocks,
     pack_depthwise,
-    pack_depthwise_window,
     pack_row_blocks,
     pad4,
     real_multipliers,
@@ -120,37 +120,9 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
     return replace(kernel, with_less_scratch=small)
 
 
-def depthwise_window(kernel_w: int, stride_w: int, out_w: int) -> int:
-    """Columns under the window of the form that computes six pixels at a time, or 0: not that form.
-
-    For the runtime's tn_depthwise_conv_2d.h; dilation_w and the multiplier must be 1.
-    """
-    return kernel_w | 1 if 2 <= kernel_w <= 7 and stride_w <= 2 and out_w > 1 else 0
-
-
-def depthwise_tile(out_w: int) -> int:
-    """Pixels at a time. A tile of four takes about seven tenths of the time of one of six."""
-    return 4 if 7 * -(-out_w // 4) < 10 * -(-out_w // 6) else 6
-
-
 def depthwise_conv_2d_scratch(in_c: int, kernel_h: int, columns: int) -> int:
     """TN_DEPTHWISE_CONV_2D_SCRATCH: a run of padding and a table of pixel offsets."""
     return pad4(in_c) + 4 * kernel_h * columns
-
-
-def depthwise_window_scratch(
-    in_c: int, kernel_h: int, window: int, stride_w: int, pixels: int
-) -> int:
-    """TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH: strips for `pixels` outputs, or a table of one."""
-    strip = 2 * (stride_w * pixels + window // 2 * 2)
-    return max(kernel_h * (4 + 2 * strip), depthwise_conv_2d_scratch(in_c, kernel_h, window))
-
-
-def _usual(numbers: Requantization, output: dict[str, int]) -> int:
-    """The `usual` of tn_depthwise_conv_2d."""
-    if not numbers.fast or (output["out_min"], output["out_max"]) != (-128, 127):
-        return 0
-    return 2 if output["out_zero_point"] == -128 else 1
 
 
 def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
@@ -169,15 +141,37 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     if in_c == 1:
         return _conv_2d(graph, op, data.transpose(3, 1, 2, 0), attributes)
     kernel_h, kernel_w = data.shape[1:3]
-    padding, stride_w = attributes.padding, attributes.stride_w
-    window = 0
-    if attributes.dilation_w == 1 and in_c == out_c and in_c % 4 == 0:
-        window = depthwise_window(kernel_w, stride_w, out.shape[2])
-    tile = depthwise_tile(out.shape[2])
-    tiles = -(-out.shape[2] // tile)
     taps = data.reshape(kernel_h * kernel_w, out_c)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
     numbers = requantization(op, real, constant_bias(graph, op, out_c), taps.T, x.zero_point)
+    forms = square_calls(x, out, attributes, data[0], numbers)
+    if not forms:
+        forms = [_depthwise_call(x, out, attributes, data[0], numbers)]
+    kernels = [
+        Kernel(
+            name=op.name,
+            kind=op.kind,
+            reads=(Read(op.inputs[0], _window(attributes, kernel_h), Overlap("rows")),),
+            output=op.outputs[0],
+            calls=(call,),
+            scratch_bytes=scratch,
+            macs=out.elements * kernel_h * kernel_w,
+        )
+        for call, scratch in forms
+    ]
+    return replace(kernels[0], with_less_scratch=kernels[1]) if len(kernels) > 1 else kernels[0]
+
+
+def _depthwise_call(
+    x: Tensor,
+    out: Tensor,
+    attributes: Convolution,
+    taps: NDArray[np.int8],
+    numbers: Requantization,
+) -> tuple[Call, int]:
+    """The call of tn_depthwise_conv_2d.h, which serves all, and the bytes of scratch it takes."""
+    kernel_h, kernel_w, out_c = taps.shape
+    in_c, padding = x.shape[3], attributes.padding
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
         "in_w": x.shape[2],
@@ -187,7 +181,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         "kernel_h": kernel_h,
         "kernel_w": kernel_w,
         "stride_h": attributes.stride_h,
-        "stride_w": stride_w,
+        "stride_w": attributes.stride_w,
         "dilation_h": attributes.dilation_h,
         "dilation_w": attributes.dilation_w,
         "pad_top": padding.top,
@@ -195,54 +189,19 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         "depth_multiplier": out_c // in_c,
         "in_zero_point": x.zero_point,
         **output_fields(out, attributes.activation),
-        "window": window,
-        "tile": tile,
-        "tiles": tiles,
-        "usual": _usual(numbers, output_fields(out, attributes.activation)),
         "fast_requantize": numbers.fast,
-        "groups": (
-            pack_depthwise_window(data[0], window, numbers)
-            if window
-            else pack_depthwise(taps, numbers)
-        ),
+        "groups": pack_depthwise(taps.reshape(-1, out_c), numbers),
     }
-    scratch = (
-        depthwise_window_scratch(in_c, kernel_h, window, stride_w, tile * tiles)
-        if window
-        else depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w)
-    )
     call = Call(
         function="tn_depthwise_conv_2d_s8",
         header="tn_depthwise_conv_2d.h",
         layer_type="tn_depthwise_conv_2d",
         fields=fields,
         inputs=(0,),
-        literals=(
-            ("kernel_h", "stride_w", "window", "tile", "usual")
-            if window
-            else ("depth_multiplier", "window")
-        ),
+        literals=("depth_multiplier",),
         scratch=True,
     )
-    kernel = Kernel(
-        name=op.name,
-        kind=op.kind,
-        reads=(Read(op.inputs[0], _window(attributes, kernel_h), Overlap("rows")),),
-        output=op.outputs[0],
-        calls=(call,),
-        scratch_bytes=scratch,
-        macs=out.elements * kernel_h * kernel_w,
-    )
-    if not window or tiles == 1:
-        return kernel
-    return replace(
-        kernel,
-        with_less_scratch=replace(
-            kernel,
-            calls=(replace(call, fields={**fields, "tiles": 1}),),
-            scratch_bytes=depthwise_window_scratch(in_c, kernel_h, window, stride_w, tile),
-        ),
-    )
+    return call, depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w)
 
 
 def _window(attributes: Convolution, kernel_h: int) -> RowWindow:

@@ -103,29 +103,13 @@ def _raw(values: NDArray[np.int64], dtype: str) -> NDArray[np.int8]:
 
 
 def pack_depthwise(taps: NDArray[np.int8], requantization: Requantization) -> Constant:
-    """[KH * KW, C] int8 -> groups of four channels, for window 0 of tn_depthwise_conv_2d.h."""
+    """[KH * KW, C] int8 -> groups of four channels, for tn_depthwise_conv_2d.h."""
     channels = taps.shape[1]
     order = np.minimum(np.arange(pad4(channels)), channels - 1).reshape(-1, 4)
     words = taps[:, order].transpose(1, 0, 2).reshape(len(order), -1)
     even = block_headers(requantization, order[:, [0, 2]])
     odd = block_headers(requantization, order[:, [1, 3]])
     return Constant("int8_t", np.concatenate([even, odd, words], axis=1).reshape(-1))
-
-
-def pack_depthwise_window(
-    taps: NDArray[np.int8], window: int, requantization: Requantization
-) -> Constant:
-    """[KH, KW, C] int8 -> a group for each channel, for `window` of tn_depthwise_conv_2d.h."""
-    kernel_h, kernel_w, channels = taps.shape
-    words_of_row = -(-window // 4)
-    padded = np.zeros((channels, kernel_h, 4 * words_of_row), np.int8)
-    padded[:, :, :kernel_w] = taps.transpose(2, 0, 1)
-    padded[:, :, window] = padded[:, :, window - 2]
-    order = np.arange(4 * words_of_row).reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1)
-    weights = padded[:, :, order].reshape(channels, -1)
-    numbers = (requantization.bias, requantization.multiplier, requantization.shift)
-    headers = np.stack([np.asarray(n, "<i4") for n in numbers], axis=1).view(np.int8)
-    return Constant("int8_t", np.concatenate([headers, weights], axis=1).reshape(-1))
 
 
 def block_headers(requantization: Requantization, channels: NDArray[np.int64]) -> NDArray[np.int8]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pytest
@@ -28,11 +29,11 @@ from thumbnet.codegen.kernel import Kernel
 from thumbnet.codegen.lowering.convolution import (
     conv_2d_scratch,
     depthwise_conv_2d_scratch,
-    depthwise_window_scratch,
     lower_conv_2d,
     lower_depthwise_conv_2d,
     lower_fully_connected,
 )
+from thumbnet.codegen.lowering.depthwise_square import square_scratch
 from thumbnet.codegen.lowering.quantize import (
     activation_range,
     multiply_by_quantized_multiplier,
@@ -369,11 +370,12 @@ def test_scratch_matches_the_header() -> None:
 #include <stdio.h>
 #include "tn_conv_2d.h"
 #include "tn_depthwise_conv_2d.h"
+#include "tn_depthwise_square.h"
 int main(void) {
     printf("%d %d ", TN_CONV_2D_SCRATCH(27, 0, 4), TN_CONV_2D_SCRATCH(64, 1, 2));
     printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
-    printf("%d ", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(8, 3, 5, 2, 12));
-    printf("%d\\n", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(256, 3, 3, 1, 4));
+    printf("%d ", TN_DEPTHWISE_SQUARE_SCRATCH(8, 5, 2, 1, 12));
+    printf("%d\\n", TN_DEPTHWISE_SQUARE_SCRATCH(512, 3, 1, 0, 4));
     return 0;
 }
 """
@@ -384,12 +386,15 @@ int main(void) {
             conv_2d_scratch(27, words=False, columns=4),
             conv_2d_scratch(64, words=True, columns=2),
             depthwise_conv_2d_scratch(9, 5, 7),
-            depthwise_window_scratch(8, 3, 5, 2, 12),
-            depthwise_window_scratch(256, 3, 3, 1, 4),
+            square_scratch(8, 5, 2, 1, 12),
+            square_scratch(512, 3, 1, 0, 4),
         ]
 
 
-@pytest.mark.parametrize("header", ["tn_conv_2d", "tn_depthwise_conv_2d", "tn_fully_connected"])
+@pytest.mark.parametrize(
+    "header",
+    ["tn_conv_2d", "tn_depthwise_conv_2d", "tn_depthwise_5x5", "tn_fully_connected"],
+)
 def test_headers_compile_as_c_and_cpp(header: str) -> None:
     for compiler, standard in (("gcc", "-std=c11"), ("g++", "-std=c++17")):
         for dsp in (0, 1):
@@ -452,9 +457,20 @@ def test_least_scratch_takes_one_pixel_at_a_time() -> None:
             np.testing.assert_array_equal(result, case.expected)
 
 
+def _pushed(header: str, frame: str) -> int:
+    """Bytes of stack of the functions in assembly of a header; all registers, and `frame`."""
+    found = re.search(rf'#define {frame} "(\d+)"', (RUNTIME / header).read_text())
+    assert found
+    return 9 * 4 + int(found[1])
+
+
 def test_stack_of_assembly_is_what_it_pushes() -> None:
     text = (RUNTIME / "tn_dot_armv7em.h").read_text()
-    frame = re.search(r'#define TN_FRAME "(\d+)"', text)
-    assert frame and '"push {r4-r11, lr}' in text
+    square = (RUNTIME / "tn_depthwise_square_armv7em.h").read_text()
+    assert '"push {r4-r11, lr}' in text and '"push {r4-r11, lr}' in square
     names = re.findall(r"#define (\w+) TN_VARIANT", text)
-    assert dict.fromkeys(names, 9 * 4 + int(frame[1])) == dict(ASSEMBLY_BYTES)
+    expected = dict.fromkeys(names, _pushed("tn_dot_armv7em.h", "TN_FRAME"))
+    forms = product("357", "12", "01", "2345678", "01")
+    bytes_ = _pushed("tn_depthwise_fill_armv7em.h", "TN_DW_FRAME")
+    expected |= {"tn_depthwise_square_" + "".join(form): bytes_ for form in forms}
+    assert expected == dict(ASSEMBLY_BYTES)

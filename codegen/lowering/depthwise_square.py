@@ -1,0 +1,251 @@
+"""DEPTHWISE_CONV_2D of 3x3, 5x5 and 7x7 taps: tiles, numbers, blocks of tn_depthwise_square.h.
+
+A channel's output is a staircase over its accumulator x, never falling, of at most 255 steps. So a
+way of requantising that is monotonic too is exact for all x if it is on both sides of each step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.codegen.graph import Convolution, Tensor
+from thumbnet.codegen.kernel import Call, Constant
+from thumbnet.codegen.lowering.packing import Requantization
+from thumbnet.codegen.lowering.quantize import (
+    activation_range,
+    multiply_by_quantized_multiplier,
+)
+
+SHIFT = 8  # TN_DEPTHWISE_SHIFT
+LARGEST_SHIFT = 22  # of channels with a shift of their own
+LEAST_POWER, LARGEST_POWER = 2, 8  # of two, by which weights are multiplied with one shift
+EXTRAS = 2**15  # below which the numbers are that are added to a bias
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Per channel: weights and bias are multiplied by 2**power, and `extra` added to the bias."""
+
+    positive: int
+    power: NDArray[np.int64]
+    extra: NDArray[np.int64]
+    multiplier: NDArray[np.int64]
+    addend: NDArray[np.int64]
+    shift: NDArray[np.int64]  # unused where `positive`
+
+    def output(self, x: NDArray[np.int64], channels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The output [N, ...] at accumulators `x` [N, ...] of `channels` [N]."""
+        power, extra, multiplier, addend, shift = (
+            values[channels].reshape(-1, *[1] * (x.ndim - 1))
+            for values in (self.power, self.extra, self.multiplier, self.addend, self.shift)
+        )
+        scaled = (x << power) + extra
+        if self.positive:
+            y = (addend + ((scaled * multiplier) >> 32)) >> SHIFT
+        else:
+            y = (addend + ((scaled * multiplier + 2**31) >> 32) - (x < 0)) >> shift
+        return np.clip(y, -128, 127)
+
+
+def square_calls(
+    x: Tensor, out: Tensor, attributes: Convolution, taps: NDArray[np.int8], exact: Requantization
+) -> list[tuple[Call, int]]:
+    """Calls that compute the operator, with the bytes of scratch that each takes: the fastest
+    first. `taps` are [KH, KW, C]. None at all where tn_depthwise_square.h does not serve."""
+    channels, out_w = x.shape[3], out.shape[2]
+    kernel_h, kernel_w = taps.shape[:2]
+    kernel = max(kernel_h, kernel_w, 2) | 1
+    if (
+        kernel > 7
+        or kernel * kernel > 3 * kernel_h * kernel_w
+        or taps.shape[2] != channels
+        or channels % 4
+        or attributes.dilation_w != 1
+        or attributes.stride_w > 2
+        or out_w < 2
+    ):
+        return []
+    numbers = square_numbers(exact, out.zero_point)
+    if numbers is None:
+        return []
+    low, high = activation_range(attributes.activation, out.scale, out.zero_point, "int8")
+    square = np.zeros((kernel, kernel, channels), np.int8)
+    square[:kernel_h, :kernel_w] = taps
+    lead, tile = attributes.padding.left & 1, square_tile(kernel, out_w, attributes.stride_w)
+    call = Call(
+        function=f"tn_depthwise_{kernel}x{kernel}_s8",
+        header=f"tn_depthwise_{kernel}x{kernel}.h",
+        layer_type="tn_depthwise_square",
+        fields={
+            "in_h": x.shape[1],
+            "in_w": x.shape[2],
+            "c": channels,
+            "out_w": out_w,
+            "kernel": kernel,
+            "stride_h": attributes.stride_h,
+            "stride_w": attributes.stride_w,
+            "dilation_h": attributes.dilation_h,
+            "pad_top": attributes.padding.top,
+            "pad_left": attributes.padding.left,
+            "in_zero_point": x.zero_point,
+            "clamp": int((low, high) != (-128, 127)),
+            "out_min": low,
+            "out_max": high,
+            "lead": lead,
+            "tile": tile,
+            "span": out_w,
+            "positive": numbers.positive,
+            "blocks": pack_square(square, attributes.stride_w, exact, numbers),
+        },
+        inputs=(0,),
+        literals=("stride_w", "lead", "tile", "positive", "clamp"),
+        scratch=True,
+    )
+    return [
+        (
+            replace(call, fields={**call.fields, "span": span}),
+            square_scratch(channels, kernel, attributes.stride_w, lead, span),
+        )
+        for span in sorted({out_w, tile}, reverse=True)
+    ]
+
+
+def square_tile(kernel: int, out_w: int, stride_w: int) -> int:
+    """Pixels at a time, 2 to 8, for rows of `out_w` >= 2: those that take least time."""
+    tiles = range(min(out_w, 8), 1, -1)
+    if stride_w == 1:  # the last tile begins at an even pixel
+        tiles = tiles[(tiles[0] - out_w) % 2 :: 2]
+    alone = 4 if kernel == 3 else 2  # a tile takes about the time of as many pixels more
+
+    def cost(tile: int) -> int:
+        step = tile if stride_w == 2 else tile & ~1
+        return (1 - (tile - out_w) // step) * (tile + alone)
+
+    return min(tiles, key=cost)
+
+
+def square_scratch(channels: int, kernel: int, stride_w: int, lead: int, span: int) -> int:
+    """TN_DEPTHWISE_SQUARE_SCRATCH: a strip for `span` pixels, or a table and a run of padding."""
+    pairs = (lead + stride_w * (span - 1) + kernel + 1) // 2
+    return max(12 + 16 * kernel * pairs, 4 * kernel * kernel + channels)
+
+
+def square_numbers(exact: Requantization, zero_point: int) -> Numbers | None:
+    """How sums become outputs of `zero_point`, before a clamp; None where no form is exact."""
+    if not exact.fast or np.any(exact.largest >= 2**29):
+        return None
+    forms = [_any_shift(exact, zero_point)]
+    if zero_point == -128:
+        forms.insert(0, _positive(exact))
+    return next((form for form in forms if form is not None), None)
+
+
+def _true_multiplier(exact: Requantization) -> NDArray[np.int64]:
+    """In [2**30, 2**31); `exact` is of the fast form."""
+    return (exact.multiplier.astype(np.int64) + 2**32) >> 1
+
+
+def _any_shift(exact: Requantization, zero_point: int) -> Numbers | None:
+    shift = exact.shift.astype(np.int64)
+    used = np.minimum(shift, LARGEST_SHIFT)
+    ones = np.ones_like(shift)
+    numbers = Numbers(
+        0, ones, 0 * ones, _true_multiplier(exact) >> (shift - used),
+        zero_point * 2**used + 2 ** (used - 1), used,
+    )  # fmt: skip
+    rounded = np.flatnonzero(shift > used)
+    return numbers if np.all(_equal(exact, zero_point, numbers, rounded)) else None
+
+
+def _positive(exact: Requantization) -> Numbers | None:
+    """One shift for all channels, and negative sums rounded like positive ones: all give -128.
+
+    The output is floor((x * true + offset) / 2**(32 + SHIFT)) with a true multiplier of up to
+    2**LARGEST_POWER times 2**31. As long as it is a multiplier times 2**power, that is computed.
+    Otherwise, with 2**LEAST_POWER, bits are lost: the line is exact at the bias, and of the extra
+    and addend that come next to it, and of two multipliers, one is taken that is exact.
+    """
+    shift, bias = exact.shift.astype(np.int64), exact.bias.astype(np.int64)
+    power = np.maximum(SHIFT + 1 - shift, LEAST_POWER)
+    if np.any(power > LARGEST_POWER) or np.any((exact.largest << power) + EXTRAS >= 2**31):
+        return None
+    lost = shift - (SHIFT + 1 - power)  # bits of the multiplier
+    multiplier = _true_multiplier(exact)
+    offset = (2 ** (32 + SHIFT - 1)) - 2 ** (32 + SHIFT + 7) + 2 ** (31 + SHIFT - shift)
+    numbers = Numbers(1, power, 0 * power, multiplier >> lost, offset >> 32, shift)
+    left = np.flatnonzero(lost)
+    extras = np.arange(EXTRAS)
+    for up, side in product((0, 1), (0, 1)):
+        for c in left:
+            m = (int(multiplier[c]) >> int(lost[c])) + up
+            missing = int(multiplier[c]) - (m << int(lost[c]))
+            start = int(offset[c]) + (int(bias[c]) * missing << LEAST_POWER >> int(lost[c]))
+            rest = (start - extras * m) & 0xFFFFFFFF
+            extra = int(np.argmax(rest) if side else np.argmin(rest))
+            numbers.multiplier[c], numbers.extra[c] = m, extra
+            numbers.addend[c] = ((start - extra * m) >> 32) + side
+        left = left[~_equal(exact, -128, numbers, left)]
+    return numbers if left.size == 0 else None
+
+
+def _equal(
+    exact: Requantization, zero_point: int, numbers: Numbers, channels: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Of each of `channels`, whether `numbers` give what `exact` gives, for all accumulators."""
+    if channels.size == 0:
+        return np.zeros(0, np.bool_)
+    bias = exact.bias.astype(np.int64)[channels, None]
+    radius = exact.largest[channels, None] - np.abs(bias)
+    least, most = bias - radius, bias + radius
+    multiplier = _true_multiplier(exact)[channels, None]
+    shift = exact.shift.astype(np.int64)[channels, None]
+
+    def wanted(x: NDArray[np.int64]) -> NDArray[np.int64]:
+        y = zero_point + multiply_by_quantized_multiplier(x, multiplier, -shift)
+        return np.clip(y, -128, 127)
+
+    values = np.arange(-127, 128)[None, :]
+    low, high = np.broadcast_arrays(least, most + 1 + 0 * values)
+    while np.any(low < high):  # the least x that gives `values` or more
+        middle = (low + high) >> 1
+        enough = wanted(middle) >= values
+        low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
+    above = (low > most) | (numbers.output(np.minimum(low, most), channels) >= values)
+    below = (low <= least) | (numbers.output(np.maximum(low - 1, least), channels) < values)
+    return np.all(above & below, axis=1)
+
+
+def column_order(kernel: int, stride_w: int) -> list[int]:
+    """tn_depthwise_order: the columns of the weights of a pair of rows."""
+    if stride_w == 1 or kernel == 3:
+        return list(range(kernel))
+    return [0, 2, 4, 1, 3] if kernel == 5 else [1, 3, 5, 0, 2, 4, 6]
+
+
+def pack_square(
+    taps: NDArray[np.int8], stride_w: int, exact: Requantization, numbers: Numbers
+) -> Constant:
+    """[K, K, C] int8 -> a block for each channel."""
+    kernel = len(taps)
+    scaled = taps.astype(np.int64) << numbers.power
+    last = scaled[-1]
+
+    def pair(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
+        return (low & 0xFFFF) | ((high & 0xFFFF) << 16)
+
+    words = [
+        pair(scaled[row, column], scaled[row + 1, column])
+        for row in range(0, kernel - 1, 2)
+        for column in column_order(kernel, stride_w)
+    ]
+    words.insert(3, (exact.bias.astype(np.int64) << numbers.power) + numbers.extra)
+    words += [numbers.multiplier, numbers.addend]
+    words += [pair(last[i], last[i + 1]) for i in (0, *range(1, kernel - 1, 2))]
+    if not numbers.positive:
+        words.append(numbers.shift)
+    raw = (np.stack(words, axis=1) & 0xFFFFFFFF).astype("<u4")
+    return Constant("int8_t", raw.view(np.int8).reshape(-1))
