@@ -31,17 +31,17 @@ typedef struct {
     int32_t out_zero_point, out_min, out_max;
     int32_t pointwise;       /* 1: kernel 1x1, stride 1, no padding */
     int32_t word_taps;       /* 1: in_c is a multiple of four */
-    int32_t columns;         /* output pixels at a time: 2, or 1 in little scratch */
-    int32_t fast_requantize; /* see tn_requantize_s8 */
+    int32_t tiles;           /* see tn_dot.h: 2, or 1 in little scratch; 0: none */
+    int32_t fast_requantize; /* of a tn_tile */
     int32_t joined;          /* see tn_dot.h */
     const int8_t *blocks;    /* as in tn_dot.h */
 } tn_conv_2d;
 
-/* Bytes of scratch, k a multiple of four: a column of bytes; or two widened columns, where each run
- * begins (`runs` 0 where pointwise), and two columns of bytes unless they are gathered in words
- * (pointwise, or word_taps). */
-#define TN_CONV_2D_SCRATCH(k, runs, words, columns) \
-    ((columns) == 1 ? (k) : 4 * (k) + 4 * (runs) + ((words) != 0 ? 0 : 2 * (k)))
+/* Bytes of scratch, k a multiple of four: a column of bytes; or for tiles of two pixels two widened
+ * columns, where each run begins (`runs` 0 where pointwise), and two columns of bytes unless they are
+ * gathered in words (pointwise, or word_taps). */
+#define TN_CONV_2D_SCRATCH(k, runs, words, tiles) \
+    ((tiles) < 2 ? (k) : 4 * (k) + 4 * (runs) + ((words) != 0 ? 0 : 2 * (k)))
 
 /* ---- gathering a column ---------------------------------------------------------------------- */
 
@@ -199,12 +199,15 @@ TN_INLINE void tn_conv_2d_pointwise(const int8_t *source, tn_pairs *p) {
 
 /* What does not change of pairs. source: of a pointwise layer's one run. */
 TN_INLINE tn_pairs tn_conv_2d_pairs(const tn_conv_2d *g, void *scratch, int32_t *source) {
-    tn_pairs p = {.columns = (uint32_t *)scratch, .next = g->stride_w * g->in_c};
+    tn_pairs p;
+    p.columns = (uint32_t *)scratch;
+    p.next = g->stride_w * g->in_c;
     p.width = g->width;
     p.sources = g->pointwise != 0 ? source : (int32_t *)(p.columns + 4 * g->groups);
     p.rest_columns = p.columns + g->runs * g->width;
     p.rest_bytes = 4 * g->groups - g->runs * g->width;
-    if (p.rest_bytes != 0) p.rest = (int8_t *)(p.sources + g->runs);
+    p.rest = p.rest_bytes != 0 ? (int8_t *)(p.sources + g->runs) : NULL;
+    p.first = 0;
     return p;
 }
 
@@ -218,14 +221,13 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
     int32_t y = y_begin, x = 0, pixels = (y_end - y_begin) * g->out_w;
     int8_t *target = tn_row(out, y);
 #if TN_DSP
-    const int32_t both = g->columns == 2 && tile.fast != 0 && g->joined != 0;
     /* rows of a pointwise layer that follow each other are one */
     const int32_t flat = g->pointwise != 0 && in.ring == NULL && out.ring == NULL;
     const int32_t line = flat ? pixels : g->out_w;
     int32_t source;
     tn_pairs p = tn_conv_2d_pairs(g, scratch, &source);
-    while (both && pixels > 1) {
-        p.pairs = (g->pointwise == 0 ? g->right - x : (g->in_c & 3) == 0 ? line - x : 0) / 2;
+    while (g->tiles == 2 && pixels > 1) {
+        p.pairs = (g->pointwise == 0 ? g->right - x : g->word_taps != 0 ? line - x : 0) / 2;
         p.out = target;
         if (p.pairs > 0 && (g->pointwise != 0 || x >= g->left)) {
             if (g->pointwise != 0)
@@ -249,7 +251,7 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
 #endif
     for (; pixels > 0; pixels--) {
         tn_conv_2d_bytes(g, in, y, x, (int8_t *)scratch);
-        tn_tile_column(&tile, g->joined, (const int8_t *)scratch, target);
+        tn_tile_column(&tile, g->tiles, g->joined, (const int8_t *)scratch, target);
         target += g->out_c;
         if (++x == g->out_w && ++y < y_end) x = 0, target = tn_row(out, y);
     }

@@ -251,14 +251,18 @@ TN_INLINE void tn_tile_1(const tn_tile *t, const int8_t *column, int8_t *out) {
 #endif
 #endif
 
-/* All channels of one pixel from a column of bytes, readable to 4 * groups. */
-TN_INLINE void tn_tile_column(const tn_tile *t, int32_t joined, const int8_t *column, int8_t *out) {
+/* All channels of one pixel from a column of bytes, readable to 4 * groups. tiles 0: of any layer, not
+ * only those of tiles. */
+TN_INLINE void tn_tile_column(const tn_tile *t, int32_t tiles, int32_t joined,
+                              const int8_t *column, int8_t *out) {
 #if TN_DSP
-    if (t->fast != 0 && joined != 0)
+    if (tiles != 0) {
         tn_tile_1(t, column, out);
-    else
+        return;
+    }
 #endif
-        tn_tile_bytes(t, joined, column, out);
+    (void)tiles;
+    tn_tile_bytes(t, joined, column, out);
 }
 
 #endif

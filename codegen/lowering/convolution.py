@@ -26,10 +26,10 @@ from thumbnet.codegen.lowering.packing import (
 )
 
 
-def conv_2d_scratch(k: int, runs: int, words: bool, columns: int) -> int:
+def conv_2d_scratch(k: int, runs: int, words: bool, tiles: int) -> int:
     """TN_CONV_2D_SCRATCH: one column of bytes; or two widened, a table, and two of bytes unless
     `words`."""
-    return k if columns == 1 else 4 * k + 4 * runs + (0 if words else 2 * k)
+    return k if tiles < 2 else 4 * k + 4 * runs + (0 if words else 2 * k)
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,12 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         **output,
         "pointwise": int(pointwise),
         "word_taps": int(in_c % 4 == 0),
-        "columns": 2,
+        "tiles": 2 * blocks.tiled,
         "fast_requantize": blocks.fast,
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),
     }
-    literals = ["pointwise", "word_taps"]
+    literals = ["pointwise", "word_taps", "tiles"]
     if not pointwise and attributes.dilation_w == 1:
         literals.append("dilation_w")
     call = Call(
@@ -154,13 +154,15 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         ),
         output=op.outputs[0],
         calls=(call,),
-        scratch_bytes=conv_2d_scratch(k, sources, words, columns=2),
+        scratch_bytes=conv_2d_scratch(k, sources, words, 2 * blocks.tiled),
         macs=out.elements * matrix.shape[1],
     )
+    if not blocks.tiled:
+        return kernel
     small = replace(
         kernel,
-        calls=(replace(call, fields={**fields, "columns": 1}),),
-        scratch_bytes=conv_2d_scratch(k, sources, words, columns=1),
+        calls=(replace(call, fields={**fields, "tiles": 1}),),
+        scratch_bytes=conv_2d_scratch(k, sources, words, tiles=1),
     )
     return replace(kernel, with_less_scratch=small)
 
@@ -319,6 +321,7 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
         "in_c": in_c,
         "out_c": out_c,
         **output,
+        "tiles": int(blocks.tiled and in_c % 4 == 0),
         "fast_requantize": blocks.fast,
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),
@@ -335,6 +338,7 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
                 layer_type="tn_fully_connected",
                 fields=fields,
                 inputs=(0,),
+                literals=("tiles",),
             ),
         ),
         macs=batches * matrix.size,

@@ -44,6 +44,11 @@ class Blocks:
     weights: NDArray[np.int8]  # [N, ..., 4 * pad4(K)]
     end: NDArray[np.int8]  # [N, TN_BLOCK_END]
 
+    @property
+    def tiled(self) -> bool:
+        """Whether the tiles of runtime/tn_dot.h compute such a layer."""
+        return bool(self.joined and self.fast)
+
 
 def blocks_of(
     weights: NDArray[np.int8], requantization: Requantization, output: dict[str, int]
