@@ -38,10 +38,10 @@ typedef struct {
 } tn_conv_2d;
 
 /* Bytes of scratch, k a multiple of four: a column of bytes; or for tiles of two pixels two widened
- * columns, where each run begins (`runs` 0 where pointwise), and two columns of bytes unless they are
- * gathered in words (pointwise, or word_taps). */
+ * columns, a word for every run but the first, and two columns of bytes unless they are gathered in
+ * words (pointwise, or word_taps). */
 #define TN_CONV_2D_SCRATCH(k, runs, words, tiles) \
-    ((tiles) < 2 ? (k) : 4 * (k) + 4 * (runs) + ((words) != 0 ? 0 : 2 * (k)))
+    ((tiles) < 2 ? (k) : 4 * (k) + 4 * ((runs) - 1) + ((words) != 0 ? 0 : 2 * (k)))
 
 /* ---- gathering a column ---------------------------------------------------------------------- */
 
@@ -170,10 +170,11 @@ TN_INLINE void tn_conv_2d_any_2(const tn_conv_2d *g, tn_rows in, int32_t y, int3
 TN_INLINE void tn_conv_2d_inside(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
                                  tn_pairs *p) {
     const int32_t taps = g->dilation_w == 1 ? 1 : g->kernel_w, words = taps * g->width;
+    const int32_t from = (x * g->stride_w - g->pad_left) * g->in_c;
     const uint32_t pad = tn_pkhbt((uint32_t)g->in_zero_point, (uint32_t)g->in_zero_point);
     uint32_t *column = p->columns;
     int32_t iy = y * g->stride_h - g->pad_top;
-    p->base = in.data + (x * g->stride_w - g->pad_left) * g->in_c;
+    const int8_t *end = NULL; /* behind the last run */
     p->runs = 0;
     for (int32_t run = 0; run < g->runs; run += taps, iy += g->dilation_h, column += words) {
         if (iy < 0 || iy >= g->in_h) {
@@ -182,31 +183,28 @@ TN_INLINE void tn_conv_2d_inside(const tn_conv_2d *g, tn_rows in, int32_t y, int
                 p->rest[i] = p->rest[i + p->rest_bytes] = (int8_t)g->in_zero_point;
             continue;
         }
-        if (p->runs == 0) p->gathered = column, p->first = run;
-        const int32_t row = (int32_t)(tn_row(in, iy) - in.data);
-        for (int32_t i = 0; i < taps; i++)
-            p->sources[p->runs++] = row + i * g->dilation_w * g->in_c;
+        const int8_t *source = tn_row(in, iy) + from;
+        for (int32_t i = 0; i < taps; i++, source += g->dilation_w * g->in_c) {
+            if (p->runs++ == 0)
+                p->base = source, p->gathered = column, p->first = run;
+            else
+                p->skips[p->runs - 2] = (int32_t)(source - end);
+            end = source + g->width;
+        }
     }
 }
 
-/* The same of a pointwise layer, from the pixel at source on; in_c is a multiple of four. */
-TN_INLINE void tn_conv_2d_pointwise(const int8_t *source, tn_pairs *p) {
-    p->base = source;
-    p->sources[0] = 0;
-    p->runs = 1;
-    p->gathered = p->columns;
-}
-
-/* What does not change of pairs. source: of a pointwise layer's one run. */
-TN_INLINE tn_pairs tn_conv_2d_pairs(const tn_conv_2d *g, void *scratch, int32_t *source) {
+/* What does not change of pairs. */
+TN_INLINE tn_pairs tn_conv_2d_pairs(const tn_conv_2d *g, void *scratch) {
     tn_pairs p;
     p.columns = (uint32_t *)scratch;
     p.next = g->stride_w * g->in_c;
     p.width = g->width;
-    p.sources = g->pointwise != 0 ? source : (int32_t *)(p.columns + 4 * g->groups);
+    p.gathered = p.columns;
+    p.skips = (int32_t *)(p.columns + 4 * g->groups);
     p.rest_columns = p.columns + g->runs * g->width;
     p.rest_bytes = 4 * g->groups - g->runs * g->width;
-    p.rest = p.rest_bytes != 0 ? (int8_t *)(p.sources + g->runs) : NULL;
+    p.rest = p.rest_bytes != 0 ? (int8_t *)(p.skips + g->runs - 1) : NULL;
     p.first = 0;
     return p;
 }
@@ -224,14 +222,13 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
     /* rows of a pointwise layer that follow each other are one */
     const int32_t flat = g->pointwise != 0 && in.ring == NULL && out.ring == NULL;
     const int32_t line = flat ? pixels : g->out_w;
-    int32_t source;
-    tn_pairs p = tn_conv_2d_pairs(g, scratch, &source);
+    tn_pairs p = tn_conv_2d_pairs(g, scratch);
     while (g->tiles == 2 && pixels > 1) {
         p.pairs = (g->pointwise == 0 ? g->right - x : g->word_taps != 0 ? line - x : 0) / 2;
         p.out = target;
         if (p.pairs > 0 && (g->pointwise != 0 || x >= g->left)) {
             if (g->pointwise != 0)
-                tn_conv_2d_pointwise(tn_row(in, y) + x * g->in_c, &p);
+                p.base = tn_row(in, y) + x * g->in_c, p.runs = 1;
             else
                 tn_conv_2d_inside(g, in, y, x, &p);
             p.apart = g->out_c;
@@ -241,7 +238,7 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
             target += g->out_c;
             if (++x == line) x = 0, target = tn_row(out, ++y);
             tn_conv_2d_any_2(g, in, first_y, first_x, y, x, p.columns,
-                             (int8_t *)(p.sources + g->runs));
+                             (int8_t *)(p.skips + g->runs - 1));
             p.runs = 0, p.pairs = 1, p.apart = (int32_t)(target - p.out);
             x++, target += g->out_c, pixels -= 2;
         }

@@ -183,15 +183,15 @@ TN_SHARED void tn_widen_2(uint32_t *x, const int8_t *p, const int8_t *q, int32_t
  * a column that are not gathered are in place before. tn_dot_armv7em.h knows the order of the fields. */
 typedef struct {
     uint32_t *columns;      /* two, widened; 4-byte aligned */
-    int8_t *out;            /* of the first pixel; moves on */
+    int8_t *out;            /* of the first pixel */
     int32_t apart;          /* from the outputs of a pixel to those of the next */
     int32_t pairs;          /* >= 1; counts down */
     int32_t runs;           /* 0 where columns are in place, of one pair */
-    const int8_t *base;     /* moves on; a run of the first pixel is at base + source */
-    int32_t *sources;
+    const int8_t *base;     /* of the first run of the first pixel; moves on */
     int32_t next;           /* from a pixel's bytes to the next pixel's */
-    int32_t width;
     uint32_t *gathered;     /* where in columns the runs go */
+    int32_t width;
+    int32_t *skips;         /* from behind the `width` of a run to the next run */
     int8_t *rest;           /* two columns of the bytes behind all runs */
     int32_t rest_bytes;     /* of one of them, a multiple of four */
     int32_t first;          /* in it: the byte behind the first run that is gathered */
@@ -206,14 +206,15 @@ typedef struct {
 
 /* The columns of the next pair. */
 TN_INLINE void tn_gather_pair(tn_pairs *p) {
+    const int8_t *source = p->base;
     uint32_t *x = p->gathered;
     if (p->runs == 0) return;
     for (int32_t i = 0; i < p->runs; i++, x += p->width) {
-        const int8_t *const source = p->base + p->sources[i], *const other = source + p->next;
-        tn_widen_2(x, source, other, p->width);
+        if (i > 0) source += p->width + p->skips[i - 1];
+        tn_widen_2(x, source, source + p->next, p->width);
         if (p->rest != NULL) {
             int8_t *const rest = p->rest + p->first + i;
-            rest[0] = source[p->width], rest[p->rest_bytes] = other[p->width];
+            rest[0] = source[p->width], rest[p->rest_bytes] = source[p->width + p->next];
         }
     }
     if (p->rest != NULL)
@@ -223,7 +224,7 @@ TN_INLINE void tn_gather_pair(tn_pairs *p) {
 
 /* All channels of pairs of pixels. */
 TN_INLINE void tn_tile_2(const tn_tile *t, tn_pairs *p) {
-    for (; p->pairs > 0; p->pairs--, p->out += 2 * p->apart) {
+    for (int8_t *out = p->out; p->pairs > 0; p->pairs--, out += 2 * p->apart) {
         const uint32_t *w = (const uint32_t *)(const void *)t->blocks;
         tn_gather_pair(p);
         for (int32_t o = 0; o < t->out_c; o += 4, w += TN_BLOCK_END / 4) {
@@ -238,7 +239,7 @@ TN_INLINE void tn_tile_2(const tn_tile *t, tn_pairs *p) {
                     sums[i][3] = tn_smlad(x[i], w[1], sums[i][3]);
                 }
             for (int32_t i = 0; i < 2; i++)
-                tn_tile_store_4(t, 1, (const int8_t *)w, o, sums[i], p->out + i * p->apart);
+                tn_tile_store_4(t, 1, (const int8_t *)w, o, sums[i], out + i * p->apart);
         }
     }
 }

@@ -37,17 +37,17 @@
 #define TN_PAIRS_N "12"
 #define TN_PAIRS_RUNS "16"
 #define TN_PAIRS_BASE "20"
-#define TN_PAIRS_SOURCES "24"
-#define TN_PAIRS_NEXT "28"
+#define TN_PAIRS_NEXT "24"
+#define TN_PAIRS_GATHERED "28"
 #define TN_PAIRS_WIDTH "32"
-#define TN_PAIRS_GATHERED "36"
+#define TN_PAIRS_SKIPS "36"
 #define TN_PAIRS_REST "40"
 #define TN_PAIRS_REST_BYTES "44"
 #define TN_PAIRS_FIRST "48"
 #define TN_PAIRS_REST_COLUMNS "52"
 
 /* the stack frame: words at these bytes */
-#define TN_FRAME "36"
+#define TN_FRAME "40"
 #define TN_AT_X "[sp, #0]"       /* where x begins, less what a late entry skips, less 4 */
 #define TN_AT_STEP "[sp, #4]"    /* from 4 before what ends a block to 4 before the next weights,
                                     less what a late entry skips */
@@ -58,6 +58,7 @@
 #define TN_AT_LAST "[sp, #24]"   /* where pixel 0's outputs end */
 #define TN_AT_TILE "[sp, #28]"
 #define TN_AT_PAIRS "[sp, #32]"
+#define TN_AT_SKIP "[sp, #36]" /* from where pixel 0's outputs end to those of the next pair */
 
 /* What is behind a block's weights, from r0, 4 before it; and the next block's sums. */
 #define TN_AT_SUMS "28"
@@ -143,46 +144,48 @@
     "sxtb16 r10, r12\n sxtb16 r11, lr\n sxtb16 r12, r12, ror #8\n sxtb16 lr, lr, ror #8\n"         \
     "stmia r0!, {r3, r7-r12, lr}\n"
 
-/* The columns of the next pair. */
+/* The columns of the next pair: runs from r1 and r2, `next` bytes apart, at r0; r4: what is skipped
+ * behind a run, r5: runs, r6: bytes of a run. Then on to the blocks. */
 #define TN_GATHER                                                                                  \
-    "ldr r12, " TN_AT_PAIRS "\n ldr r5, [r12, #" TN_PAIRS_RUNS "]\n cmp r5, #0\n beq.w 24f\n"      \
-    "ldr r4, [r12, #" TN_PAIRS_SOURCES "]\n ldr r0, [r12, #" TN_PAIRS_GATHERED "]\n"               \
-    "20: ldr r12, " TN_AT_PAIRS "\n ldr r1, [r4], #4\n ldr r2, [r12, #" TN_PAIRS_BASE "]\n"        \
-    "ldr r3, [r12, #" TN_PAIRS_NEXT "]\n ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n"                     \
-    "add r1, r1, r2\n add r2, r1, r3\n lsls r3, r6, #29\n bpl 21f\n" TN_GATHER_FOUR               \
-    "21: subs r6, #8\n bmi 23f\n"                                                                  \
-    "22: " TN_GATHER_EIGHT "subs r6, #8\n bpl 22b\n"                                               \
-    "23: subs r5, #1\n bne 20b\n"                                                                  \
+    "10: ldr r12, " TN_AT_PAIRS "\n ldr r5, [r12, #" TN_PAIRS_RUNS "]\n"                           \
+    "ldr r1, [r12, #" TN_PAIRS_BASE "]\n ldr r3, [r12, #" TN_PAIRS_NEXT "]\n"                      \
+    "ldr r0, [r12, #" TN_PAIRS_GATHERED "]\n ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n"                 \
+    "ldr r4, [r12, #" TN_PAIRS_SKIPS "]\n"                                                         \
+    "add r2, r1, r3\n add r7, r2, r3\n str r7, [r12, #" TN_PAIRS_BASE "]\n"                        \
+    "11: lsls r3, r6, #29\n bpl 12f\n" TN_GATHER_FOUR                                              \
+    "12: subs r6, #8\n bmi 14f\n"                                                                  \
+    "13: " TN_GATHER_EIGHT "subs r6, #8\n bpl 13b\n"                                               \
+    "14: subs r5, #1\n bne 15f\n"                                                                  \
     "ldr r12, " TN_AT_PAIRS "\n ldr r2, [r12, #" TN_PAIRS_REST "]\n"                               \
-    "ldr r7, [r12, #" TN_PAIRS_BASE "]\n ldr r3, [r12, #" TN_PAIRS_NEXT "]\n"                      \
-    "add r6, r7, r3, lsl #1\n str r6, [r12, #" TN_PAIRS_BASE "]\n"                                 \
-    "cmp r2, #0\n beq 24f\n" TN_GATHER_REST "24:\n"
+    "16: ldr r0, " TN_AT_TILE "\n ldr r0, [r0]\n cbnz r2, 17f\n sub r0, #" TN_AT_SUMS "\n b 1f\n"  \
+    "15: ldr r7, [r4], #4\n ldr r12, " TN_AT_PAIRS "\n ldr r3, [r12, #" TN_PAIRS_NEXT "]\n"        \
+    "ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n add r1, r1, r7\n add r2, r1, r3\n b 11b\n"              \
+    "17: " TN_GATHER_REST "mov r2, #0\n b 16b\n"
 
-/* The last byte of every run: together they become the last pairs of both columns. r2: the rest, r3:
- * from a pixel's bytes to the next pixel's, r7: the base, r12: the pairs. */
+/* The byte behind every run: together they become the last pairs of both columns. r2: the rest, r12:
+ * the pairs. */
 #define TN_GATHER_REST                                                                             \
-    "ldr r4, [r12, #" TN_PAIRS_SOURCES "]\n ldr r5, [r12, #" TN_PAIRS_RUNS "]\n"                   \
+    "ldr r4, [r12, #" TN_PAIRS_SKIPS "]\n ldr r5, [r12, #" TN_PAIRS_RUNS "]\n"                     \
+    "ldr r7, [r12, #" TN_PAIRS_BASE "]\n ldr r8, [r12, #" TN_PAIRS_NEXT "]\n"                      \
     "ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n ldr r9, [r12, #" TN_PAIRS_REST_BYTES "]\n"               \
-    "ldr r1, [r12, #" TN_PAIRS_FIRST "]\n ldr r0, [r12, #" TN_PAIRS_REST_COLUMNS "]\n"             \
-    "add r7, r7, r6\n add r6, r7, r3\n add r3, r2, r1\n add r8, r3, r9\n"                          \
-    "25: ldr r10, [r4], #4\n ldrb r11, [r7, r10]\n ldrb r10, [r6, r10]\n"                          \
-    "strb r11, [r3], #1\n strb r10, [r8], #1\n subs r5, #1\n bne 25b\n"                            \
+    "ldr r3, [r12, #" TN_PAIRS_FIRST "]\n ldr r0, [r12, #" TN_PAIRS_REST_COLUMNS "]\n"             \
+    "add r7, r7, r6\n sub r7, r7, r8, lsl #1\n add r3, r3, r2\n add r1, r3, r9\n"                  \
+    "18: ldrb r10, [r7]\n ldrb r11, [r7, r8]\n strb r10, [r3], #1\n strb r11, [r1], #1\n"         \
+    "ldr r10, [r4], #4\n add r7, r7, r6\n add r7, r7, r10\n subs r5, #1\n bne 18b\n"              \
     "mov r1, r2\n add r2, r1, r9\n mov r5, r9\n"                                                   \
-    "26: " TN_GATHER_FOUR "subs r5, #4\n bne 26b\n"
+    "19: " TN_GATHER_FOUR "subs r5, #4\n bne 19b\n"
 
 /* All channels of pairs of pixels. */
 #define tn_tile_2 TN_VARIANT(tn_tile_2)
 TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, tn_pairs *pairs TN_UNUSED) {
     __asm__(
-        "push {r4-r11, lr}\n sub sp, #" TN_FRAME "\n str r1, " TN_AT_PAIRS "\n"
+        "push {r4-r11, lr}\n sub sp, #" TN_FRAME "\n str r1, " TN_AT_PAIRS "\n mov r2, r1\n"
         "ldr r1, [r1, #" TN_PAIRS_COLUMNS "]\n" TN_TILE_BEGIN("4", "112", "15")
-        "10:\n" TN_GATHER
-        "ldr r2, " TN_AT_PAIRS "\n ldr r3, [r2, #" TN_PAIRS_OUT "]\n"
-        "ldr r1, [r2, #" TN_PAIRS_APART "]\n ldr r12, " TN_AT_TILE "\n"
-        "ldr r5, [r12, #" TN_TILE_OUT_C "]\n ldr r0, [r12]\n"
-        "add r4, r3, r1, lsl #1\n add r5, r5, r3\n sub r1, #4\n sub r0, #" TN_AT_SUMS "\n"
-        "str r4, [r2, #" TN_PAIRS_OUT "]\n"
-        "str r3, " TN_AT_OUT "\n str r1, " TN_AT_OTHER "\n str r5, " TN_AT_LAST "\n b 1f\n"
+        "ldr r3, [r2, #" TN_PAIRS_OUT "]\n ldr r1, [r2, #" TN_PAIRS_APART "]\n"
+        "ldr r5, [r0, #" TN_TILE_OUT_C "]\n ldr r2, [r2, #" TN_PAIRS_RUNS "]\n"
+        "add r6, r3, r5\n rsb r5, r5, r1, lsl #1\n sub r1, #4\n str r3, " TN_AT_OUT "\n"
+        "str r6, " TN_AT_LAST "\n str r5, " TN_AT_SKIP "\n str r1, " TN_AT_OTHER "\n"
+        "cmp r2, #0\n beq 16f\n" TN_GATHER
         "2:\n" TN_TILE_2_EIGHT TN_TILE_2_EIGHT
         "ldr r2, " TN_AT_END "\n cmp r1, r2\n blo 2b\n bhi.w 3f\n"
         /* folded */
@@ -212,8 +215,11 @@ TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, tn_pairs *pairs
         TN_TILE_LIMITS TN_TILE_LIMIT("r4") TN_TILE_LIMIT("r8")
         "4: adds r3, #4\n cmp r3, lr\n bhi 5f\n"
         "str r4, [r3, #-4]\n str r8, [r3, r12]\n str r3, " TN_AT_OUT "\n bne 1b\n"
-        "6: ldr r2, " TN_AT_PAIRS "\n ldr r3, [r2, #" TN_PAIRS_N "]\n subs r3, #1\n"
-        "str r3, [r2, #" TN_PAIRS_N "]\n bne.w 10b\n" TN_TILE_RETURN
+        "6: ldr r2, " TN_AT_PAIRS "\n ldr r1, [r2, #" TN_PAIRS_N "]\n"
+        "ldr lr, [r2, #" TN_PAIRS_APART "]\n ldr r12, " TN_AT_SKIP "\n"
+        "add lr, r3, lr, lsl #1\n add r3, r3, r12\n subs r1, #1\n"
+        "str r1, [r2, #" TN_PAIRS_N "]\n str r3, " TN_AT_OUT "\n str lr, " TN_AT_LAST "\n"
+        "bne.w 10b\n" TN_TILE_RETURN
         "5: subs r3, #4\n adds r12, #4\n" /* one to three channels */
         "7: strb r8, [r3, r12]\n strb r4, [r3], #1\n lsr r4, r4, #8\n lsr r8, r8, #8\n"
         "cmp r3, lr\n bne 7b\n b 6b\n");

@@ -29,7 +29,7 @@ from thumbnet.codegen.lowering.packing import (
 def conv_2d_scratch(k: int, runs: int, words: bool, tiles: int) -> int:
     """TN_CONV_2D_SCRATCH: one column of bytes; or two widened, a table, and two of bytes unless
     `words`."""
-    return k if tiles < 2 else 4 * k + 4 * runs + (0 if words else 2 * k)
+    return k if tiles < 2 else 4 * k + 4 * (runs - 1) + (0 if words else 2 * k)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,6 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         scratch=True,
     )
     words = pointwise or in_c % 4 == 0
-    sources = 0 if pointwise else runs
     kernel = Kernel(
         name=op.name,
         kind=op.kind,
@@ -154,7 +153,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         ),
         output=op.outputs[0],
         calls=(call,),
-        scratch_bytes=conv_2d_scratch(k, sources, words, 2 * blocks.tiled),
+        scratch_bytes=conv_2d_scratch(k, runs, words, 2 * blocks.tiled),
         macs=out.elements * matrix.shape[1],
     )
     if not blocks.tiled:
@@ -162,7 +161,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
     small = replace(
         kernel,
         calls=(replace(call, fields={**fields, "tiles": 1}),),
-        scratch_bytes=conv_2d_scratch(k, sources, words, tiles=1),
+        scratch_bytes=conv_2d_scratch(k, runs, words, tiles=1),
     )
     return replace(kernel, with_less_scratch=small)
 

@@ -370,7 +370,7 @@ def test_scratch_matches_the_header() -> None:
 #include "tn_conv_2d.h"
 #include "tn_depthwise_conv_2d.h"
 int main(void) {
-    printf("%d %d ", TN_CONV_2D_SCRATCH(28, 3, 0, 2), TN_CONV_2D_SCRATCH(64, 0, 1, 1));
+    printf("%d %d ", TN_CONV_2D_SCRATCH(28, 3, 0, 2), TN_CONV_2D_SCRATCH(64, 1, 1, 2));
     printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
     printf("%d ", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(8, 3, 5, 2, 12));
     printf("%d\\n", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(256, 3, 3, 1, 4));
@@ -382,7 +382,7 @@ int main(void) {
         done = subprocess.run([str(program)], capture_output=True, text=True, check=True)
         assert [int(v) for v in done.stdout.split()] == [
             conv_2d_scratch(28, 3, words=False, tiles=2),
-            conv_2d_scratch(64, 0, words=True, tiles=1),
+            conv_2d_scratch(64, 1, words=True, tiles=2),
             depthwise_conv_2d_scratch(9, 5, 7),
             depthwise_window_scratch(8, 3, 5, 2, 12),
             depthwise_window_scratch(256, 3, 3, 1, 4),

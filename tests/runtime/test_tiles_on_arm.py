@@ -113,7 +113,7 @@ int check_runs(void) {
         const int32_t rest_bytes = behind ? 4 : 0, k = runs * width + rest_bytes;
         const tn_tile t = random_tile(k / 4, 1 + (int32_t)(next() % 13));
         for (int32_t i = 0; i < 300; i++) input[0][i] = (int8_t)next();
-        int32_t sources[3] = {0, 100, 200};
+        int32_t skips[2] = {100 - width, 100 - width};
         const int32_t first = turn / 7 % runs; /* runs before it are in place */
         memset(rest, 0, sizeof rest);
         for (int32_t c = 0; c < 6; c++)
@@ -126,9 +126,9 @@ int check_runs(void) {
             }
             tn_tile_bytes(&t, 1, columns[c], wanted[c]);
         }
-        tn_pairs pairs = {widened, found[0], 24, 3, runs - first, input[0], sources + first, step,
-                          width, widened + first * width, behind ? rest[0] : NULL, rest_bytes, first,
-                          widened + runs * width};
+        tn_pairs pairs = {widened, found[0], 24, 3, runs - first, input[first], step,
+                          widened + first * width, width, skips, behind ? rest[0] : NULL, rest_bytes,
+                          first, widened + runs * width};
         const uintptr_t call[] = {(uintptr_t)tn_tile_2, (uintptr_t)&t, (uintptr_t)&pairs, 0, 0};
         if (guarded(call) != 0) return 1;
         if (memcmp(wanted, found, sizeof wanted) != 0) return 2;
