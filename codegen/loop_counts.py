@@ -178,7 +178,7 @@ def _dot_4(work: Work, times: float, groups: int) -> None:
 
 def _tile_column(work: Work, times: float, k: int) -> None:
     """One pixel from bytes."""
-    if work.number("fast_requantize") and work.number("joined"):
+    if work.number("tiles"):
         _tile(work, "tile_1", times, k, turn=8)
         return
     work.add("tile_bytes", times)
@@ -201,8 +201,7 @@ def _conv_2d(work: Work) -> None:
     pad_left, kernel_w, dilation_w = work.numbers("pad_left", "kernel_w", "dilation_w")
     k = work.number("kernel_h") * kernel_w * in_c
     form = "pointwise" if pointwise else "words" if work.number("word_taps") else "bytes"
-    joined = work.number("columns") == 2 and work.number("fast_requantize")
-    by_two = bool(joined and work.number("joined"))
+    by_two = work.number("tiles") == 2
     left = -(-pad_left // stride_w)
     right = min((work.number("in_w") + pad_left - kernel_w) // stride_w, out_w - 1)
     words = not pointwise and dilation_w == 1 and kernel_w * in_c % 4 == 0

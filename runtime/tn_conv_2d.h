@@ -5,10 +5,14 @@
  * out[y][x][o] = requantise(bias[o] + sum of w[o][ky][kx][i] * in[y*sh - pt + ky*dh][...][i]);
  * a tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
  *
- * Columns: the K = kernel_h * kernel_w * in_c inputs of an output pixel are gathered in scratch,
- * two pixels at a time or one, before any of their outputs is written. So a pointwise output pixel may
- * lie over input pixels up to its own; in general output row y may lie over input rows that no
- * output row >= y reads.
+ * Columns: the inputs of an output pixel are gathered in scratch, two pixels at a time or one, before
+ * any of their outputs is written. So a pointwise output pixel may lie over input pixels up to its
+ * own; in general output row y may lie over input rows that no output row >= y reads.
+ *
+ * A column is made of runs, one for each row of the kernel, or one for each tap where dilation_w is not
+ * 1: inputs that follow each other in memory. The first `width` of each, a multiple of four, come
+ * first, run by run; a run may have one more, and then these last bytes of all runs follow. Where it has
+ * less than `width`, there is anything (weights of zero).
  */
 #ifndef TN_CONV_2D_H
 #define TN_CONV_2D_H
@@ -20,20 +24,24 @@ typedef struct {
     int32_t out_w, out_c;
     int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
     int32_t pad_top, pad_left;
+    int32_t runs, width; /* of a column */
+    int32_t groups;      /* of four k: of a column */
+    int32_t left, right; /* of output pixels left <= x < right `width` bytes are inside an input row */
     int32_t in_zero_point;
     int32_t out_zero_point, out_min, out_max;
     int32_t pointwise;       /* 1: kernel 1x1, stride 1, no padding */
     int32_t word_taps;       /* 1: in_c is a multiple of four */
-    int32_t columns;         /* output pixels at a time: 2, or 1 in little scratch */
-    int32_t fast_requantize; /* see tn_requantize_s8 */
+    int32_t tiles;           /* see tn_dot.h: 2, or 1 in little scratch; 0: none */
+    int32_t fast_requantize; /* of a tn_tile */
     int32_t joined;          /* see tn_dot.h */
-    const int8_t *blocks;    /* as in tn_dot.h, k = (ky * kernel_w + kx) * in_c + i */
+    const int8_t *blocks;    /* as in tn_dot.h */
 } tn_conv_2d;
 
-/* Bytes of scratch: a column of bytes; or two widened, and two of bytes unless columns are gathered
- * in words (pointwise, or word_taps). */
-#define TN_CONV_2D_SCRATCH(k, words, columns) \
-    ((columns) == 1 ? TN_PAD4(k) : 4 * TN_PAD4(k) + ((words) != 0 ? 0 : 2 * TN_PAD4(k)))
+/* Bytes of scratch, k a multiple of four: a column of bytes; or for tiles of two pixels two widened
+ * columns, a word for every run but the first, and two columns of bytes unless they are gathered in
+ * words (pointwise, or word_taps). */
+#define TN_CONV_2D_SCRATCH(k, runs, words, tiles) \
+    ((tiles) < 2 ? (k) : 4 * (k) + 4 * ((runs) - 1) + ((words) != 0 ? 0 : 2 * (k)))
 
 /* ---- gathering a column ---------------------------------------------------------------------- */
 
@@ -48,39 +56,47 @@ TN_INLINE void tn_conv_2d_copy(int8_t *d, const int8_t *src, int32_t n) {
     }
 }
 
-/* The K inputs of output pixel (y, x) become a column of bytes, 4-byte aligned, padded to whole words
- * with anything (their weights are zeros). */
-TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x, int32_t k,
+/* n inputs at src become those of a run from the byte `from` of it on. last: where the byte behind
+ * `width` goes. */
+TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, int8_t *run, int8_t *last, const int8_t *src,
+                              int32_t from, int32_t n) {
+    if (from + n > g->width) {
+        n = g->width - from;
+        *last = src[n];
+    }
+    tn_conv_2d_copy(run + from, src, n);
+}
+
+/* The inputs of output pixel (y, x) become a column of bytes, 4-byte aligned. */
+TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
                                 int8_t *bytes) {
     const int32_t c = g->in_c, kw = g->kernel_w, ix = x * g->stride_w - g->pad_left;
     int32_t iy = y * g->stride_h - g->pad_top;
+    int8_t *last = bytes + g->runs * g->width;
     if (g->pointwise != 0) {
-        tn_store32(bytes + TN_PAD4(k) - 4, 0);
-        tn_conv_2d_copy(bytes, tn_row(in, y) + x * k, k);
+        tn_conv_2d_run(g, bytes, last, tn_row(in, y) + x * c, 0, c);
         return;
     }
     const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
-    const int32_t wide = (kw - 1) * g->dilation_w, tall = (g->kernel_h - 1) * g->dilation_h;
-    if (ix < 0 || ix + wide >= g->in_w || iy < 0 || iy + tall >= g->in_h)
-        for (int32_t i = 0; i < k; i += 4) tn_store32(bytes + i, pad);
-    else
-        tn_store32(bytes + TN_PAD4(k) - 4, pad);
+    const int32_t tall = (g->kernel_h - 1) * g->dilation_h;
+    if (x < g->left || x >= g->right || iy < 0 || iy + tall >= g->in_h)
+        for (int32_t i = 0; i < g->groups; i++) tn_store32(bytes + 4 * i, pad);
     if (g->dilation_w == 1) {
         const int32_t left = tn_clamp(-ix, 0, kw), right = tn_clamp(g->in_w - ix, left, kw);
-        const int32_t from = (ix + left) * c, n = (right - left) * c;
-        int8_t *d = bytes + left * c;
-        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, d += kw * c)
-            if (iy >= 0 && iy < g->in_h) tn_conv_2d_copy(d, tn_row(in, iy) + from, n);
+        const int32_t from = left * c, n = (right - left) * c;
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, bytes += g->width)
+            if (iy >= 0 && iy < g->in_h && n != 0)
+                tn_conv_2d_run(g, bytes, last + ky, tn_row(in, iy) + (ix + left) * c, from, n);
     } else {
         for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
-            for (int32_t kx = 0, tx = ix; kx < kw; kx++, tx += g->dilation_w, bytes += c)
+            for (int32_t kx = 0, tx = ix; kx < kw; kx++, tx += g->dilation_w, bytes += g->width)
                 if (iy >= 0 && iy < g->in_h && tx >= 0 && tx < g->in_w)
-                    tn_conv_2d_copy(bytes, tn_row(in, iy) + tx * c, c);
+                    tn_conv_2d_run(g, bytes, last + ky * kw + kx, tn_row(in, iy) + tx * c, 0, c);
     }
 }
 
-TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g, int32_t k) {
-    const tn_tile t = {g->blocks,  g->out_c,   TN_PAD4(k) / 4,     g->out_zero_point,
+TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g) {
+    const tn_tile t = {g->blocks,  g->out_c,   g->groups,          g->out_zero_point,
                        g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
     return t;
 }
@@ -130,65 +146,67 @@ TN_INLINE void tn_conv_2d_words(const tn_conv_2d *g, tn_rows in, int32_t y, int3
     }
 }
 
-/* The inputs of output pixels (y, x) and (y, x + 1), all of whose columns lie inside the input,
- * become two widened columns; kernel_w * in_c is a multiple of four. */
-TN_INLINE void tn_conv_2d_inside_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
-                                   uint32_t *columns) {
-    const int32_t n = g->kernel_w * g->in_c, next = g->stride_w * g->in_c;
-    const int32_t from = (x * g->stride_w - g->pad_left) * g->in_c;
-    const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
-    int32_t iy = y * g->stride_h - g->pad_top;
-    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, columns += n) {
-        if (iy >= 0 && iy < g->in_h) {
-            const int8_t *const src = tn_row(in, iy) + from;
-            tn_widen_2(columns, src, src + next, n);
-        } else {
-            for (int32_t i = 0; i < n; i += 4) tn_widen_both(columns + i, pad, pad);
-        }
-    }
-}
-
-TN_INLINE void tn_store_both(int8_t *d, int32_t apart, uint32_t p, uint32_t q) {
-    tn_store32(d, p);
-    tn_store32(d + apart, q);
-}
-
-/* The inputs of output pixels (y, x) and (y, x + 1), all of whose columns lie inside the input,
- * become two columns of bytes, `apart` bytes apart; kernel_w * in_c is at least four. */
-TN_INLINE void tn_conv_2d_inside_bytes_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
-                                         int8_t *bytes, int32_t apart) {
-    const int32_t n = g->kernel_w * g->in_c, next = g->stride_w * g->in_c;
-    const int32_t from = (x * g->stride_w - g->pad_left) * g->in_c;
-    const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
-    int32_t iy = y * g->stride_h - g->pad_top;
-    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
-        int8_t *const last = bytes + n - 4;
-        if (iy >= 0 && iy < g->in_h) {
-            const int8_t *src = tn_row(in, iy) + from;
-            for (; bytes < last; bytes += 4, src += 4)
-                tn_store_both(bytes, apart, tn_load32(src), tn_load32(src + next));
-            src -= bytes - last;
-            tn_store_both(last, apart, tn_load32(src), tn_load32(src + next));
-        } else {
-            for (; bytes < last; bytes += 4) tn_store_both(bytes, apart, pad, pad);
-            tn_store_both(last, apart, pad, pad);
-        }
-        bytes = last + 4;
-    }
-}
-
 /* The inputs of any two output pixels become two widened columns. bytes: two columns of bytes, unless
- * word_taps. */
+ * they are gathered in words. */
 TN_INLINE void tn_conv_2d_any_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
-                                int32_t other_y, int32_t other_x, int32_t k, uint32_t *columns,
+                                int32_t other_y, int32_t other_x, uint32_t *columns,
                                 int8_t *bytes) {
+    if (g->pointwise != 0) {
+        tn_widen_2(columns, tn_row(in, y) + x * g->in_c, tn_row(in, other_y) + other_x * g->in_c,
+                   g->in_c);
+        return;
+    }
     for (int32_t i = 0; i < 2; i++, y = other_y, x = other_x) {
         if (g->word_taps != 0)
             tn_conv_2d_words(g, in, y, x, columns + i);
         else
-            tn_conv_2d_bytes(g, in, y, x, k, bytes + i * TN_PAD4(k));
+            tn_conv_2d_bytes(g, in, y, x, bytes + i * 4 * g->groups);
     }
-    if (g->word_taps == 0) tn_widen_2(columns, bytes, bytes + TN_PAD4(k), TN_PAD4(k));
+    if (g->word_taps == 0) tn_widen_2(columns, bytes, bytes + 4 * g->groups, 4 * g->groups);
+}
+
+/* Pairs of output row y from the pixel at x on, left <= x: where their runs begin, and what lies
+ * outside the input. */
+TN_INLINE void tn_conv_2d_inside(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
+                                 tn_pairs *p) {
+    const int32_t taps = g->dilation_w == 1 ? 1 : g->kernel_w, words = taps * g->width;
+    const int32_t from = (x * g->stride_w - g->pad_left) * g->in_c;
+    const uint32_t pad = tn_pkhbt((uint32_t)g->in_zero_point, (uint32_t)g->in_zero_point);
+    uint32_t *column = p->columns;
+    int32_t iy = y * g->stride_h - g->pad_top;
+    const int8_t *end = NULL; /* behind the last run */
+    p->runs = 0;
+    for (int32_t run = 0; run < g->runs; run += taps, iy += g->dilation_h, column += words) {
+        if (iy < 0 || iy >= g->in_h) {
+            for (int32_t i = 0; i < words; i++) column[i] = pad;
+            for (int32_t i = run; p->rest != NULL && i < run + taps; i++)
+                p->rest[i] = p->rest[i + p->rest_bytes] = (int8_t)g->in_zero_point;
+            continue;
+        }
+        const int8_t *source = tn_row(in, iy) + from;
+        for (int32_t i = 0; i < taps; i++, source += g->dilation_w * g->in_c) {
+            if (p->runs++ == 0)
+                p->base = source, p->gathered = column, p->first = run;
+            else
+                p->skips[p->runs - 2] = (int32_t)(source - end);
+            end = source + g->width;
+        }
+    }
+}
+
+/* What does not change of pairs. */
+TN_INLINE tn_pairs tn_conv_2d_pairs(const tn_conv_2d *g, void *scratch) {
+    tn_pairs p;
+    p.columns = (uint32_t *)scratch;
+    p.next = g->stride_w * g->in_c;
+    p.width = g->width;
+    p.gathered = p.columns;
+    p.skips = (int32_t *)(p.columns + 4 * g->groups);
+    p.rest_columns = p.columns + g->runs * g->width;
+    p.rest_bytes = 4 * g->groups - g->runs * g->width;
+    p.rest = p.rest_bytes != 0 ? (int8_t *)(p.skips + g->runs - 1) : NULL;
+    p.first = 0;
+    return p;
 }
 
 #endif
@@ -197,51 +215,40 @@ TN_INLINE void tn_conv_2d_any_2(const tn_conv_2d *g, tn_rows in, int32_t y, int3
  * TN_CONV_2D_SCRATCH bytes, 4-byte aligned. */
 TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
                              int32_t y_begin, int32_t y_end) {
-    const int32_t k = g->pointwise != 0 ? g->in_c : g->kernel_h * g->kernel_w * g->in_c;
-    const tn_tile tile = tn_conv_2d_tile(g, k);
+    const tn_tile tile = tn_conv_2d_tile(g);
     int32_t y = y_begin, x = 0, pixels = (y_end - y_begin) * g->out_w;
     int8_t *target = tn_row(out, y);
 #if TN_DSP
-    uint32_t *const columns = (uint32_t *)scratch;
-    int8_t *const bytes = (int8_t *)(columns + 4 * tile.groups);
-    const int8_t *source = g->pointwise != 0 ? tn_row(in, y) : NULL;
-    /* pixels in [left, right) and the next one read columns inside the input */
-    const int32_t left = (g->pad_left + g->stride_w - 1) / g->stride_w;
-    const int32_t right = tn_min((g->in_w + g->pad_left - g->kernel_w) / g->stride_w, g->out_w - 1);
-    const int32_t both = g->columns == 2 && tile.fast != 0 && g->joined != 0;
-    const int32_t near = g->dilation_w == 1 && g->kernel_w * g->in_c >= 4;
-    const int32_t words = g->dilation_w == 1 && (g->kernel_w * g->in_c & 3) == 0;
-    for (; both && pixels > 1; pixels -= 2) {
-        const int32_t first_y = y, first_x = x;
-        const int8_t *const first_source = source;
-        int8_t *const first_target = target;
-        target += g->out_c;
-        if (g->pointwise != 0) source += k;
-        if (++x == g->out_w) {
-            x = 0, target = tn_row(out, ++y);
-            if (g->pointwise != 0) source = tn_row(in, y);
+    /* rows of a pointwise layer that follow each other are one */
+    const int32_t flat = g->pointwise != 0 && in.ring == NULL && out.ring == NULL;
+    const int32_t line = flat ? pixels : g->out_w;
+    tn_pairs p = tn_conv_2d_pairs(g, scratch);
+    while (g->tiles == 2 && pixels > 1) {
+        p.pairs = (g->pointwise == 0 ? g->right - x : g->word_taps != 0 ? line - x : 0) / 2;
+        p.out = target;
+        if (p.pairs > 0 && (g->pointwise != 0 || x >= g->left)) {
+            if (g->pointwise != 0)
+                p.base = tn_row(in, y) + x * g->in_c, p.runs = 1;
+            else
+                tn_conv_2d_inside(g, in, y, x, &p);
+            p.apart = g->out_c;
+            x += 2 * p.pairs, target += 2 * p.pairs * g->out_c, pixels -= 2 * p.pairs;
+        } else {
+            const int32_t first_y = y, first_x = x;
+            target += g->out_c;
+            if (++x == line) x = 0, target = tn_row(out, ++y);
+            tn_conv_2d_any_2(g, in, first_y, first_x, y, x, p.columns,
+                             (int8_t *)(p.skips + g->runs - 1));
+            p.runs = 0, p.pairs = 1, p.apart = (int32_t)(target - p.out);
+            x++, target += g->out_c, pixels -= 2;
         }
-        if (g->pointwise != 0)
-            tn_widen_2(columns, first_source, source, k);
-        else if (words && x > 0 && first_x >= left && first_x < right)
-            tn_conv_2d_inside_2(g, in, y, first_x, columns);
-        else if (g->word_taps == 0 && near && x > 0 && first_x >= left && first_x < right) {
-            tn_conv_2d_inside_bytes_2(g, in, y, first_x, bytes, TN_PAD4(k));
-            tn_widen_2(columns, bytes, bytes + TN_PAD4(k), TN_PAD4(k));
-        } else
-            tn_conv_2d_any_2(g, in, first_y, first_x, y, x, k, columns, bytes);
-        tn_tile_2(&tile, columns, first_target, target);
-        target += g->out_c;
-        if (g->pointwise != 0) source += k;
-        if (++x == g->out_w && ++y < y_end) {
-            x = 0, target = tn_row(out, y);
-            if (g->pointwise != 0) source = tn_row(in, y);
-        }
+        tn_tile_2(&tile, &p);
+        if (x == line && ++y < y_end) x = 0, target = tn_row(out, y);
     }
 #endif
     for (; pixels > 0; pixels--) {
-        tn_conv_2d_bytes(g, in, y, x, k, (int8_t *)scratch);
-        tn_tile_column(&tile, g->joined, (const int8_t *)scratch, target);
+        tn_conv_2d_bytes(g, in, y, x, (int8_t *)scratch);
+        tn_tile_column(&tile, g->tiles, g->joined, (const int8_t *)scratch, target);
         target += g->out_c;
         if (++x == g->out_w && ++y < y_end) x = 0, target = tn_row(out, y);
     }

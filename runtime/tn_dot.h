@@ -8,7 +8,9 @@
  *   weights, padded with zeros to K a multiple of four. 16 bytes are a group of four k, four words:
  *     ab[0] ab[2]   cd[0] cd[2]   ab[1] ab[3]   cd[1] cd[3]
  *   of int16 256 * b + a, modulo 2^16: the weights of two channels, joined
- *   int32 multiplier a, b, c, d, int8 shift a, b, c, d
+ *   int32 multiplier a, b, c, d, int8 shift a, b, c, d, 4 bytes; or, where requantisation is folded
+ *   (fast 2, see tn_requantize_folded; then the weights are joined and the sums have offsets):
+ *   int32 multiplier a, addend a, multiplier b, multiplier c, addend c, multiplier d
  * SXTB16 of a word gives the weights of channel a (or c) alone. The word as it is gives the sum of
  * x * (256 * b + a); less that of channel a it is 256 times that of channel b. Where that is exact
  * (`joined` 1: every 256 * b + a is an int16, and 256 times a sum with its bias, of any x, is an
@@ -25,7 +27,7 @@
 
 #define TN_PAD4(n) (((n) + 3) & ~3)
 #define TN_BLOCK_BEGIN 16 /* bytes before the weights */
-#define TN_BLOCK_END 20   /* and behind them */
+#define TN_BLOCK_END 24   /* and behind them */
 #define TN_BLOCK_BYTES(k) (TN_BLOCK_BEGIN + 4 * TN_PAD4(k) + TN_BLOCK_END)
 
 /* Multipliers and shifts of two channels: bias a, bias b, multiplier a, multiplier b, shifts (int8
@@ -39,7 +41,7 @@ typedef struct {
     int32_t out_c;
     int32_t groups; /* groups of four k, >= 1 */
     int32_t zero_point, low, high;
-    int32_t fast, clamp; /* see tn_requantize_s8 */
+    int32_t fast, clamp; /* see tn_requantize_s8; fast 2: folded */
 } tn_tile;
 
 TN_INLINE int8_t tn_tile_output(const tn_tile *t, int32_t acc, int32_t multiplier, int32_t shift) {
@@ -58,6 +60,15 @@ TN_INLINE int32_t tn_second_sum(int32_t joined, int32_t a, int32_t ab) {
 /* Sums of a block become the outputs of channels o, o + 1, ... `end`: what is behind its weights. */
 TN_INLINE void tn_tile_store_4(const tn_tile *t, int32_t joined, const int8_t *end, int32_t o,
                                const int32_t *sums, int8_t *out) {
+    if (t->fast == 2) {
+        for (int32_t i = 0; i < 4 && o + i < t->out_c; i += 2, end += 12) {
+            const int32_t m = (int32_t)tn_load32(end), n = (int32_t)tn_load32(end + 8);
+            const int32_t second = (int32_t)((uint32_t)sums[i + 1] - (uint32_t)sums[i]);
+            out[o + i] = tn_requantize_folded(sums[i], m, (int32_t)tn_load32(end + 4));
+            if (o + i + 1 < t->out_c) out[o + i + 1] = tn_requantize_folded_256(second, n);
+        }
+        return;
+    }
     for (int32_t i = 0; i < 4 && o + i < t->out_c; i++) {
         const int32_t sum = (i & 1) != 0 ? tn_second_sum(joined, sums[i - 1], sums[i]) : sums[i];
         out[o + i] = tn_tile_output(t, sum, (int32_t)tn_load32(end + 4 * i), end[16 + i]);
@@ -157,39 +168,35 @@ TN_INLINE void tn_widen_both(uint32_t *x, uint32_t p, uint32_t q) {
     x[2] = tn_sxtb16_ror8(p), x[3] = tn_sxtb16_ror8(q);
 }
 
-/* Eight bytes at *p and at *q become four pairs of both columns; all pointers move on. */
-TN_INLINE void tn_widen_eight(uint32_t **x, const int8_t **p, const int8_t **q) {
-#if TN_DSP_NATIVE
-    uint32_t a, b, c, d, e, f, g, h;
-    __asm__ volatile(
-        "ldr %3, [%1], #4\n ldr %4, [%2], #4\n ldr %5, [%1], #4\n ldr %6, [%2], #4\n"
-        "sxtb16 %7, %3\n sxtb16 %8, %4\n sxtb16 %3, %3, ror #8\n sxtb16 %4, %4, ror #8\n"
-        "sxtb16 %9, %5\n sxtb16 %10, %6\n sxtb16 %5, %5, ror #8\n sxtb16 %6, %6, ror #8\n"
-        "str %7, [%0], #4\n str %8, [%0], #4\n str %3, [%0], #4\n str %4, [%0], #4\n"
-        "str %9, [%0], #4\n str %10, [%0], #4\n str %5, [%0], #4\n str %6, [%0], #4"
-        : "+&r"(*x), "+&r"(*p), "+&r"(*q), "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(d), "=&r"(e),
-          "=&r"(f), "=&r"(g), "=&r"(h)
-        :
-        : "memory");
-#else
-    tn_widen_both(*x, tn_load32(*p), tn_load32(*q));
-    tn_widen_both(*x + 4, tn_load32(*p + 4), tn_load32(*q + 4));
-    *x += 8, *p += 8, *q += 8;
-#endif
-}
-
 /* n bytes at p and at q become the columns, padded with zeros to a multiple of four. */
 #define tn_widen_2 TN_VARIANT(tn_widen_2)
 TN_SHARED void tn_widen_2(uint32_t *x, const int8_t *p, const int8_t *q, int32_t n) {
-    for (const int8_t *const end = p + (n & ~7); p != end;) tn_widen_eight(&x, &p, &q);
-    if ((n & 4) != 0) {
+    for (const int8_t *const end = p + (n & ~3); p != end; p += 4, q += 4, x += 4)
         tn_widen_both(x, tn_load32(p), tn_load32(q));
-        p += 4, q += 4, x += 4;
-    }
     if ((n & 3) != 0) tn_widen_both(x, tn_load_tail(p, n & 3), tn_load_tail(q, n & 3));
 }
 
 /* ---- tiles: layers that are `fast` and `joined` -------------------------------------------------- */
+
+/* Pairs of output pixels next to each other, and where their columns come from: `runs` runs of `width`
+ * bytes, a multiple of four, and where `rest` is not NULL the byte behind each. Runs and such bytes of
+ * a column that are not gathered are in place before. tn_dot_armv7em.h knows the order of the fields. */
+typedef struct {
+    uint32_t *columns;      /* two, widened; 4-byte aligned */
+    int8_t *out;            /* of the first pixel */
+    int32_t apart;          /* from the outputs of a pixel to those of the next */
+    int32_t pairs;          /* >= 1; counts down */
+    int32_t runs;           /* 0 where columns are in place, of one pair */
+    const int8_t *base;     /* of the first run of the first pixel; moves on */
+    int32_t next;           /* from a pixel's bytes to the next pixel's */
+    uint32_t *gathered;     /* where in columns the runs go */
+    int32_t width;
+    int32_t *skips;         /* from behind the `width` of a run to the next run */
+    int8_t *rest;           /* two columns of the bytes behind all runs */
+    int32_t rest_bytes;     /* of one of them, a multiple of four */
+    int32_t first;          /* in it: the byte behind the first run that is gathered */
+    uint32_t *rest_columns; /* where in columns it goes */
+} tn_pairs;
 
 #if TN_DSP_NATIVE
 
@@ -197,23 +204,43 @@ TN_SHARED void tn_widen_2(uint32_t *x, const int8_t *p, const int8_t *q, int32_t
 
 #else
 
-/* All channels of two pixels from widened columns. */
-TN_INLINE void tn_tile_2(const tn_tile *t, const uint32_t *columns, int8_t *out, int8_t *other) {
-    const uint32_t *w = (const uint32_t *)(const void *)t->blocks;
-    int8_t *const outs[2] = {out, other};
-    for (int32_t o = 0; o < t->out_c; o += 4, w += TN_BLOCK_END / 4) {
-        int32_t sums[2][4];
-        for (int32_t i = 0; i < 4; i++) sums[0][i] = sums[1][i] = (int32_t)w[i];
-        w += TN_BLOCK_BEGIN / 4;
-        for (const uint32_t *x = columns; x != columns + 4 * t->groups; x += 2, w += 2)
-            for (int32_t i = 0; i < 2; i++) {
-                sums[i][0] = tn_smlad(x[i], tn_sxtb16(w[0]), sums[i][0]);
-                sums[i][1] = tn_smlad(x[i], w[0], sums[i][1]);
-                sums[i][2] = tn_smlad(x[i], tn_sxtb16(w[1]), sums[i][2]);
-                sums[i][3] = tn_smlad(x[i], w[1], sums[i][3]);
-            }
-        for (int32_t i = 0; i < 2; i++)
-            tn_tile_store_4(t, 1, (const int8_t *)w, o, sums[i], outs[i]);
+/* The columns of the next pair. */
+TN_INLINE void tn_gather_pair(tn_pairs *p) {
+    const int8_t *source = p->base;
+    uint32_t *x = p->gathered;
+    if (p->runs == 0) return;
+    for (int32_t i = 0; i < p->runs; i++, x += p->width) {
+        if (i > 0) source += p->width + p->skips[i - 1];
+        tn_widen_2(x, source, source + p->next, p->width);
+        if (p->rest != NULL) {
+            int8_t *const rest = p->rest + p->first + i;
+            rest[0] = source[p->width], rest[p->rest_bytes] = source[p->width + p->next];
+        }
+    }
+    if (p->rest != NULL)
+        tn_widen_2(p->rest_columns, p->rest, p->rest + p->rest_bytes, p->rest_bytes);
+    p->base += 2 * p->next;
+}
+
+/* All channels of pairs of pixels. */
+TN_INLINE void tn_tile_2(const tn_tile *t, tn_pairs *p) {
+    for (int8_t *out = p->out; p->pairs > 0; p->pairs--, out += 2 * p->apart) {
+        const uint32_t *w = (const uint32_t *)(const void *)t->blocks;
+        tn_gather_pair(p);
+        for (int32_t o = 0; o < t->out_c; o += 4, w += TN_BLOCK_END / 4) {
+            int32_t sums[2][4];
+            for (int32_t i = 0; i < 4; i++) sums[0][i] = sums[1][i] = (int32_t)w[i];
+            w += TN_BLOCK_BEGIN / 4;
+            for (const uint32_t *x = p->columns; x != p->columns + 4 * t->groups; x += 2, w += 2)
+                for (int32_t i = 0; i < 2; i++) {
+                    sums[i][0] = tn_smlad(x[i], tn_sxtb16(w[0]), sums[i][0]);
+                    sums[i][1] = tn_smlad(x[i], w[0], sums[i][1]);
+                    sums[i][2] = tn_smlad(x[i], tn_sxtb16(w[1]), sums[i][2]);
+                    sums[i][3] = tn_smlad(x[i], w[1], sums[i][3]);
+                }
+            for (int32_t i = 0; i < 2; i++)
+                tn_tile_store_4(t, 1, (const int8_t *)w, o, sums[i], out + i * p->apart);
+        }
     }
 }
 
@@ -225,14 +252,18 @@ TN_INLINE void tn_tile_1(const tn_tile *t, const int8_t *column, int8_t *out) {
 #endif
 #endif
 
-/* All channels of one pixel from a column of bytes, readable to 4 * groups. */
-TN_INLINE void tn_tile_column(const tn_tile *t, int32_t joined, const int8_t *column, int8_t *out) {
+/* All channels of one pixel from a column of bytes, readable to 4 * groups. tiles 0: of any layer, not
+ * only those of tiles. */
+TN_INLINE void tn_tile_column(const tn_tile *t, int32_t tiles, int32_t joined,
+                              const int8_t *column, int8_t *out) {
 #if TN_DSP
-    if (t->fast != 0 && joined != 0)
+    if (tiles != 0) {
         tn_tile_1(t, column, out);
-    else
+        return;
+    }
 #endif
-        tn_tile_bytes(t, joined, column, out);
+    (void)tiles;
+    tn_tile_bytes(t, joined, column, out);
 }
 
 #endif

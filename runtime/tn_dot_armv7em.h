@@ -27,49 +27,63 @@
 #define TN_TILE_ZERO_POINT "12"
 #define TN_TILE_LOW "16"
 #define TN_TILE_HIGH "20"
+#define TN_TILE_FAST "24"
 #define TN_TILE_CLAMP "28"
 
-/* the stack frame: words at these bytes */
-#define TN_FRAME "48"
-#define TN_AT_X "[sp, #0]"      /* where x begins, less what a late entry skips, less 4 */
-#define TN_AT_BACK "[sp, #4]"   /* what a late entry skips of the weights, less 12 */
-#define TN_AT_ENTRY "[sp, #8]"  /* of the first turn */
-#define TN_AT_END "[sp, #12]"   /* x after the last turn */
-#define TN_AT_OUT "[sp, #16]"   /* outputs of pixel 0, and of pixel 1 */
-#define TN_AT_OTHER "[sp, #20]"
-#define TN_AT_LEFT "[sp, #24]"  /* channels */
-#define TN_AT_CLAMP "[sp, #28]" /* tn_tile.clamp */
-#define TN_AT_LOW "[sp, #32]"   /* four times the byte */
-#define TN_AT_HIGH "[sp, #36]"
-#define TN_AT_ZERO_POINT "[sp, #40]"
+/* of a tn_pairs */
+#define TN_PAIRS_COLUMNS "0"
+#define TN_PAIRS_OUT "4"
+#define TN_PAIRS_APART "8"
+#define TN_PAIRS_N "12"
+#define TN_PAIRS_RUNS "16"
+#define TN_PAIRS_BASE "20"
+#define TN_PAIRS_NEXT "24"
+#define TN_PAIRS_GATHERED "28"
+#define TN_PAIRS_WIDTH "32"
+#define TN_PAIRS_SKIPS "36"
+#define TN_PAIRS_REST "40"
+#define TN_PAIRS_REST_BYTES "44"
+#define TN_PAIRS_FIRST "48"
+#define TN_PAIRS_REST_COLUMNS "52"
 
-/* Fills the frame. In: r0 the tile, r1 x, r2 and r3 outputs, r12 log2 of the bytes of a group of x.
- * Out: r0 24 bytes before the blocks, r3 as TN_AT_END. GROUP: bytes of code of a group, at 2f; MASK:
- * groups of a turn, less 1. */
-#define TN_TILE_BEGIN(GROUP, MASK)                                                                 \
-    "push {r4-r11, lr}\n sub sp, #" TN_FRAME "\n"                                                  \
-    "str r2, " TN_AT_OUT "\n str r3, " TN_AT_OTHER "\n"                                            \
-    "ldr r4, [r0, #" TN_TILE_GROUPS "]\n rsb r5, r4, #0\n and r5, r5, #" MASK "\n"                 \
-    "sub r1, #4\n lsl r6, r4, r12\n add r3, r1, r6\n str r3, " TN_AT_END "\n"                      \
-    "and r7, r5, #7\n lsl r6, r7, r12\n sub r6, r1, r6\n str r6, " TN_AT_X "\n"                    \
-    "lsl r6, r7, #4\n sub r6, #12\n str r6, " TN_AT_BACK "\n"                                      \
+/* the stack frame: words at these bytes */
+#define TN_FRAME "40"
+#define TN_AT_X "[sp, #0]"       /* where x begins, less what a late entry skips, less 4 */
+#define TN_AT_STEP "[sp, #4]"    /* from 4 before what ends a block to 4 before the next weights,
+                                    less what a late entry skips */
+#define TN_AT_ENTRY "[sp, #8]"   /* of the first turn */
+#define TN_AT_END "[sp, #12]"    /* x after the last turn; less 1 unless requantisation is folded */
+#define TN_AT_OUT "[sp, #16]"    /* outputs of pixel 0 */
+#define TN_AT_OTHER "[sp, #20]"  /* from them to those of pixel 1, less 4 */
+#define TN_AT_LAST "[sp, #24]"   /* where pixel 0's outputs end */
+#define TN_AT_TILE "[sp, #28]"
+#define TN_AT_PAIRS "[sp, #32]"
+#define TN_AT_SKIP "[sp, #36]" /* from where pixel 0's outputs end to those of the next pair */
+
+/* What is behind a block's weights, from r0, 4 before it; and the next block's sums. */
+#define TN_AT_SUMS "28"
+
+/* Fills the frame but for outputs. In: r0 the tile, r1 where x begins, GROUP_LOG: of the bytes of a
+ * group of x; GROUP: bytes of code of a group, at 2f; MASK: groups of a turn, less 1. Out: r3 as
+ * TN_AT_END. */
+#define TN_TILE_BEGIN(GROUP_LOG, GROUP, MASK)                                                      \
+    "str r0, " TN_AT_TILE "\n"                                                                     \
+    "ldr r4, [r0, #" TN_TILE_GROUPS "]\n ldr r6, [r0, #" TN_TILE_FAST "]\n"                        \
+    "rsb r5, r4, #0\n and r5, r5, #" MASK "\n"                                                     \
+    "sub r1, #4\n add r3, r1, r4, lsl #" GROUP_LOG "\n cmp r6, #2\n it ne\n subne r3, #1\n"        \
+    "str r3, " TN_AT_END "\n"                                                                      \
+    "and r7, r5, #7\n sub r6, r1, r7, lsl #" GROUP_LOG "\n str r6, " TN_AT_X "\n"                  \
+    "lsl r6, r7, #4\n rsb r6, r6, #40\n str r6, " TN_AT_STEP "\n"                                  \
     "adr.w r6, 2f\n mov r7, #" GROUP "\n mla r6, r5, r7, r6\n add r6, #1\n"                        \
-    "str r6, " TN_AT_ENTRY "\n"                                                                    \
-    "ldr r6, [r0, #" TN_TILE_OUT_C "]\n str r6, " TN_AT_LEFT "\n"                                  \
-    "ldr r6, [r0, #" TN_TILE_CLAMP "]\n str r6, " TN_AT_CLAMP "\n"                                 \
-    "ldr r6, [r0, #" TN_TILE_ZERO_POINT "]\n str r6, " TN_AT_ZERO_POINT "\n"                       \
-    "ldrb r6, [r0, #" TN_TILE_LOW "]\n ldrb r7, [r0, #" TN_TILE_HIGH "]\n"                         \
-    "mov r8, #0x01010101\n mul r6, r6, r8\n mul r7, r7, r8\n"                                      \
-    "str r6, " TN_AT_LOW "\n str r7, " TN_AT_HIGH "\n"                                             \
-    "ldr r0, [r0]\n sub r0, #24\n"
+    "str r6, " TN_AT_ENTRY "\n"
 
 #define TN_TILE_RETURN "add sp, #" TN_FRAME "\n pop {r4-r11, pc}\n"
 
-/* The next block's first sums, and into the loop. Before: r0 is 24 bytes before the block. */
+/* The next block's first sums, and where its loop is entered in lr. */
 #define TN_TILE_SUMS                                                                               \
-    "ldr r4, [r0, #24]!\n ldr r5, [r0, #4]\n ldr r6, [r0, #8]\n ldr r7, [r0, #12]\n"               \
-    "ldr r1, " TN_AT_X "\n ldr r12, " TN_AT_BACK "\n ldr lr, " TN_AT_ENTRY "\n"                    \
-    "sub r0, r0, r12\n"
+    "ldr r4, [r0, #28]\n ldr r5, [r0, #32]\n ldr r6, [r0, #36]\n ldr r7, [r0, #40]\n"              \
+    "ldr r1, " TN_AT_X "\n ldr r12, " TN_AT_STEP "\n ldr lr, " TN_AT_ENTRY "\n"                    \
+    "add r0, r0, r12\n"
 
 /* r2 and r3 are multiplier and right shift: `sum` as tn_requantize_fast with addend lr, saturated. */
 #define TN_TILE_OUTPUT(SUM)                                                                        \
@@ -77,9 +91,19 @@
     "asrs " SUM ", " SUM ", r3\n adc " SUM ", " SUM ", lr\n ssat " SUM ", #8, " SUM "\n"
 #define TN_TILE_SECOND(A, AB) "sub " AB ", " AB ", " A "\n asr " AB ", " AB ", #8\n"
 
+/* Folded sums multiplied: what tn_folded and tn_folded_second saturate. */
+#define TN_TILE_FOLDED(A, AB, C, CD)                                                               \
+    "ssat " A ", #8, " A ", asr #3\n ssat " AB ", #8, " AB ", asr #11\n"                           \
+    "ssat " C ", #8, " C ", asr #3\n ssat " CD ", #8, " CD ", asr #11\n"
+
 /* Four bytes become a word in the first register. */
 #define TN_TILE_PACK(A, B, C, D)                                                                   \
     "bfi " A ", " B ", #8, #8\n bfi " A ", " C ", #16, #8\n bfi " A ", " D ", #24, #8\n"
+
+/* Into r5 and r6, for TN_TILE_LIMIT: four times the least and greatest byte of the tile in r2. */
+#define TN_TILE_LIMITS                                                                             \
+    "ldrb r5, [r2, #" TN_TILE_LOW "]\n ldrb r6, [r2, #" TN_TILE_HIGH "]\n"                         \
+    "mov r7, #0x01010101\n mul r5, r5, r7\n mul r6, r6, r7\n"
 
 /* Bytes limited to those of r5 and r6. */
 #define TN_TILE_LIMIT(V)                                                                           \
@@ -109,42 +133,102 @@
     TN_TILE_2_PAIR("116", "116", "120]", "120]")                                                   \
     TN_TILE_2_PAIR("124", "124", "128]!", "128]!")
 
-/* All channels of two pixels from widened columns. */
+/* Four bytes of each pixel, from r1 and r2, become two pairs of both columns at r0. */
+#define TN_GATHER_FOUR                                                                             \
+    "ldr r8, [r1], #4\n ldr r10, [r2], #4\n sxtb16 r3, r8\n sxtb16 r7, r10\n"                      \
+    "sxtb16 r8, r8, ror #8\n sxtb16 r9, r10, ror #8\n stmia r0!, {r3, r7, r8, r9}\n"
+/* The same of eight bytes. */
+#define TN_GATHER_EIGHT                                                                            \
+    "ldr r8, [r1], #4\n ldr r9, [r2], #4\n ldr r12, [r1], #4\n ldr lr, [r2], #4\n"                 \
+    "sxtb16 r3, r8\n sxtb16 r7, r9\n sxtb16 r8, r8, ror #8\n sxtb16 r9, r9, ror #8\n"              \
+    "sxtb16 r10, r12\n sxtb16 r11, lr\n sxtb16 r12, r12, ror #8\n sxtb16 lr, lr, ror #8\n"         \
+    "stmia r0!, {r3, r7-r12, lr}\n"
+
+/* The columns of the next pair: runs from r1 and r2, `next` bytes apart, at r0; r4: what is skipped
+ * behind a run, r5: runs, r6: bytes of a run. Then on to the blocks. */
+#define TN_GATHER                                                                                  \
+    "10: ldr r12, " TN_AT_PAIRS "\n ldr r5, [r12, #" TN_PAIRS_RUNS "]\n"                           \
+    "ldr r1, [r12, #" TN_PAIRS_BASE "]\n ldr r3, [r12, #" TN_PAIRS_NEXT "]\n"                      \
+    "ldr r0, [r12, #" TN_PAIRS_GATHERED "]\n ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n"                 \
+    "ldr r4, [r12, #" TN_PAIRS_SKIPS "]\n"                                                         \
+    "add r2, r1, r3\n add r7, r2, r3\n str r7, [r12, #" TN_PAIRS_BASE "]\n"                        \
+    "11: lsls r3, r6, #29\n bpl 12f\n" TN_GATHER_FOUR                                              \
+    "12: subs r6, #8\n bmi 14f\n"                                                                  \
+    "13: " TN_GATHER_EIGHT "subs r6, #8\n bpl 13b\n"                                               \
+    "14: subs r5, #1\n bne 15f\n"                                                                  \
+    "ldr r12, " TN_AT_PAIRS "\n ldr r2, [r12, #" TN_PAIRS_REST "]\n"                               \
+    "16: ldr r0, " TN_AT_TILE "\n ldr r0, [r0]\n cbnz r2, 17f\n sub r0, #" TN_AT_SUMS "\n b 1f\n"  \
+    "15: ldr r7, [r4], #4\n ldr r12, " TN_AT_PAIRS "\n ldr r3, [r12, #" TN_PAIRS_NEXT "]\n"        \
+    "ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n add r1, r1, r7\n add r2, r1, r3\n b 11b\n"              \
+    "17: " TN_GATHER_REST "mov r2, #0\n b 16b\n"
+
+/* The byte behind every run: together they become the last pairs of both columns. r2: the rest, r12:
+ * the pairs. */
+#define TN_GATHER_REST                                                                             \
+    "ldr r4, [r12, #" TN_PAIRS_SKIPS "]\n ldr r5, [r12, #" TN_PAIRS_RUNS "]\n"                     \
+    "ldr r7, [r12, #" TN_PAIRS_BASE "]\n ldr r8, [r12, #" TN_PAIRS_NEXT "]\n"                      \
+    "ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n ldr r9, [r12, #" TN_PAIRS_REST_BYTES "]\n"               \
+    "ldr r3, [r12, #" TN_PAIRS_FIRST "]\n ldr r0, [r12, #" TN_PAIRS_REST_COLUMNS "]\n"             \
+    "add r7, r7, r6\n sub r7, r7, r8, lsl #1\n add r3, r3, r2\n add r1, r3, r9\n"                  \
+    "18: ldrb r10, [r7]\n ldrb r11, [r7, r8]\n strb r10, [r3], #1\n strb r11, [r1], #1\n"         \
+    "ldr r10, [r4], #4\n add r7, r7, r6\n add r7, r7, r10\n subs r5, #1\n bne 18b\n"              \
+    "mov r1, r2\n add r2, r1, r9\n mov r5, r9\n"                                                   \
+    "19: " TN_GATHER_FOUR "subs r5, #4\n bne 19b\n"
+
+/* All channels of pairs of pixels. */
 #define tn_tile_2 TN_VARIANT(tn_tile_2)
-TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, const uint32_t *columns TN_UNUSED,
-                                     int8_t *out TN_UNUSED, int8_t *other TN_UNUSED) {
+TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, tn_pairs *pairs TN_UNUSED) {
     __asm__(
-        "mov r12, #4\n" TN_TILE_BEGIN("112", "15")
-        "1:\n" TN_TILE_SUMS
-        "mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n bx lr\n"
-        "2:\n"
-        TN_TILE_2_EIGHT TN_TILE_2_EIGHT
-        "ldr r2, " TN_AT_END "\n cmp r1, r2\n bne 2b\n"
+        "push {r4-r11, lr}\n sub sp, #" TN_FRAME "\n str r1, " TN_AT_PAIRS "\n mov r2, r1\n"
+        "ldr r1, [r1, #" TN_PAIRS_COLUMNS "]\n" TN_TILE_BEGIN("4", "112", "15")
+        "ldr r3, [r2, #" TN_PAIRS_OUT "]\n ldr r1, [r2, #" TN_PAIRS_APART "]\n"
+        "ldr r5, [r0, #" TN_TILE_OUT_C "]\n ldr r2, [r2, #" TN_PAIRS_RUNS "]\n"
+        "add r6, r3, r5\n rsb r5, r5, r1, lsl #1\n sub r1, #4\n str r3, " TN_AT_OUT "\n"
+        "str r6, " TN_AT_LAST "\n str r5, " TN_AT_SKIP "\n str r1, " TN_AT_OTHER "\n"
+        "cmp r2, #0\n beq 16f\n" TN_GATHER
+        "2:\n" TN_TILE_2_EIGHT TN_TILE_2_EIGHT
+        "ldr r2, " TN_AT_END "\n cmp r1, r2\n blo 2b\n bhi.w 3f\n"
+        /* folded */
+        "ldr r2, [r0, #4]\n ldr r3, [r0, #8]\n ldr r12, [r0, #12]\n ldr lr, [r0, #16]\n"
+        "ldr r1, [r0, #20]\n"
+        "sub r5, r5, r4\n sub r9, r9, r8\n sub r7, r7, r6\n sub r11, r11, r10\n"
+        "smmla r4, r4, r2, r3\n smmla r8, r8, r2, r3\n smmul r5, r5, r12\n smmul r9, r9, r12\n"
+        "smmla r6, r6, lr, r1\n smmla r10, r10, lr, r1\n"
+        "ldr r2, [r0, #24]\n ldr r3, " TN_AT_OUT "\n ldr r12, " TN_AT_OTHER "\n"
+        "ldr lr, " TN_AT_LAST "\n smmul r7, r7, r2\n smmul r11, r11, r2\n"
+        TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_FOLDED("r8", "r9", "r10", "r11")
+        TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")
+        "adds r3, #4\n cmp r3, lr\n bhi 5f\n"
+        "str r4, [r3, #-4]\n str r8, [r3, r12]\n str r3, " TN_AT_OUT "\n beq 6f\n"
+        "1:\n" TN_TILE_SUMS "mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n bx lr\n"
+        "3:\n" /* not folded */
         TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")
         TN_TILE_SECOND("r8", "r9") TN_TILE_SECOND("r10", "r11")
-        "ldr lr, " TN_AT_ZERO_POINT "\n"
+        "ldr r1, " TN_AT_TILE "\n ldr lr, [r1, #" TN_TILE_ZERO_POINT "]\n"
         "ldr r2, [r0, #4]\n ldrb r3, [r0, #20]\n" TN_TILE_OUTPUT("r4") TN_TILE_OUTPUT("r8")
         "ldr r2, [r0, #8]\n ldrb r3, [r0, #21]\n" TN_TILE_OUTPUT("r5") TN_TILE_OUTPUT("r9")
         "ldr r2, [r0, #12]\n ldrb r3, [r0, #22]\n" TN_TILE_OUTPUT("r6") TN_TILE_OUTPUT("r10")
         "ldr r2, [r0, #16]\n ldrb r3, [r0, #23]\n" TN_TILE_OUTPUT("r7") TN_TILE_OUTPUT("r11")
         TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")
-        "ldr r2, " TN_AT_OUT "\n ldr r3, " TN_AT_OTHER "\n ldr r12, " TN_AT_LEFT "\n"
-        "ldr r1, " TN_AT_CLAMP "\n cbz r1, 3f\n"
-        "ldr r5, " TN_AT_LOW "\n ldr r6, " TN_AT_HIGH "\n"
-        TN_TILE_LIMIT("r4") TN_TILE_LIMIT("r8")
-        "3: subs r12, #4\n blt 4f\n"
-        "str r4, [r2], #4\n str r8, [r3], #4\n str r2, " TN_AT_OUT "\n"
-        "str r3, " TN_AT_OTHER "\n str r12, " TN_AT_LEFT "\n bne 1b\n"
-        TN_TILE_RETURN
-        "4: adds r12, #4\n" /* one to three channels */
-        "5: strb r4, [r2], #1\n strb r8, [r3], #1\n lsr r4, r4, #8\n lsr r8, r8, #8\n"
-        "subs r12, #1\n bne 5b\n" TN_TILE_RETURN);
+        "mov r2, r1\n ldr r1, [r2, #" TN_TILE_CLAMP "]\n ldr r3, " TN_AT_OUT "\n"
+        "ldr r12, " TN_AT_OTHER "\n ldr lr, " TN_AT_LAST "\n cbz r1, 4f\n"
+        TN_TILE_LIMITS TN_TILE_LIMIT("r4") TN_TILE_LIMIT("r8")
+        "4: adds r3, #4\n cmp r3, lr\n bhi 5f\n"
+        "str r4, [r3, #-4]\n str r8, [r3, r12]\n str r3, " TN_AT_OUT "\n bne 1b\n"
+        "6: ldr r2, " TN_AT_PAIRS "\n ldr r1, [r2, #" TN_PAIRS_N "]\n"
+        "ldr lr, [r2, #" TN_PAIRS_APART "]\n ldr r12, " TN_AT_SKIP "\n"
+        "add lr, r3, lr, lsl #1\n add r3, r3, r12\n subs r1, #1\n"
+        "str r1, [r2, #" TN_PAIRS_N "]\n str r3, " TN_AT_OUT "\n str lr, " TN_AT_LAST "\n"
+        "bne.w 10b\n" TN_TILE_RETURN
+        "5: subs r3, #4\n adds r12, #4\n" /* one to three channels */
+        "7: strb r8, [r3, r12]\n strb r4, [r3], #1\n lsr r4, r4, #8\n lsr r8, r8, #8\n"
+        "cmp r3, lr\n bne 7b\n b 6b\n");
 }
 
 /* ---- one pixel --------------------------------------------------------------------------------- */
 
-/* Sums in r4 to r7, r3 is the end of x. A group, 20 cycles for 16 products: four words of weights,
- * one of x. */
+/* Sums in r4 to r7, outputs at r2, r3 is the end of x. A group, 20 cycles for 16 products: four words
+ * of weights, one of x. */
 #define TN_TILE_1_GROUP(X, A, B, C, D)                                                             \
     "ldr.w r12, [r1, #" X "\n ldr.w r8, [r0, #" A "]\n ldr.w r9, [r0, #" B "]\n"                   \
     "ldr.w r10, [r0, #" C "]\n ldr.w r11, [r0, #" D "\n"                                           \
@@ -159,8 +243,9 @@ TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, const uint32_t 
 TN_SHARED TN_ASSEMBLY void tn_tile_1(const tn_tile *t TN_UNUSED, const int8_t *column TN_UNUSED,
                                      int8_t *out TN_UNUSED) {
     __asm__(
-        "mov r12, #2\n" TN_TILE_BEGIN("76", "7")
-        "1:\n" TN_TILE_SUMS "bx lr\n"
+        "push {r4-r11, lr}\n sub sp, #" TN_FRAME "\n" TN_TILE_BEGIN("2", "76", "7")
+        "ldr r5, [r0, #" TN_TILE_OUT_C "]\n ldr r0, [r0]\n add r5, r5, r2\n"
+        "str r5, " TN_AT_LAST "\n sub r0, #" TN_AT_SUMS "\n b 1f\n"
         "2:\n"
         TN_TILE_1_GROUP("4]", "4", "8", "12", "16]") TN_TILE_1_GROUP("8]", "20", "24", "28", "32]")
         TN_TILE_1_GROUP("12]", "36", "40", "44", "48]")
@@ -169,23 +254,30 @@ TN_SHARED TN_ASSEMBLY void tn_tile_1(const tn_tile *t TN_UNUSED, const int8_t *c
         TN_TILE_1_GROUP("24]", "84", "88", "92", "96]")
         TN_TILE_1_GROUP("28]", "100", "104", "108", "112]")
         TN_TILE_1_GROUP("32]!", "116", "120", "124", "128]!")
-        "cmp r1, r3\n bne 2b\n"
+        "cmp r1, r3\n blo 2b\n bhi.w 3f\n"
+        /* folded */
+        "ldr r8, [r0, #4]\n ldr r9, [r0, #8]\n ldr r10, [r0, #12]\n ldr r11, [r0, #16]\n"
+        "ldr r12, [r0, #20]\n ldr r1, [r0, #24]\n ldr lr, " TN_AT_LAST "\n"
+        "sub r5, r5, r4\n sub r7, r7, r6\n smmla r4, r4, r8, r9\n smmul r5, r5, r10\n"
+        "smmla r6, r6, r11, r12\n smmul r7, r7, r1\n" TN_TILE_FOLDED("r4", "r5", "r6", "r7")
+        TN_TILE_PACK("r4", "r5", "r6", "r7")
+        "adds r2, #4\n cmp r2, lr\n bhi 5f\n str r4, [r2, #-4]\n beq 6f\n"
+        "1:\n" TN_TILE_SUMS "bx lr\n"
+        "3:\n" /* not folded */
         TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")
-        "ldr lr, " TN_AT_ZERO_POINT "\n"
-        "ldr r2, [r0, #4]\n ldrb r3, [r0, #20]\n ldr r8, [r0, #8]\n ldrb r9, [r0, #21]\n"
-        "ldr r10, [r0, #12]\n ldrb r11, [r0, #22]\n" TN_TILE_OUTPUT("r4")
-        "mov r2, r8\n mov r3, r9\n" TN_TILE_OUTPUT("r5")
-        "mov r2, r10\n mov r3, r11\n" TN_TILE_OUTPUT("r6")
+        "mov r11, r2\n mov r10, r3\n"
+        "ldr r1, " TN_AT_TILE "\n ldr lr, [r1, #" TN_TILE_ZERO_POINT "]\n"
+        "ldr r2, [r0, #4]\n ldrb r3, [r0, #20]\n" TN_TILE_OUTPUT("r4")
+        "ldr r2, [r0, #8]\n ldrb r3, [r0, #21]\n" TN_TILE_OUTPUT("r5")
+        "ldr r2, [r0, #12]\n ldrb r3, [r0, #22]\n" TN_TILE_OUTPUT("r6")
         "ldr r2, [r0, #16]\n ldrb r3, [r0, #23]\n" TN_TILE_OUTPUT("r7")
         TN_TILE_PACK("r4", "r5", "r6", "r7")
-        "ldr r2, " TN_AT_OUT "\n ldr r3, " TN_AT_END "\n ldr r12, " TN_AT_LEFT "\n"
-        "ldr r1, " TN_AT_CLAMP "\n cbz r1, 3f\n"
-        "ldr r5, " TN_AT_LOW "\n ldr r6, " TN_AT_HIGH "\n" TN_TILE_LIMIT("r4")
-        "3: subs r12, #4\n blt 4f\n"
-        "str r4, [r2], #4\n str r2, " TN_AT_OUT "\n str r12, " TN_AT_LEFT "\n bne 1b\n"
-        TN_TILE_RETURN
-        "4: adds r12, #4\n" /* one to three channels */
-        "5: strb r4, [r2], #1\n lsr r4, r4, #8\n subs r12, #1\n bne 5b\n" TN_TILE_RETURN);
+        "mov r2, r1\n ldr r1, [r2, #" TN_TILE_CLAMP "]\n ldr lr, " TN_AT_LAST "\n cbz r1, 4f\n"
+        TN_TILE_LIMITS TN_TILE_LIMIT("r4")
+        "4: add r2, r11, #4\n mov r3, r10\n cmp r2, lr\n bhi 5f\n str r4, [r2, #-4]\n bne 1b\n"
+        "6: " TN_TILE_RETURN
+        "5: subs r2, #4\n" /* one to three channels */
+        "7: strb r4, [r2], #1\n lsr r4, r4, #8\n cmp r2, lr\n bne 7b\n b 6b\n");
 }
 
 #endif

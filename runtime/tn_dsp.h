@@ -75,6 +75,12 @@ TN_INLINE int32_t tn_smmlar(int32_t a, int32_t b, int32_t acc) {
     __asm__ volatile("smmlar %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
     return r;
 }
+/* acc + floor(a * b / 2^32), modulo 2^32. */
+TN_INLINE int32_t tn_smmla(int32_t a, int32_t b, int32_t acc) {
+    int32_t r;
+    __asm__ volatile("smmla %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    return r;
+}
 /* floor(x / 2^n + 1/2) + addend: the last bit shifted out is the carry in. n in 1..31. */
 TN_INLINE int32_t tn_asr_round_add(int32_t x, int32_t n, int32_t addend) {
     int32_t r;
@@ -134,6 +140,9 @@ TN_INLINE uint32_t tn_pkhtb(uint32_t a, uint32_t b) { return (a >> 16) | (b & 0x
 TN_INLINE int32_t tn_smmlar(int32_t a, int32_t b, int32_t acc) {
     const int64_t product = (int64_t)a * b + ((int64_t)1 << 31);
     return (int32_t)((uint32_t)acc + (uint32_t)(product >> 32));
+}
+TN_INLINE int32_t tn_smmla(int32_t a, int32_t b, int32_t acc) {
+    return (int32_t)((uint32_t)acc + (uint32_t)(((int64_t)a * b) >> 32));
 }
 TN_INLINE int32_t tn_asr_round_add(int32_t x, int32_t n, int32_t addend) {
     return (x >> n) + ((x >> (n - 1)) & 1) + addend;

@@ -13,7 +13,8 @@
 typedef struct {
     int32_t batches, in_c, out_c;
     int32_t out_zero_point, out_min, out_max;
-    int32_t fast_requantize; /* see tn_requantize_s8 */
+    int32_t tiles;           /* see tn_dot.h: 1, where in_c is a multiple of four; 0: none */
+    int32_t fast_requantize; /* of a tn_tile */
     int32_t joined;          /* see tn_dot.h */
     const int8_t *blocks;    /* as in tn_dot.h */
 } tn_fully_connected;
@@ -47,8 +48,8 @@ TN_INLINE void tn_fully_connected_s8(const tn_fully_connected *g, tn_rows in, tn
     const int8_t *x = in.data;
     int8_t *y = out.data;
     for (int32_t n = 0; n < g->batches; n++, x += g->in_c, y += g->out_c) {
-        if ((g->in_c & 3) == 0)
-            tn_tile_column(&t, g->joined, x, y);
+        if (g->tiles != 0 || (g->in_c & 3) == 0)
+            tn_tile_column(&t, g->tiles, g->joined, x, y);
         else
             tn_fully_connected_tail(&t, g->joined, g->in_c, x, y);
     }

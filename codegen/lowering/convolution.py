@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,44 @@ from thumbnet.codegen.lowering.packing import (
 )
 
 
-def conv_2d_scratch(k: int, words: bool, columns: int) -> int:
-    """TN_CONV_2D_SCRATCH: one column of bytes; or two widened, and two of bytes unless `words`."""
-    return pad4(k) if columns == 1 else 4 * pad4(k) + (0 if words else 2 * pad4(k))
+def conv_2d_scratch(k: int, runs: int, words: bool, tiles: int) -> int:
+    """TN_CONV_2D_SCRATCH: one column of bytes; or two widened, a table, and two of bytes unless
+    `words`."""
+    return k if tiles < 2 else 4 * k + 4 * (runs - 1) + (0 if words else 2 * k)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the inputs of an output pixel lie in a column (runtime/tn_conv_2d.h)."""
+
+    taps: int  # of a run
+    width: int
+    rest: int  # 0, or 1: bytes of a run behind `width`
+
+    @classmethod
+    def of(cls, kernel_w: int, dilation_w: int, in_c: int) -> Columns:
+        taps = kernel_w if dilation_w == 1 else 1
+        rest = int(taps * in_c % 4 == 1)
+        return cls(taps, pad4(taps * in_c - rest), rest)
+
+    def arranged(self, data: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Weights [O, KH, KW, I] -> [O, K], K a multiple of four, zeros where a column has no
+        input."""
+        runs = data.reshape(len(data), -1, self.taps * data.shape[3])
+        whole = _padded(runs[..., : self.width], self.width).reshape(len(data), -1)
+        last = runs[..., self.width :].reshape(len(data), -1)
+        return np.concatenate([whole, _padded(last, pad4(last.shape[1]))], axis=1)
+
+    def right(self, x: Tensor, kernel_w: int, attributes: Convolution) -> int:
+        """Pixels below it take no byte from behind an input row of `x`."""
+        in_w, in_c = x.shape[2:]
+        reach = ((kernel_w - self.taps) * attributes.dilation_w * in_c) + self.width + self.rest
+        return (in_w + attributes.padding.left - -(-reach // in_c)) // attributes.stride_w + 1
+
+
+def _padded(values: NDArray[np.int8], width: int) -> NDArray[np.int8]:
+    """Zeros behind the last axis, which becomes `width`."""
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, width - values.shape[-1])])
 
 
 def lower_conv_2d(graph: Graph, op: Operator) -> Kernel:
@@ -60,7 +95,11 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
     bias = constant_bias(graph, op, out_c)
     numbers = requantization(op, real, bias, matrix, x.zero_point)
-    blocks = blocks_of(matrix, numbers)
+    columns = Columns.of(kernel_w, attributes.dilation_w, in_c)
+    arranged = columns.arranged(data)
+    output = output_fields(out, attributes.activation)
+    blocks = blocks_of(arranged, numbers, output)
+    runs, k = kernel_h * kernel_w // columns.taps, arranged.shape[1]
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
         "in_w": x.shape[2],
@@ -75,16 +114,21 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         "dilation_w": attributes.dilation_w,
         "pad_top": padding.top,
         "pad_left": padding.left,
+        "runs": runs,
+        "width": columns.width,
+        "groups": k // 4,
+        "left": -(-padding.left // attributes.stride_w),
+        "right": min(columns.right(x, kernel_w, attributes), out.shape[2]),
         "in_zero_point": x.zero_point,
-        **output_fields(out, attributes.activation),
+        **output,
         "pointwise": int(pointwise),
         "word_taps": int(in_c % 4 == 0),
-        "columns": 2,
-        "fast_requantize": numbers.fast,
+        "tiles": 2 * blocks.tiled,
+        "fast_requantize": blocks.fast,
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),
     }
-    literals = ["pointwise", "word_taps"]
+    literals = ["pointwise", "word_taps", "tiles"]
     if not pointwise and attributes.dilation_w == 1:
         literals.append("dilation_w")
     call = Call(
@@ -96,7 +140,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         literals=tuple(literals),
         scratch=True,
     )
-    k, words = matrix.shape[1], pointwise or in_c % 4 == 0
+    words = pointwise or in_c % 4 == 0
     kernel = Kernel(
         name=op.name,
         kind=op.kind,
@@ -109,13 +153,15 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         ),
         output=op.outputs[0],
         calls=(call,),
-        scratch_bytes=conv_2d_scratch(k, words, columns=2),
-        macs=out.elements * k,
+        scratch_bytes=conv_2d_scratch(k, runs, words, 2 * blocks.tiled),
+        macs=out.elements * matrix.shape[1],
     )
+    if not blocks.tiled:
+        return kernel
     small = replace(
         kernel,
-        calls=(replace(call, fields={**fields, "columns": 1}),),
-        scratch_bytes=conv_2d_scratch(k, words, columns=1),
+        calls=(replace(call, fields={**fields, "tiles": 1}),),
+        scratch_bytes=conv_2d_scratch(k, runs, words, tiles=1),
     )
     return replace(kernel, with_less_scratch=small)
 
@@ -226,13 +272,15 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
     real = real_multipliers(x, weights, out, out_c, product_in_float=True)
     bias = constant_bias(graph, op, out_c)
     numbers = requantization(op, real, bias, matrix, x.zero_point)
-    blocks = blocks_of(matrix, numbers)
+    output = output_fields(out, op.attributes.activation)
+    blocks = blocks_of(matrix, numbers, output)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "batches": batches,
         "in_c": in_c,
         "out_c": out_c,
-        **output_fields(out, op.attributes.activation),
-        "fast_requantize": numbers.fast,
+        **output,
+        "tiles": int(blocks.tiled and in_c % 4 == 0),
+        "fast_requantize": blocks.fast,
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),
     }
@@ -248,6 +296,7 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
                 layer_type="tn_fully_connected",
                 fields=fields,
                 inputs=(0,),
+                literals=("tiles",),
             ),
         ),
         macs=batches * matrix.size,
@@ -264,13 +313,14 @@ def _fully_connected_rows(
     source, out = _reshaped(graph, op.inputs[0]), graph.tensors[op.outputs[0]]
     if source.rows < 2 or source.data is not None:
         return None
-    blocks = blocks_of(matrix.reshape(len(matrix), source.rows, -1), numbers)
+    output = output_fields(out, op.attributes.activation)
+    blocks = blocks_of(matrix.reshape(len(matrix), source.rows, -1), numbers, output)
     ends, weights = pack_row_blocks(blocks)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "rows": source.rows,
         "row_bytes": source.row_bytes,
         "out_c": len(matrix),
-        **output_fields(out, op.attributes.activation),
+        **output,
         "fast_requantize": numbers.fast,
         "joined": blocks.joined,
         "ends": ends,

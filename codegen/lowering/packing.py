@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Graph, Operator, Tensor
 from thumbnet.codegen.kernel import Constant
+from thumbnet.codegen.lowering.folding import Folded, fold
 from thumbnet.codegen.lowering.quantize import (
     INT32_MAX,
     activation_range,
@@ -38,40 +39,71 @@ class Blocks:
     """Weights [O, ..., K] of a convolution or dense layer as runtime/tn_dot.h has them."""
 
     joined: int
+    fast: int  # 2: folded
     begin: NDArray[np.int8]  # [N, TN_BLOCK_BEGIN], by blocks of four channels
     weights: NDArray[np.int8]  # [N, ..., 4 * pad4(K)]
     end: NDArray[np.int8]  # [N, TN_BLOCK_END]
 
+    @property
+    def tiled(self) -> bool:
+        """Whether the tiles of runtime/tn_dot.h compute such a layer."""
+        return bool(self.joined and self.fast)
 
-def blocks_of(weights: NDArray[np.int8], requantization: Requantization) -> Blocks:
-    """`weights` are [O, K], or [O, H, K] of H rows whose sums are taken one by one."""
+
+def blocks_of(
+    weights: NDArray[np.int8], requantization: Requantization, output: dict[str, int]
+) -> Blocks:
+    """`weights` are [O, K], or [O, H, K] of H rows whose sums are taken one by one; `output` as
+    output_fields has it."""
     by_rows = weights.ndim == 3
     largest = requantization.largest
     if by_rows:
         largest = 128 * np.abs(weights.astype(np.int64)).sum(axis=2).max(axis=1)
     lanes = _by_fours(weights)
     joined_weights = lanes[:, 0::2] + 256 * lanes[:, 1::2]  # [N, 2, ..., K]
-    bias = _by_fours(requantization.bias)
     joined = bool(
         np.all(joined_weights >= -(2**15))
         and np.all(joined_weights < 2**15)
         and np.all(_by_fours(largest)[:, 1::2] < 2**23)
     )
+    bias, fast = _by_fours(requantization.bias), requantization.fast
+    end = [*_by_fours(requantization.multiplier).T, _shift_words(requantization.shift)]
+    end.append(np.zeros_like(end[0]))
     if joined and not by_rows:
-        bias[:, 1::2] = bias[:, 0::2] + 256 * bias[:, 1::2]
+        bias[:, 1::2] *= 256
+        if folded := _folded(requantization, output):
+            fast = 2
+            bias += _by_fours(folded.offset)
+            multiplier, addend = _by_fours(folded.multiplier), _by_fours(folded.addend)
+            first, second, third, fourth = multiplier.T
+            end = [first, addend[:, 0], second, third, addend[:, 2], fourth]
+        bias[:, 1::2] += bias[:, 0::2]
     k = weights.shape[-1]
     padded = np.zeros((*joined_weights.shape[:-1], pad4(k)), np.int64)
     padded[..., :k] = joined_weights
     groups = padded.reshape(*padded.shape[:-1], pad4(k) // 4, 2, 2)  # of four k: [half, odd]
     words = np.moveaxis(np.moveaxis(groups, 1, -1), -3, -1)  # [..., odd, channels, half]
-    shift = _raw(_by_fours(requantization.shift), "u1")
-    multiplier = _raw(_by_fours(requantization.multiplier), "<u4")
     return Blocks(
         int(joined),
+        fast,
         _raw(bias, "<u4"),
         _raw(words.reshape(*words.shape[:-4], -1), "<u2"),
-        np.concatenate([multiplier, shift], axis=1),
+        _raw(np.stack(end, axis=1), "<u4"),
     )
+
+
+def _folded(requantization: Requantization, output: dict[str, int]) -> Folded | None:
+    """The requantisation folded, where that can be."""
+    if not requantization.fast or (output["out_min"], output["out_max"]) != (-128, 127):
+        return None
+    multiplier = (requantization.multiplier.astype(np.int64) + 2**32) // 2
+    shift = requantization.shift.astype(np.int64)
+    return fold(multiplier, shift, output["out_zero_point"], requantization.largest)
+
+
+def _shift_words(shift: NDArray[np.int8]) -> NDArray[np.int64]:
+    """[O] -> [N]: the shifts of four channels as the bytes of a word."""
+    return (_by_fours(shift) & 255) @ np.array([1, 2**8, 2**16, 2**24])
 
 
 def pack_blocks(blocks: Blocks) -> Constant:

@@ -372,7 +372,7 @@ def test_scratch_matches_the_header() -> None:
 #include "tn_depthwise_conv_2d.h"
 #include "tn_depthwise_square.h"
 int main(void) {
-    printf("%d %d ", TN_CONV_2D_SCRATCH(27, 0, 4), TN_CONV_2D_SCRATCH(64, 1, 2));
+    printf("%d %d ", TN_CONV_2D_SCRATCH(28, 3, 0, 2), TN_CONV_2D_SCRATCH(64, 1, 1, 2));
     printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
     printf("%d ", TN_DEPTHWISE_SQUARE_SCRATCH(8, 5, 2, 1, 12));
     printf("%d\\n", TN_DEPTHWISE_SQUARE_SCRATCH(512, 3, 1, 0, 4));
@@ -383,8 +383,8 @@ int main(void) {
         program = compile_c(source, "scratch", [f"-DTN_DSP={dsp}"])
         done = subprocess.run([str(program)], capture_output=True, text=True, check=True)
         assert [int(v) for v in done.stdout.split()] == [
-            conv_2d_scratch(27, words=False, columns=4),
-            conv_2d_scratch(64, words=True, columns=2),
+            conv_2d_scratch(28, 3, words=False, tiles=2),
+            conv_2d_scratch(64, 1, words=True, tiles=2),
             depthwise_conv_2d_scratch(9, 5, 7),
             square_scratch(8, 5, 2, 1, 12),
             square_scratch(512, 3, 1, 0, 4),

@@ -50,40 +50,47 @@ int guarded(const uintptr_t *call);
 static uint32_t seed = 1;
 static uint32_t next(void) { return seed = seed * 1664525u + 1013904223u, seed >> 8; }
 static int8_t blocks[4 * TN_BLOCK_BYTES(4 * 40)] __attribute__((aligned(4)));
-static int8_t columns[2][4 * 40] __attribute__((aligned(4)));
+static int8_t columns[6][4 * 40] __attribute__((aligned(4)));
+static int8_t input[3][100], rest[2][4] __attribute__((aligned(4)));
 static uint32_t widened[4 * 40];
-static int8_t wanted[2][24], found[2][24];
+static int8_t wanted[6][24], found[6][24];
 
-/* Blocks of random weights in joined words, sums, multipliers and shifts. */
-static void fill(const tn_tile *t) {
+/* A tile of random blocks: weights in joined words, sums and what requantises. */
+static tn_tile random_tile(int32_t groups, int32_t out_c) {
+    const int32_t fast = 1 + (int32_t)(next() & 1), clamp = fast == 1 && (next() & 1) != 0;
+    const tn_tile t = {blocks, out_c, groups, -3, clamp ? -20 : -128, clamp ? 50 : 127, fast, clamp};
     int8_t *p = blocks;
-    for (int32_t o = 0; o < t->out_c; o += 4) {
+    for (int32_t o = 0; o < t.out_c; o += 4) {
         for (int i = 0; i < 4; i++, p += 4) tn_store32(p, (next() % 20000) * 256u);
-        for (int32_t i = 0; i < 8 * t->groups; i++, p += 2) {
+        for (int32_t i = 0; i < 8 * t.groups; i++, p += 2) {
             const int32_t a = (int32_t)(next() & 127) - 64, b = (int32_t)(next() & 127) - 64;
             *(int16_t *)(void *)p = (int16_t)(256 * b + a);
         }
-        for (int i = 0; i < 4; i++, p += 4) tn_store32(p, 0x40000000u + next());
-        for (int i = 0; i < 4; i++) *p++ = (int8_t)(6 + (next() & 3));
+        if (fast == 1) {
+            for (int i = 0; i < 4; i++, p += 4) tn_store32(p, 0x40000000u + next());
+            for (int i = 0; i < 4; i++) *p++ = (int8_t)(6 + (next() & 3));
+            p += 4;
+        } else {
+            for (int i = 0; i < 6; i++, p += 4)
+                tn_store32(p, i % 3 == 1 ? next() % 2000 - 1000 : 0x4000000u + next());
+        }
     }
-    for (int32_t i = 0; i < 4 * t->groups; i++)
-        columns[0][i] = (int8_t)next(), columns[1][i] = (int8_t)next();
+    for (int32_t c = 0; c < 6; c++)
+        for (int32_t i = 0; i < 4 * groups; i++) columns[c][i] = (int8_t)next();
+    memset(wanted, 0x5A, sizeof wanted);
+    memset(found, 0x5A, sizeof found);
+    return t;
 }
 
 int check_tiles(void);
 int check_tiles(void) {
     for (int32_t groups = 1; groups <= 40; groups++)
         for (int32_t out_c = 1; out_c <= 13; out_c++) {
-            const int32_t clamp = (int32_t)(next() & 1);
-            const tn_tile t = {blocks, out_c, groups, -3, clamp ? -20 : -128, clamp ? 50 : 127, 1,
-                               clamp};
-            fill(&t);
+            const tn_tile t = random_tile(groups, out_c);
+            tn_pairs pair = {.columns = widened, .out = found[0], .apart = 24, .pairs = 1};
             tn_widen_2(widened, columns[0], columns[1], 4 * groups);
-            memset(wanted, 0x5A, sizeof wanted);
             for (int i = 0; i < 2; i++) tn_tile_bytes(&t, 1, columns[i], wanted[i]);
-            memset(found, 0x5A, sizeof found);
-            const uintptr_t two[] = {(uintptr_t)tn_tile_2, (uintptr_t)&t, (uintptr_t)widened,
-                                     (uintptr_t)found[0], (uintptr_t)found[1]};
+            const uintptr_t two[] = {(uintptr_t)tn_tile_2, (uintptr_t)&t, (uintptr_t)&pair, 0, 0};
             if (guarded(two) != 0) return 1;
             if (memcmp(wanted, found, sizeof wanted) != 0) return 2;
             memset(found, 0x5A, sizeof found);
@@ -94,6 +101,38 @@ int check_tiles(void) {
             }
             if (memcmp(wanted, found, sizeof wanted) != 0) return 4;
         }
+    return 0;
+}
+
+/* Three pairs whose columns are gathered: by up to three runs of up to five words, and a byte. */
+int check_runs(void);
+int check_runs(void) {
+    for (int32_t turn = 0; turn < 600; turn++) {
+        const int32_t runs = 1 + turn % 3, width = 4 * (turn / 3 % 6);
+        const int32_t behind = width == 0 || next() % 2 == 0, step = 1 + (int32_t)(next() % 12);
+        const int32_t rest_bytes = behind ? 4 : 0, k = runs * width + rest_bytes;
+        const tn_tile t = random_tile(k / 4, 1 + (int32_t)(next() % 13));
+        for (int32_t i = 0; i < 300; i++) input[0][i] = (int8_t)next();
+        int32_t skips[2] = {100 - width, 100 - width};
+        const int32_t first = turn / 7 % runs; /* runs before it are in place */
+        memset(rest, 0, sizeof rest);
+        for (int32_t c = 0; c < 6; c++)
+            for (int32_t i = 0; i < k; i++) columns[c][i] = 0;
+        for (int32_t i = 0; i < 4 * k; i++) widened[i % 160] = 0;
+        for (int32_t c = 0; c < 6; c++) {
+            for (int32_t run = first; run < runs; run++) {
+                memcpy(columns[c] + run * width, input[run] + c * step, (size_t)width);
+                if (behind) columns[c][runs * width + run] = input[run][c * step + width];
+            }
+            tn_tile_bytes(&t, 1, columns[c], wanted[c]);
+        }
+        tn_pairs pairs = {widened, found[0], 24, 3, runs - first, input[first], step,
+                          widened + first * width, width, skips, behind ? rest[0] : NULL, rest_bytes,
+                          first, widened + runs * width};
+        const uintptr_t call[] = {(uintptr_t)tn_tile_2, (uintptr_t)&t, (uintptr_t)&pairs, 0, 0};
+        if (guarded(call) != 0) return 1;
+        if (memcmp(wanted, found, sizeof wanted) != 0) return 2;
+    }
     return 0;
 }
 """
@@ -122,8 +161,8 @@ def _run(folder: Path, sources: Mapping[str, str], flags: list[str], checks: lis
 
 @pytest.mark.parametrize("level", ["-O1", "-O2", "-O3", "-Os"])
 def test_tiles(level: str, tmp_path: Path, qemu: None) -> None:
-    """Every count of groups to 40 and of channels to 13 against tn_tile_bytes."""
-    assert _run(tmp_path, {"tiles": TILES}, [level], ["tiles"]) == 0
+    """Every count of groups to 40 and of channels to 13 against tn_tile_bytes, and runs."""
+    assert _run(tmp_path, {"tiles": TILES}, [level], ["tiles", "runs"]) == 0
 
 
 @pytest.mark.parametrize("optimize", ["balanced", "size"])
