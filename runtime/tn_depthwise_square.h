@@ -111,51 +111,66 @@ TN_SHARED void tn_depthwise_limit(int8_t *out, int32_t n, int32_t low, int32_t h
 
 #else
 
-/* All channels of a pixel; `offsets` from `in` of its inputs. */
+/* The sum of n taps more; offsets and weights move on. */
+TN_INLINE int32_t tn_depthwise_taps(int32_t sum, const int8_t *in, const int32_t **offsets,
+                                    const int16_t **weights, int32_t n) {
+    const int32_t *p = *offsets;
+    const int16_t *w = *weights;
+    for (const int32_t *const end = p + n; p != end; p++, w++) sum += in[*p] * *w;
+    *offsets = p, *weights = w;
+    return sum;
+}
+
+/* All channels of a pixel; `offsets` from `in` of its inputs, in the order of the weights. */
 #define tn_depthwise_square_pixel TN_VARIANT(tn_depthwise_square_pixel)
 TN_SHARED void tn_depthwise_square_pixel(const tn_depthwise_square *g, const int8_t *in,
                                          const int32_t *offsets, int8_t *out) {
-    const int32_t kernel = g->kernel, bytes = TN_DEPTHWISE_BLOCK(kernel, g->positive);
+    const int32_t kernel = g->kernel, positive = g->positive;
+    const int32_t bytes = TN_DEPTHWISE_BLOCK(kernel, positive);
     const int8_t *block = g->blocks;
     for (int8_t *const end = out + g->c; out != end; in++, out++, block += bytes) {
         const int16_t *w = (const int16_t *)(const void *)block;
         const int32_t *p = offsets;
-        int32_t sum = (int32_t)tn_load32(block + 12);
-        for (int32_t ky = 1; ky < kernel; ky += 2, p += 2 * kernel)
-            for (int32_t i = 0; i < kernel; i++, w += 2) {
-                const int32_t *const q = p + tn_depthwise_order(kernel, g->stride_w, i);
-                if (ky == 1 && i == 3) w += 2; /* the bias */
-                sum += in[q[0]] * w[0];
-                sum += in[q[kernel]] * w[1];
-            }
-        w = (const int16_t *)(const void *)(block + TN_DEPTHWISE_BEGIN(kernel) + 8);
-        sum += in[p[0]] * w[0];
-        for (int32_t i = 1; i < kernel; i++) sum += in[p[i]] * w[i == 1 ? 1 : i + 1];
-        *out = tn_depthwise_requantize(sum, block, kernel, g->positive);
+        int32_t sum = tn_depthwise_taps((int32_t)tn_load32(block + 12), in, &p, &w, 6);
+        w += 2; /* the bias */
+        if (kernel > 3) sum = tn_depthwise_taps(sum, in, &p, &w, kernel * (kernel - 1) - 6);
+        w += 4; /* multiplier and addend */
+        sum = tn_depthwise_taps(sum, in, &p, &w, 2);
+        w++; /* one is there twice */
+        sum = tn_depthwise_taps(sum, in, &p, &w, kernel - 2);
+        *out = tn_depthwise_requantize(sum, block, kernel, positive);
+    }
+}
+
+/* Offsets of the inputs of a pixel, `outside` where they are not inside the input. */
+#define tn_depthwise_square_offsets TN_VARIANT(tn_depthwise_square_offsets)
+TN_SHARED void tn_depthwise_square_offsets(const tn_depthwise_square *g, tn_rows in, int32_t y,
+                                           int32_t x, int32_t outside, int32_t *offsets) {
+    const int32_t kernel = g->kernel, ix = x * g->stride_w - g->pad_left;
+    int32_t iy = y * g->stride_h - g->pad_top;
+    for (int32_t ky = 0; ky < kernel; ky++, iy += g->dilation_h) {
+        const int32_t rows_in = (uint32_t)iy < (uint32_t)g->in_h, last = ky == kernel - 1;
+        const int32_t row = rows_in != 0 ? (int32_t)(tn_row(in, iy) - in.data) : 0;
+        int32_t *p = offsets + (ky & ~1) * kernel + (ky & 1);
+        for (int32_t i = 0; i < kernel; i++, p += last != 0 ? 1 : 2) {
+            const int32_t kx = ix + (last != 0 ? i : tn_depthwise_order(kernel, g->stride_w, i));
+            const int32_t inside = rows_in != 0 && (uint32_t)kx < (uint32_t)g->in_w;
+            *p = inside != 0 ? row + kx * g->c : outside;
+        }
     }
 }
 
 /* Output rows [y_begin, y_end), a pixel at a time. */
 TN_INLINE void tn_depthwise_square_rows(const tn_depthwise_square *g, tn_rows in, tn_rows out,
                                         void *scratch, int32_t y_begin, int32_t y_end) {
-    const int32_t kernel = g->kernel;
     int32_t *const offsets = (int32_t *)scratch;
-    int8_t *const run = (int8_t *)(offsets + kernel * kernel); /* of the zero point */
+    int8_t *const run = (int8_t *)(offsets + g->kernel * g->kernel); /* of the zero point */
     const int32_t outside = (int32_t)((intptr_t)run - (intptr_t)in.data);
     memset(run, g->in_zero_point, (size_t)g->c);
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *d = tn_row(out, y);
         for (int32_t x = 0; x < g->out_w; x++, d += g->c) {
-            int32_t *p = offsets, iy = y * g->stride_h - g->pad_top;
-            for (int32_t ky = 0; ky < kernel; ky++, iy += g->dilation_h) {
-                const int32_t in_rows = iy >= 0 && iy < g->in_h;
-                const int32_t row = in_rows != 0 ? (int32_t)(tn_row(in, iy) - in.data) : 0;
-                int32_t ix = x * g->stride_w - g->pad_left;
-                for (int32_t kx = 0; kx < kernel; kx++, ix++) {
-                    const int32_t inside = in_rows != 0 && ix >= 0 && ix < g->in_w;
-                    *p++ = inside != 0 ? row + ix * g->c : outside;
-                }
-            }
+            tn_depthwise_square_offsets(g, in, y, x, outside, offsets);
             tn_depthwise_square_pixel(g, in.data, offsets, d);
             if (g->clamp != 0) tn_depthwise_limit(d, g->c, g->out_min, g->out_max);
         }
