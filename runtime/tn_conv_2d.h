@@ -11,8 +11,9 @@
  *
  * A column is made of runs, one for each row of the kernel, or one for each tap where dilation_w is not
  * 1: inputs that follow each other in memory. The first `width` of each, a multiple of four, come
- * first, run by run; a run may have one more, and then these last bytes of all runs follow. Where it has
- * less than `width`, there is anything (weights of zero).
+ * first, run by run; a run may have one more, and then these last bytes of all runs follow, every four
+ * of them in the order 0, 2, 1, 3. Where a run has less than `width`, there is anything (weights of
+ * zero).
  */
 #ifndef TN_CONV_2D_H
 #define TN_CONV_2D_H
@@ -56,15 +57,14 @@ TN_INLINE void tn_conv_2d_copy(int8_t *d, const int8_t *src, int32_t n) {
     }
 }
 
-/* n inputs at src become those of a run from the byte `from` of it on. last: where the byte behind
- * `width` goes. */
-TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, int8_t *run, int8_t *last, const int8_t *src,
+/* n inputs at src become those of run i of a column, from the byte `from` of the run on. */
+TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, int8_t *bytes, int32_t i, const int8_t *src,
                               int32_t from, int32_t n) {
     if (from + n > g->width) {
         n = g->width - from;
-        *last = src[n];
+        bytes[g->runs * g->width + (i & ~3) + ((i & 1) << 1) + ((i >> 1) & 1)] = src[n];
     }
-    tn_conv_2d_copy(run + from, src, n);
+    tn_conv_2d_copy(bytes + i * g->width + from, src, n);
 }
 
 /* The inputs of output pixel (y, x) become a column of bytes, 4-byte aligned. */
@@ -72,9 +72,8 @@ TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int3
                                 int8_t *bytes) {
     const int32_t c = g->in_c, kw = g->kernel_w, ix = x * g->stride_w - g->pad_left;
     int32_t iy = y * g->stride_h - g->pad_top;
-    int8_t *last = bytes + g->runs * g->width;
     if (g->pointwise != 0) {
-        tn_conv_2d_run(g, bytes, last, tn_row(in, y) + x * c, 0, c);
+        tn_conv_2d_copy(bytes, tn_row(in, y) + x * c, c);
         return;
     }
     const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
@@ -84,14 +83,14 @@ TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int3
     if (g->dilation_w == 1) {
         const int32_t left = tn_clamp(-ix, 0, kw), right = tn_clamp(g->in_w - ix, left, kw);
         const int32_t from = left * c, n = (right - left) * c;
-        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, bytes += g->width)
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
             if (iy >= 0 && iy < g->in_h && n != 0)
-                tn_conv_2d_run(g, bytes, last + ky, tn_row(in, iy) + (ix + left) * c, from, n);
+                tn_conv_2d_run(g, bytes, ky, tn_row(in, iy) + (ix + left) * c, from, n);
     } else {
         for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
-            for (int32_t kx = 0, tx = ix; kx < kw; kx++, tx += g->dilation_w, bytes += g->width)
+            for (int32_t kx = 0, tx = ix; kx < kw; kx++, tx += g->dilation_w)
                 if (iy >= 0 && iy < g->in_h && tx >= 0 && tx < g->in_w)
-                    tn_conv_2d_run(g, bytes, last + ky * kw + kx, tn_row(in, iy) + tx * c, 0, c);
+                    tn_conv_2d_run(g, bytes, ky * kw + kx, tn_row(in, iy) + tx * c, 0, c);
     }
 }
 
@@ -179,15 +178,16 @@ TN_INLINE void tn_conv_2d_inside(const tn_conv_2d *g, tn_rows in, int32_t y, int
     for (int32_t run = 0; run < g->runs; run += taps, iy += g->dilation_h, column += words) {
         if (iy < 0 || iy >= g->in_h) {
             for (int32_t i = 0; i < words; i++) column[i] = pad;
-            for (int32_t i = run; p->rest != NULL && i < run + taps; i++)
-                p->rest[i] = p->rest[i + p->rest_bytes] = (int8_t)g->in_zero_point;
+            for (int32_t i = 2 * run; p->lasts != NULL && i < 2 * (run + taps); i++)
+                p->lasts[i] = (int8_t)g->in_zero_point;
             continue;
         }
         const int8_t *source = tn_row(in, iy) + from;
         for (int32_t i = 0; i < taps; i++, source += g->dilation_w * g->in_c) {
-            if (p->runs++ == 0)
-                p->base = source, p->gathered = column, p->first = run;
-            else
+            if (p->runs++ == 0) {
+                p->base = source, p->gathered = column;
+                if (p->lasts != NULL) p->last = p->lasts + 2 * run;
+            } else
                 p->skips[p->runs - 2] = (int32_t)(source - end);
             end = source + g->width;
         }
@@ -202,10 +202,10 @@ TN_INLINE tn_pairs tn_conv_2d_pairs(const tn_conv_2d *g, void *scratch) {
     p.width = g->width;
     p.gathered = p.columns;
     p.skips = (int32_t *)(p.columns + 4 * g->groups);
-    p.rest_columns = p.columns + g->runs * g->width;
-    p.rest_bytes = 4 * g->groups - g->runs * g->width;
-    p.rest = p.rest_bytes != 0 ? (int8_t *)(p.skips + g->runs - 1) : NULL;
-    p.first = 0;
+    p.last_columns = p.columns + g->runs * g->width;
+    p.last_words = (4 * g->groups - g->runs * g->width) / 2;
+    p.lasts = p.last_words != 0 ? (int8_t *)(p.skips + g->runs - 1) : NULL;
+    p.last = p.lasts;
     return p;
 }
 

@@ -41,10 +41,10 @@
 #define TN_PAIRS_GATHERED "28"
 #define TN_PAIRS_WIDTH "32"
 #define TN_PAIRS_SKIPS "36"
-#define TN_PAIRS_REST "40"
-#define TN_PAIRS_REST_BYTES "44"
-#define TN_PAIRS_FIRST "48"
-#define TN_PAIRS_REST_COLUMNS "52"
+#define TN_PAIRS_LAST "40"
+#define TN_PAIRS_LASTS "44"
+#define TN_PAIRS_LAST_WORDS "48"
+#define TN_PAIRS_LAST_COLUMNS "52"
 
 /* the stack frame: words at these bytes */
 #define TN_FRAME "40"
@@ -150,30 +150,28 @@
     "10: ldr r12, " TN_AT_PAIRS "\n ldr r5, [r12, #" TN_PAIRS_RUNS "]\n"                           \
     "ldr r1, [r12, #" TN_PAIRS_BASE "]\n ldr r3, [r12, #" TN_PAIRS_NEXT "]\n"                      \
     "ldr r0, [r12, #" TN_PAIRS_GATHERED "]\n ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n"                 \
-    "ldr r4, [r12, #" TN_PAIRS_SKIPS "]\n"                                                         \
+    "ldr r4, [r12, #" TN_PAIRS_SKIPS "]\n ldr lr, [r12, #" TN_PAIRS_LAST "]\n"                     \
     "add r2, r1, r3\n add r7, r2, r3\n str r7, [r12, #" TN_PAIRS_BASE "]\n"                        \
+    "cmp lr, #0\n bne.w 17f\n"                                                                    \
     "11: lsls r3, r6, #29\n bpl 12f\n" TN_GATHER_FOUR                                              \
     "12: subs r6, #8\n bmi 14f\n"                                                                  \
     "13: " TN_GATHER_EIGHT "subs r6, #8\n bpl 13b\n"                                               \
     "14: subs r5, #1\n bne 15f\n"                                                                  \
-    "ldr r12, " TN_AT_PAIRS "\n ldr r2, [r12, #" TN_PAIRS_REST "]\n"                               \
-    "16: ldr r0, " TN_AT_TILE "\n ldr r0, [r0]\n cbnz r2, 17f\n sub r0, #" TN_AT_SUMS "\n b 1f\n"  \
-    "15: ldr r7, [r4], #4\n ldr r12, " TN_AT_PAIRS "\n ldr r3, [r12, #" TN_PAIRS_NEXT "]\n"        \
-    "ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n add r1, r1, r7\n add r2, r1, r3\n b 11b\n"              \
-    "17: " TN_GATHER_REST "mov r2, #0\n b 16b\n"
+    "16: ldr r0, " TN_AT_TILE "\n ldr r0, [r0]\n sub r0, #" TN_AT_SUMS "\n b 1f\n"                 \
+    "15: ldr r7, [r4], #4\n ldr r12, " TN_AT_PAIRS "\n ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n"       \
+    "add r1, r1, r7\n add r2, r2, r7\n b 11b\n"                                                    \
+    "17: " TN_GATHER_LAST "b 16b\n"
 
-/* The byte behind every run: together they become the last pairs of both columns. r2: the rest, r12:
- * the pairs. */
-#define TN_GATHER_REST                                                                             \
-    "ldr r4, [r12, #" TN_PAIRS_SKIPS "]\n ldr r5, [r12, #" TN_PAIRS_RUNS "]\n"                     \
-    "ldr r7, [r12, #" TN_PAIRS_BASE "]\n ldr r8, [r12, #" TN_PAIRS_NEXT "]\n"                      \
-    "ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n ldr r9, [r12, #" TN_PAIRS_REST_BYTES "]\n"               \
-    "ldr r3, [r12, #" TN_PAIRS_FIRST "]\n ldr r0, [r12, #" TN_PAIRS_REST_COLUMNS "]\n"             \
-    "add r7, r7, r6\n sub r7, r7, r8, lsl #1\n add r3, r3, r2\n add r1, r3, r9\n"                  \
-    "18: ldrb r10, [r7]\n ldrb r11, [r7, r8]\n strb r10, [r3], #1\n strb r11, [r1], #1\n"         \
-    "ldr r10, [r4], #4\n add r7, r7, r6\n add r7, r7, r10\n subs r5, #1\n bne 18b\n"              \
-    "mov r1, r2\n add r2, r1, r9\n mov r5, r9\n"                                                   \
-    "19: " TN_GATHER_FOUR "subs r5, #4\n bne 19b\n"
+/* The same of runs with a byte behind each; lr: where these go, r12: the pairs. */
+#define TN_GATHER_LAST                                                                             \
+    "add r11, r1, r6\n"                                                                            \
+    "18: " TN_GATHER_FOUR "cmp r1, r11\n bne 18b\n"                                                \
+    "ldrb r3, [r1]\n ldrb r7, [r2]\n ldr r8, [r4], #4\n orr r3, r3, r7, lsl #8\n"                 \
+    "strh r3, [lr], #2\n add r1, r1, r8\n add r2, r2, r8\n subs r5, #1\n bne 17b\n"               \
+    "ldr r1, [r12, #" TN_PAIRS_LASTS "]\n ldr r5, [r12, #" TN_PAIRS_LAST_WORDS "]\n"               \
+    "ldr r0, [r12, #" TN_PAIRS_LAST_COLUMNS "]\n"                                                  \
+    "19: ldr r7, [r1], #4\n sxtb16 r3, r7\n sxtb16 r7, r7, ror #8\n stmia r0!, {r3, r7}\n"         \
+    "subs r5, #1\n bne 19b\n"
 
 /* All channels of pairs of pixels. */
 #define tn_tile_2 TN_VARIANT(tn_tile_2)
@@ -185,7 +183,7 @@ TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, tn_pairs *pairs
         "ldr r5, [r0, #" TN_TILE_OUT_C "]\n ldr r2, [r2, #" TN_PAIRS_RUNS "]\n"
         "add r6, r3, r5\n rsb r5, r5, r1, lsl #1\n sub r1, #4\n str r3, " TN_AT_OUT "\n"
         "str r6, " TN_AT_LAST "\n str r5, " TN_AT_SKIP "\n str r1, " TN_AT_OTHER "\n"
-        "cmp r2, #0\n beq 16f\n" TN_GATHER
+        "cmp r2, #0\n beq.w 16f\n" TN_GATHER
         "2:\n" TN_TILE_2_EIGHT TN_TILE_2_EIGHT
         "ldr r2, " TN_AT_END "\n cmp r1, r2\n blo 2b\n bhi.w 3f\n"
         /* folded */

@@ -38,13 +38,13 @@ class Columns:
 
     taps: int  # of a run
     width: int
-    rest: int  # 0, or 1: bytes of a run behind `width`
+    last: int  # 0, or 1: bytes of a run behind `width`
 
     @classmethod
     def of(cls, kernel_w: int, dilation_w: int, in_c: int) -> Columns:
         taps = kernel_w if dilation_w == 1 else 1
-        rest = int(taps * in_c % 4 == 1)
-        return cls(taps, pad4(taps * in_c - rest), rest)
+        last = int(taps * in_c % 4 == 1 < taps * in_c)
+        return cls(taps, pad4(taps * in_c - last), last)
 
     def arranged(self, data: NDArray[np.int8]) -> NDArray[np.int8]:
         """Weights [O, KH, KW, I] -> [O, K], K a multiple of four, zeros where a column has no
@@ -52,12 +52,13 @@ class Columns:
         runs = data.reshape(len(data), -1, self.taps * data.shape[3])
         whole = _padded(runs[..., : self.width], self.width).reshape(len(data), -1)
         last = runs[..., self.width :].reshape(len(data), -1)
-        return np.concatenate([whole, _padded(last, pad4(last.shape[1]))], axis=1)
+        last = _padded(last, pad4(last.shape[1])).reshape(len(data), -1, 4)[..., [0, 2, 1, 3]]
+        return np.concatenate([whole, last.reshape(len(data), -1)], axis=1)
 
     def right(self, x: Tensor, kernel_w: int, attributes: Convolution) -> int:
         """Pixels below it take no byte from behind an input row of `x`."""
         in_w, in_c = x.shape[2:]
-        reach = ((kernel_w - self.taps) * attributes.dilation_w * in_c) + self.width + self.rest
+        reach = ((kernel_w - self.taps) * attributes.dilation_w * in_c) + self.width + self.last
         return (in_w + attributes.padding.left - -(-reach // in_c)) // attributes.stride_w + 1
 
 
