@@ -370,7 +370,8 @@ def test_scratch_matches_the_header() -> None:
 #include "tn_conv_2d.h"
 #include "tn_depthwise_conv_2d.h"
 int main(void) {
-    printf("%d %d ", TN_CONV_2D_SCRATCH(28, 3, 0, 2), TN_CONV_2D_SCRATCH(64, 1, 1, 2));
+    printf("%d %d ", TN_CONV_2D_SCRATCH(28, 3, 0, 0, 2), TN_CONV_2D_SCRATCH(64, 1, 1, 0, 1));
+    printf("%d ", TN_CONV_2D_SCRATCH(72, 3, 1, 1, 2));
     printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
     printf("%d ", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(8, 3, 5, 2, 12));
     printf("%d\\n", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(256, 3, 3, 1, 4));
@@ -381,8 +382,9 @@ int main(void) {
         program = compile_c(source, "scratch", [f"-DTN_DSP={dsp}"])
         done = subprocess.run([str(program)], capture_output=True, text=True, check=True)
         assert [int(v) for v in done.stdout.split()] == [
-            conv_2d_scratch(28, 3, words=False, tiles=2),
-            conv_2d_scratch(64, 1, words=True, tiles=2),
+            conv_2d_scratch(28, 3, words=False, taps=False, tiles=2),
+            conv_2d_scratch(64, 1, words=True, taps=False, tiles=1),
+            conv_2d_scratch(72, 3, words=True, taps=True, tiles=2),
             depthwise_conv_2d_scratch(9, 5, 7),
             depthwise_window_scratch(8, 3, 5, 2, 12),
             depthwise_window_scratch(256, 3, 3, 1, 4),
@@ -453,7 +455,7 @@ def test_least_scratch_takes_one_pixel_at_a_time() -> None:
 
 
 def test_stack_of_assembly_is_what_it_pushes() -> None:
-    text = (RUNTIME / "tn_dot_armv7em.h").read_text()
+    text = "".join(path.read_text() for path in sorted(RUNTIME.glob("*_armv7em.h")))
     frame = re.search(r'#define TN_FRAME "(\d+)"', text)
     assert frame and '"push {r4-r11, lr}' in text
     names = re.findall(r"#define (\w+) TN_VARIANT", text)
