@@ -48,9 +48,9 @@
 
 /* the stack frame: words at these bytes */
 #define TN_FRAME "44"
-#define TN_AT_X "[sp, #0]"       /* where x begins, less what a late entry skips, less 4 */
-#define TN_AT_STEP "[sp, #4]"    /* from 4 before what ends a block to 4 before the next weights,
-                                    less what a late entry skips */
+#define TN_AT_X "[sp, #0]"       /* where x begins, less 4 and what a late entry skips */
+#define TN_AT_STEP "[sp, #4]"    /* from 4 before a block's end to 4 before the next weights, less what
+                                    a late entry skips. Both are others in tn_tile_2 */
 #define TN_AT_ENTRY "[sp, #8]"   /* of the first turn */
 #define TN_AT_END "[sp, #12]"    /* x after the last turn; less 1 unless requantisation is folded */
 #define TN_AT_OUT "[sp, #16]"    /* outputs of pixel 0 */
@@ -191,8 +191,9 @@
     "ldr r2, [r1, #" TN_PAIRS_RUNS "]\n mov r1, r7\n"
 
 /* Behind the loop at 2: turns; outputs, of folded sums first, of others at 3, of one to three channels at
- * 5; sums of the next block at 1; the next pair, gathered at 10. */
-#define TN_TILE_2_END                                                                              \
+ * 5; the next block at 1, FIRST: its first sums and where the loop is entered in lr; the next pair,
+ * gathered at 10. */
+#define TN_TILE_2_END(FIRST)                                                                       \
     "ldr r2, " TN_AT_END "\n cmp r1, r2\n blo 2b\n bhi.w 3f\n"                                     \
     "ldr r2, [r0, #4]\n ldr r3, [r0, #8]\n ldr r12, [r0, #12]\n ldr lr, [r0, #16]\n"               \
     "ldr r1, [r0, #20]\n"                                                                          \
@@ -205,7 +206,7 @@
     TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")                    \
     "adds r3, #4\n cmp r3, lr\n bhi 5f\n"                                                          \
     "str r4, [r3, #-4]\n str r8, [r3, r12]\n str r3, " TN_AT_OUT "\n beq 6f\n"                     \
-    "1:\n" TN_TILE_SUMS "mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n bx lr\n"            \
+    "1:\n" FIRST "bx lr\n"                                                                         \
     "3:\n"                                                                                         \
     TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")                                          \
     TN_TILE_SECOND("r8", "r9") TN_TILE_SECOND("r10", "r11")                                        \
@@ -229,12 +230,31 @@
     "7: strb r8, [r3, r12]\n strb r4, [r3], #1\n lsr r4, r4, #8\n lsr r8, r8, #8\n"                \
     "cmp r3, lr\n bne 7b\n b 6b\n"
 
+/* A block's first group, apart from the loop: its sums are those of both pixels. r0 and r1 are then
+ * TN_AT_STEP less than where the second group wants them. */
+#define TN_TILE_2_FIRST                                                                            \
+    "ldr r4, [r0, #28]\n ldr r5, [r0, #32]\n ldr r6, [r0, #36]\n ldr r7, [r0, #40]\n"              \
+    "ldr r2, [r0, #44]\n ldr r3, [r0, #48]\n ldr r1, " TN_AT_X "\n"                                \
+    "ldr r12, [r1, #44]\n ldr lr, [r1, #48]\n"                                                     \
+    "smlad r9, lr, r2, r5\n smlad r5, r12, r2, r5\n sxtb16 r2, r2\n"                               \
+    "smlad r8, lr, r2, r4\n smlad r4, r12, r2, r4\n"                                               \
+    "smlad r11, lr, r3, r7\n smlad r7, r12, r3, r7\n sxtb16 r3, r3\n"                              \
+    "smlad r10, lr, r3, r6\n smlad r6, r12, r3, r6\n"                                              \
+    "ldr r2, [r0, #52]\n ldr r3, [r0, #56]\n ldr r12, [r1, #52]\n ldr lr, [r1, #56]\n"             \
+    TN_TILE_2_MACS("r12", "lr")                                                                    \
+    "ldr r12, " TN_AT_STEP "\n ldr lr, " TN_AT_ENTRY "\n"                                          \
+    "add r0, r0, r12\n add r1, r1, r12\n"
+
 /* All channels of pairs of pixels. */
 #define tn_tile_2 TN_VARIANT(tn_tile_2)
 TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, tn_pairs *pairs TN_UNUSED) {
-    __asm__(TN_TILE_2_BEGIN TN_TILE_BEGIN("4", "16", "112", "15", "7")
+    __asm__(TN_TILE_2_BEGIN "add r1, #16\n subs r4, #1\n" /* the loop is without the first group */
+            TN_TILE_BEGIN("4", "16", "112", "15", "7")
+            "cmp r4, #0\n it eq\n addeq r6, #1792\n str r6, " TN_AT_ENTRY "\n" /* 16 * 112: none */
+            "ldr r6, " TN_AT_STEP "\n add r6, #16\n str r6, " TN_AT_STEP "\n"
+            "sub r1, #56\n str r1, " TN_AT_X "\n"
             "cmp r2, #0\n beq.w 16f\n" TN_GATHER
-            "2:\n" TN_TILE_2_EIGHT TN_TILE_2_EIGHT TN_TILE_2_END);
+            "2:\n" TN_TILE_2_EIGHT TN_TILE_2_EIGHT TN_TILE_2_END(TN_TILE_2_FIRST));
 }
 
 /* ---- one pixel --------------------------------------------------------------------------------- */

@@ -38,6 +38,8 @@
     "str r5, " TN_AT_ROWS "\n add r1, r1, r7\n b 11b\n"                                            \
     "16: " TN_TILE_2_BLOCKS
 
+#define TN_TAPS_FIRST TN_TILE_SUMS "mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n"
+
 /* See tn_taps.h. */
 #define tn_tile_taps TN_VARIANT(tn_tile_taps)
 TN_SHARED TN_ASSEMBLY void tn_tile_taps(const tn_tile *t TN_UNUSED, tn_pairs *pairs TN_UNUSED) {
@@ -46,7 +48,7 @@ TN_SHARED TN_ASSEMBLY void tn_tile_taps(const tn_tile *t TN_UNUSED, tn_pairs *pa
             "cmp r2, #0\n beq 16f\n" TN_TAPS_GATHER
             "2:\n" TN_TAPS_FOUR("0", "0") TN_TAPS_FOUR("48", "32") TN_TAPS_FOUR("96", "64")
             TN_TAPS_PAIR("144", "96", "144+40]", "96+16]")
-            TN_TAPS_PAIR("144+8", "96+16", "144+48]!", "96+32]!") TN_TILE_2_END);
+            TN_TAPS_PAIR("144+8", "96+16", "144+48]!", "96+32]!") TN_TILE_2_END(TN_TAPS_FIRST));
 }
 
 #endif
