@@ -58,7 +58,8 @@ static int8_t wanted[6][24], found[6][24];
 /* A tile of random blocks: weights in joined words, sums and what requantises. */
 static tn_tile random_tile(int32_t groups, int32_t out_c) {
     const int32_t fast = 1 + (int32_t)(next() & 1), clamp = fast == 1 && (next() & 1) != 0;
-    const tn_tile t = {blocks, out_c, groups, -3, clamp ? -20 : -128, clamp ? 50 : 127, fast, clamp};
+    const int32_t low = clamp ? -20 : -128, high = clamp ? 50 : 127;
+    const tn_tile t = {blocks, out_c, groups, -3, low, high, fast, clamp};
     int8_t *p = blocks;
     for (int32_t o = 0; o < t.out_c; o += 4) {
         for (int i = 0; i < 4; i++, p += 4) tn_store32(p, (next() % 20000) * 256u);
