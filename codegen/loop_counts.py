@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from thumbnet.codegen.graph import Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel
@@ -159,12 +160,12 @@ def _outputs(work: Work, where: str, times: float) -> None:
         work.add(f"{where}.clamp", times)
 
 
-def _tile(work: Work, name: str, times: float, k: int, turn: int) -> None:
-    """tn_tile_2 or tn_tile_1 in assembly; `turn` groups a turn."""
-    out_c, groups = work.number("out_c"), -(-k // 4)
+def _tile(work: Work, name: str, times: float, groups: int, turn: int) -> None:
+    """tn_tile_2, tn_tile_taps or tn_tile_1 in assembly; `turn` groups a turn."""
+    out_c = work.number("out_c")
     blocks = times * -(-out_c // 4)
     work.add(name, times)
-    work.add(f"{name}.block", blocks)
+    work.add(f"{name}.folded" if work.number("fast_requantize") == 2 else f"{name}.block", blocks)
     work.add(f"{name}.clamp", blocks if work.clamps else 0)
     work.add(f"{name}.turn", blocks * -(-groups // turn))
     work.add(f"{name}.group", blocks * groups)
@@ -179,7 +180,7 @@ def _dot_4(work: Work, times: float, groups: int) -> None:
 def _tile_column(work: Work, times: float, k: int) -> None:
     """One pixel from bytes."""
     if work.number("tiles"):
-        _tile(work, "tile_1", times, k, turn=8)
+        _tile(work, "tile_1", times, -(-k // 4), turn=8)
         return
     work.add("tile_bytes", times)
     _dot_4(work, times * -(-work.number("out_c") // 4), -(-k // 4))
@@ -188,63 +189,103 @@ def _tile_column(work: Work, times: float, k: int) -> None:
 
 def _widen_2(work: Work, times: float, n: int) -> None:
     work.add("widen_2", times)
-    work.add("widen_2.eight", times * (n // 8))
-    work.add("widen_2.four", times if n & 4 else 0)
+    work.add("widen_2.four", times * (n // 4))
     work.add(f"widen_2.tail_{n % 4}", times if n % 4 else 0)
 
 
 # ---- tn_conv_2d.h ------------------------------------------------------------------------------
 
 
-def _conv_2d(work: Work) -> None:
-    pointwise, in_c, out_w, stride_w = work.numbers("pointwise", "in_c", "out_w", "stride_w")
-    pad_left, kernel_w, dilation_w = work.numbers("pad_left", "kernel_w", "dilation_w")
-    k = work.number("kernel_h") * kernel_w * in_c
-    form = "pointwise" if pointwise else "words" if work.number("word_taps") else "bytes"
-    by_two = work.number("tiles") == 2
-    left = -(-pad_left // stride_w)
-    right = min((work.number("in_w") + pad_left - kernel_w) // stride_w, out_w - 1)
-    words = not pointwise and dilation_w == 1 and kernel_w * in_c % 4 == 0
-    inside = pairs = singles = 0
-    alone = np.zeros(out_w, np.int64)  # by x: pixels that are gathered alone
+@dataclass(frozen=True, eq=False)
+class _Pixels:
+    """Output pixels of all steps of a convolution, by how they are computed; arrays by x."""
+
+    calls: NDArray[np.float64]  # that begin there, of pairs whose columns the assembly gathers
+    pairs: float  # of them
+    alone: NDArray[np.float64]  # pixels of pairs whose columns C gathers, each by itself
+    single: NDArray[np.float64]
+
+
+def _conv_2d_pixels(work: Work) -> _Pixels:
+    """As tn_conv_2d_s8 goes through the pixels of a step."""
+    out_w, left, right = work.numbers("out_w", "left", "right")
+    pointwise, word_taps, taps = work.numbers("pointwise", "word_taps", "taps")
+    calls, alone, single = (np.zeros(out_w) for _ in range(3))
+    total = 0.0
     for height, n in work.heights.items():
-        pixels = height * out_w
-        first = np.arange(pixels // 2 if by_two else 0) * 2 % out_w
-        near = words & (first + 1 < out_w) & (first >= left) & (first < right)
-        gathered = np.arange(pixels)
-        gathered = (
-            gathered[: 2 * len(first)][~np.repeat(near, 2)].tolist()
-            + gathered[2 * len(first) :].tolist()
-        )
-        np.add.at(alone, np.array(gathered, np.int64) % out_w, n)
-        inside += n * int(near.sum())
-        pairs += n * len(first)
-        singles += n * (pixels - 2 * len(first))
+        flat = pointwise and not (work.in_ring or work.out_ring)
+        line = height * out_w if flat else out_w
+        x, pixels = 0, height * out_w
+        while pixels > 0:
+            pairs, done = 0, 1
+            if work.number("tiles") == 2:
+                if pointwise:
+                    pairs = (line - x) // 2 if word_taps else 0
+                elif x >= left:
+                    pairs = max(0, right - x) // 2
+                if pairs:
+                    calls[x % out_w] += n
+                    total += n * pairs
+                    done = 2 * pairs
+                elif pixels > 1 and (not taps or x + 1 < line):
+                    alone[[x % out_w, (x + 1) % out_w]] += n
+                    done = 2
+            if done == 1:
+                single[x % out_w] += n
+            pixels -= done
+            x += done
+            x -= line if x >= line else 0
+    return _Pixels(calls, total, alone, single)
+
+
+def _conv_2d(work: Work) -> None:
+    pointwise, word_taps, taps, width = work.numbers("pointwise", "word_taps", "taps", "width")
+    runs, groups = work.numbers("runs", "groups")
+    form = "pointwise" if pointwise else "taps" if taps else "words" if word_taps else "bytes"
+    pixels = _conv_2d_pixels(work)
+    calls, any_pairs = float(pixels.calls.sum()), float(pixels.alone.sum()) / 2
+    singles = float(pixels.single.sum())
     work.add(f"conv.{form}.run", work.steps)
     work.add(f"conv.{form}.row", work.rows)
-    work.add(f"conv.{form}.pair", pairs)
+    work.add(f"conv.{form}.call", calls)
+    work.add(f"conv.{form}.pair", any_pairs)
     work.add(f"conv.{form}.single", singles)
-    _tile(work, "tile_2", pairs, k, turn=16)
-    _tile_column(work, singles, k)
+    tile, turn, size = ("tile_taps", 4, groups // 3) if taps else ("tile_2", 16, groups)
+    work.add(f"{tile}.call", calls + any_pairs)
+    _tile(work, tile, pixels.pairs + any_pairs, size, turn)
+    _tile_column(work, singles, 4 * groups)
     if pointwise:
-        _widen_2(work, pairs, in_c)
-        work.add("conv.copy.word", singles * max(1, -(-in_c // 4)))
+        _gather_runs(work, pixels.pairs, width)
+        _widen_2(work, any_pairs, work.number("in_c"))
+        work.add("conv.copy.word", singles * groups)
         return
     rows_in, rows_out = _rows_inside(work)
     share = rows_in / (rows_in + rows_out)
-    near_rows = inside * work.number("kernel_h")
-    work.add("conv.inside", inside)
-    work.add("conv.inside.row", near_rows * share)
-    work.add("conv.inside.ring", near_rows * share if work.in_ring else 0)
-    _widen_2(work, near_rows * share, kernel_w * in_c)
-    work.add("conv.inside.pad", near_rows * (1 - share) * kernel_w * in_c // 4)
-    if form == "words":
-        _gather_words(work, alone, share)
+    work.add("conv.inside.run", calls * runs * share)
+    work.add("conv.inside.ring", calls * work.number("kernel_h") * share * work.in_ring)
+    work.add("conv.inside.pad", calls * runs * (1 - share) * width * (2 if taps else 1))
+    if taps:
+        work.add("gather.taps.row", pixels.pairs * runs * share)
+        work.add("gather.taps.word", pixels.pairs * runs * share * width / 4)
+        work.add("conv.taps.word", any_pairs * 4 * runs * width / 4)
+        work.add("conv.taps.single.word", singles * groups)
+        return
+    _gather_runs(work, pixels.pairs * runs * share, width)
+    if 4 * groups > runs * width:
+        work.add("gather.last", pixels.pairs * runs * share)
+    if word_taps:
+        _gather_words(work, pixels.alone, share)
+        _gather_bytes(work, pixels.single, share)
     else:
-        _gather_bytes(work, alone, share)
-        _widen_2(work, pairs - inside, k + -k % 4)
-    if singles and form == "words":
-        work.add("conv.words.single", singles)
+        _gather_bytes(work, pixels.alone + pixels.single, share)
+        _widen_2(work, any_pairs, 4 * groups)
+
+
+def _gather_runs(work: Work, runs: float, width: int) -> None:
+    """Runs of pairs in assembly."""
+    work.add("gather.run", runs)
+    work.add("gather.eight", runs * (width // 8))
+    work.add("gather.four", runs if width & 4 else 0)
 
 
 def _taken(work: Work) -> tuple[np.ndarray, np.ndarray]:
@@ -261,7 +302,7 @@ def _gather_words(work: Work, alone: np.ndarray, share: float) -> None:
     kernel_h, kernel_w, in_c = work.numbers("kernel_h", "kernel_w", "in_c")
     name = "conv.words" if work.number("dilation_w") == 1 else "conv.words.dilated"
     runs, taken = _taken(work)
-    pixels = int(alone.sum())
+    pixels = float(alone.sum())
     rows_in = pixels * kernel_h * share
     words_in = float((alone * taken).sum()) * kernel_h * share * in_c / 4
     work.add(f"{name}.pixel", pixels)
@@ -275,15 +316,16 @@ def _gather_words(work: Work, alone: np.ndarray, share: float) -> None:
 
 def _gather_bytes(work: Work, alone: np.ndarray, share: float) -> None:
     """Pixels, how many by x, through tn_conv_2d_bytes."""
-    kernel_h, kernel_w, in_c = work.numbers("kernel_h", "kernel_w", "in_c")
+    kernel_h, in_c = work.numbers("kernel_h", "in_c")
     name = "conv.bytes" if work.number("dilation_w") == 1 else "conv.bytes.dilated"
     runs, taken = _taken(work)
-    pixels = int(alone.sum())
+    pixels = float(alone.sum())
     rows_in = pixels * kernel_h * share
     bytes_a_run = in_c if work.number("dilation_w") != 1 else taken * in_c
     words = np.where(np.asarray(bytes_a_run) >= 4, -(-np.asarray(bytes_a_run) // 4), 0)
     few = np.where(np.asarray(bytes_a_run) < 4, bytes_a_run, 0)
-    edge = taken < kernel_w
+    x = np.arange(work.number("out_w"))
+    edge = (x < work.number("left")) | (x >= work.number("right"))
     work.add(f"{name}.pixel", pixels)
     work.add(f"{name}.row_in", rows_in)
     work.add(f"{name}.row_in.ring", rows_in if work.in_ring else 0)
@@ -293,7 +335,7 @@ def _gather_bytes(work: Work, alone: np.ndarray, share: float) -> None:
     work.add(f"{name}.copy.byte", float((alone * runs * few).sum()) * kernel_h * share)
     inner = _rows_all_inside(work) / max(1, work.out_rows)
     filled = float((alone * np.where(edge, 1.0, 1 - inner)).sum())
-    work.add(f"{name}.fill", filled * -(-kernel_h * kernel_w * in_c // 4))
+    work.add(f"{name}.fill", filled * work.number("groups"))
 
 
 def _rows_all_inside(work: Work) -> int:

@@ -11,13 +11,16 @@
  *
  * A column is made of runs, one for each row of the kernel, or one for each tap where dilation_w is not
  * 1: inputs that follow each other in memory. The first `width` of each, a multiple of four, come
- * first, run by run; a run may have one more, and then these last bytes of all runs follow. Where it has
- * less than `width`, there is anything (weights of zero).
+ * first, run by run; a run may have one more, and then these last bytes of all runs follow, every four
+ * of them in the order 0, 2, 1, 3. Where a run has less than `width`, there is anything (weights of
+ * zero). A column of `taps` is as tn_taps.h has it; its runs are rows of the kernel, and `width` is
+ * in_c.
  */
 #ifndef TN_CONV_2D_H
 #define TN_CONV_2D_H
 
 #include "tn_dot.h"
+#include "tn_taps.h"
 
 typedef struct {
     int32_t in_h, in_w, in_c;
@@ -31,6 +34,7 @@ typedef struct {
     int32_t out_zero_point, out_min, out_max;
     int32_t pointwise;       /* 1: kernel 1x1, stride 1, no padding */
     int32_t word_taps;       /* 1: in_c is a multiple of four */
+    int32_t taps;            /* 1: word_taps, kernel_w 3, stride_w and dilation_w 1, see tn_taps.h */
     int32_t tiles;           /* see tn_dot.h: 2, or 1 in little scratch; 0: none */
     int32_t fast_requantize; /* of a tn_tile */
     int32_t joined;          /* see tn_dot.h */
@@ -38,10 +42,12 @@ typedef struct {
 } tn_conv_2d;
 
 /* Bytes of scratch, k a multiple of four: a column of bytes; or for tiles of two pixels two widened
- * columns, a word for every run but the first, and two columns of bytes unless they are gathered in
- * words (pointwise, or word_taps). */
-#define TN_CONV_2D_SCRATCH(k, runs, words, tiles) \
-    ((tiles) < 2 ? (k) : 4 * (k) + 4 * ((runs) - 1) + ((words) != 0 ? 0 : 2 * (k)))
+ * columns (of taps, four thirds of one), a word for every run but the first, and two columns of bytes
+ * unless they are gathered in words (pointwise, or word_taps). */
+#define TN_CONV_2D_SCRATCH(k, runs, words, taps, tiles)                   \
+    ((tiles) < 2 ? (k)                                                    \
+                 : ((taps) != 0 ? 8 * ((k) / 3) : 4 * (k)) + 4 * ((runs) - 1) + \
+                       ((words) != 0 ? 0 : 2 * (k)))
 
 /* ---- gathering a column ---------------------------------------------------------------------- */
 
@@ -56,15 +62,20 @@ TN_INLINE void tn_conv_2d_copy(int8_t *d, const int8_t *src, int32_t n) {
     }
 }
 
-/* n inputs at src become those of a run from the byte `from` of it on. last: where the byte behind
- * `width` goes. */
-TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, int8_t *run, int8_t *last, const int8_t *src,
+/* n inputs at src become those of run i of a column, from the byte `from` of the run on. */
+TN_INLINE void tn_conv_2d_run(const tn_conv_2d *g, int8_t *bytes, int32_t i, const int8_t *src,
                               int32_t from, int32_t n) {
     if (from + n > g->width) {
         n = g->width - from;
-        *last = src[n];
+        bytes[g->runs * g->width + (i & ~3) + ((i & 1) << 1) + ((i >> 1) & 1)] = src[n];
     }
-    tn_conv_2d_copy(run + from, src, n);
+    tn_conv_2d_copy(bytes + i * g->width + from, src, n);
+}
+
+/* The channels of an input pixel, or NULL outside the input. */
+TN_INLINE const int8_t *tn_conv_2d_pixel(const tn_conv_2d *g, tn_rows in, int32_t iy, int32_t ix) {
+    if (iy < 0 || iy >= g->in_h || ix < 0 || ix >= g->in_w) return NULL;
+    return tn_row(in, iy) + ix * g->in_c;
 }
 
 /* The inputs of output pixel (y, x) become a column of bytes, 4-byte aligned. */
@@ -72,26 +83,35 @@ TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int3
                                 int8_t *bytes) {
     const int32_t c = g->in_c, kw = g->kernel_w, ix = x * g->stride_w - g->pad_left;
     int32_t iy = y * g->stride_h - g->pad_top;
-    int8_t *last = bytes + g->runs * g->width;
     if (g->pointwise != 0) {
-        tn_conv_2d_run(g, bytes, last, tn_row(in, y) + x * c, 0, c);
+        tn_conv_2d_copy(bytes, tn_row(in, y) + x * c, c);
         return;
     }
     const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
     const int32_t tall = (g->kernel_h - 1) * g->dilation_h;
+    if (g->taps != 0) {
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, bytes += 3 * c)
+            for (int32_t kx = 0; kx < 3; kx++) {
+                const int8_t *const src = tn_conv_2d_pixel(g, in, iy, ix + kx);
+                for (int32_t i = 0; i < c; i += 4)
+                    tn_store32(bytes + 3 * i + 4 * kx, src != NULL ? tn_load32(src + i) : pad);
+            }
+        return;
+    }
     if (x < g->left || x >= g->right || iy < 0 || iy + tall >= g->in_h)
         for (int32_t i = 0; i < g->groups; i++) tn_store32(bytes + 4 * i, pad);
     if (g->dilation_w == 1) {
         const int32_t left = tn_clamp(-ix, 0, kw), right = tn_clamp(g->in_w - ix, left, kw);
         const int32_t from = left * c, n = (right - left) * c;
-        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, bytes += g->width)
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
             if (iy >= 0 && iy < g->in_h && n != 0)
-                tn_conv_2d_run(g, bytes, last + ky, tn_row(in, iy) + (ix + left) * c, from, n);
+                tn_conv_2d_run(g, bytes, ky, tn_row(in, iy) + (ix + left) * c, from, n);
     } else {
         for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
-            for (int32_t kx = 0, tx = ix; kx < kw; kx++, tx += g->dilation_w, bytes += g->width)
-                if (iy >= 0 && iy < g->in_h && tx >= 0 && tx < g->in_w)
-                    tn_conv_2d_run(g, bytes, last + ky * kw + kx, tn_row(in, iy) + tx * c, 0, c);
+            for (int32_t kx = 0; kx < kw; kx++) {
+                const int8_t *const src = tn_conv_2d_pixel(g, in, iy, ix + kx * g->dilation_w);
+                if (src != NULL) tn_conv_2d_run(g, bytes, ky * kw + kx, src, 0, c);
+            }
     }
 }
 
@@ -135,25 +155,40 @@ TN_INLINE void tn_conv_2d_words(const tn_conv_2d *g, tn_rows in, int32_t y, int3
             column = tn_conv_2d_put(column, NULL, (kw - right) * c, pad);
         }
     } else {
-        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
-            const int32_t inside = iy >= 0 && iy < g->in_h;
-            const int8_t *row = inside ? tn_row(in, iy) : NULL;
-            for (int32_t kx = 0, tx = ix; kx < kw; kx++, tx += g->dilation_w) {
-                const int32_t tap = inside && tx >= 0 && tx < g->in_w;
-                column = tn_conv_2d_put(column, tap ? row + tx * c : NULL, c, pad);
-            }
-        }
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
+            for (int32_t kx = 0, tx = ix; kx < kw; kx++, tx += g->dilation_w)
+                column = tn_conv_2d_put(column, tn_conv_2d_pixel(g, in, iy, tx), c, pad);
     }
 }
 
-/* The inputs of any two output pixels become two widened columns. bytes: two columns of bytes, unless
- * they are gathered in words. */
+/* The inputs of output pixels (y, x) and (y, x + 1) become taps. */
+TN_INLINE void tn_conv_2d_taps(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
+                               uint32_t *column) {
+    const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
+    int32_t iy = y * g->stride_h - g->pad_top;
+    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, column += 2 * g->in_c)
+        for (int32_t j = 0; j < 4; j++) {
+            const int8_t *const src = tn_conv_2d_pixel(g, in, iy, x - g->pad_left + j);
+            for (int32_t i = 0; i < g->in_c; i += 4) {
+                const uint32_t word = src != NULL ? tn_load32(src + i) : pad;
+                column[2 * i + j] = tn_sxtb16(word);
+                column[2 * i + 4 + j] = tn_sxtb16_ror8(word);
+            }
+        }
+}
+
+/* The inputs of two output pixels become two widened columns, or taps: then of pixels next to each
+ * other. bytes: two columns of bytes, unless they are gathered in words. */
 TN_INLINE void tn_conv_2d_any_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
                                 int32_t other_y, int32_t other_x, uint32_t *columns,
                                 int8_t *bytes) {
     if (g->pointwise != 0) {
         tn_widen_2(columns, tn_row(in, y) + x * g->in_c, tn_row(in, other_y) + other_x * g->in_c,
                    g->in_c);
+        return;
+    }
+    if (g->taps != 0) {
+        tn_conv_2d_taps(g, in, y, x, columns);
         return;
     }
     for (int32_t i = 0; i < 2; i++, y = other_y, x = other_x) {
@@ -169,7 +204,8 @@ TN_INLINE void tn_conv_2d_any_2(const tn_conv_2d *g, tn_rows in, int32_t y, int3
  * outside the input. */
 TN_INLINE void tn_conv_2d_inside(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
                                  tn_pairs *p) {
-    const int32_t taps = g->dilation_w == 1 ? 1 : g->kernel_w, words = taps * g->width;
+    const int32_t taps = g->dilation_w == 1 ? 1 : g->kernel_w;
+    const int32_t words = g->taps != 0 ? 2 * g->width : taps * g->width;
     const int32_t from = (x * g->stride_w - g->pad_left) * g->in_c;
     const uint32_t pad = tn_pkhbt((uint32_t)g->in_zero_point, (uint32_t)g->in_zero_point);
     uint32_t *column = p->columns;
@@ -179,15 +215,16 @@ TN_INLINE void tn_conv_2d_inside(const tn_conv_2d *g, tn_rows in, int32_t y, int
     for (int32_t run = 0; run < g->runs; run += taps, iy += g->dilation_h, column += words) {
         if (iy < 0 || iy >= g->in_h) {
             for (int32_t i = 0; i < words; i++) column[i] = pad;
-            for (int32_t i = run; p->rest != NULL && i < run + taps; i++)
-                p->rest[i] = p->rest[i + p->rest_bytes] = (int8_t)g->in_zero_point;
+            for (int32_t i = 2 * run; p->lasts != NULL && i < 2 * (run + taps); i++)
+                p->lasts[i] = (int8_t)g->in_zero_point;
             continue;
         }
         const int8_t *source = tn_row(in, iy) + from;
         for (int32_t i = 0; i < taps; i++, source += g->dilation_w * g->in_c) {
-            if (p->runs++ == 0)
-                p->base = source, p->gathered = column, p->first = run;
-            else
+            if (p->runs++ == 0) {
+                p->base = source, p->gathered = column;
+                if (p->lasts != NULL) p->last = p->lasts + 2 * run;
+            } else
                 p->skips[p->runs - 2] = (int32_t)(source - end);
             end = source + g->width;
         }
@@ -201,11 +238,11 @@ TN_INLINE tn_pairs tn_conv_2d_pairs(const tn_conv_2d *g, void *scratch) {
     p.next = g->stride_w * g->in_c;
     p.width = g->width;
     p.gathered = p.columns;
-    p.skips = (int32_t *)(p.columns + 4 * g->groups);
-    p.rest_columns = p.columns + g->runs * g->width;
-    p.rest_bytes = 4 * g->groups - g->runs * g->width;
-    p.rest = p.rest_bytes != 0 ? (int8_t *)(p.skips + g->runs - 1) : NULL;
-    p.first = 0;
+    p.skips = (int32_t *)(p.columns + (g->taps != 0 ? 2 * g->runs * g->width : 4 * g->groups));
+    p.last_columns = p.columns + g->runs * g->width;
+    p.last_words = g->taps != 0 ? 0 : (4 * g->groups - g->runs * g->width) / 2;
+    p.lasts = p.last_words != 0 ? (int8_t *)(p.skips + g->runs - 1) : NULL;
+    p.last = p.lasts;
     return p;
 }
 
@@ -216,41 +253,47 @@ TN_INLINE tn_pairs tn_conv_2d_pairs(const tn_conv_2d *g, void *scratch) {
 TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
                              int32_t y_begin, int32_t y_end) {
     const tn_tile tile = tn_conv_2d_tile(g);
-    int32_t y = y_begin, x = 0, pixels = (y_end - y_begin) * g->out_w;
+    int32_t y = y_begin, x = 0, pixels = (y_end - y_begin) * g->out_w, line = g->out_w;
     int8_t *target = tn_row(out, y);
 #if TN_DSP
-    /* rows of a pointwise layer that follow each other are one */
-    const int32_t flat = g->pointwise != 0 && in.ring == NULL && out.ring == NULL;
-    const int32_t line = flat ? pixels : g->out_w;
     tn_pairs p = tn_conv_2d_pairs(g, scratch);
-    while (g->tiles == 2 && pixels > 1) {
+    /* rows of a pointwise layer that follow each other are one */
+    if (g->pointwise != 0 && in.ring == NULL && out.ring == NULL) line = pixels;
+#endif
+    while (pixels > 0) {
+        int32_t done = 1;
+#if TN_DSP
         p.pairs = (g->pointwise == 0 ? g->right - x : g->word_taps != 0 ? line - x : 0) / 2;
-        p.out = target;
-        if (p.pairs > 0 && (g->pointwise != 0 || x >= g->left)) {
+        if (g->tiles == 2 && p.pairs > 0 && (g->pointwise != 0 || x >= g->left)) {
             if (g->pointwise != 0)
                 p.base = tn_row(in, y) + x * g->in_c, p.runs = 1;
             else
                 tn_conv_2d_inside(g, in, y, x, &p);
             p.apart = g->out_c;
-            x += 2 * p.pairs, target += 2 * p.pairs * g->out_c, pixels -= 2 * p.pairs;
-        } else {
-            const int32_t first_y = y, first_x = x;
-            target += g->out_c;
-            if (++x == line) x = 0, target = tn_row(out, ++y);
-            tn_conv_2d_any_2(g, in, first_y, first_x, y, x, p.columns,
+            done = 2 * p.pairs;
+        } else if (g->tiles == 2 && pixels > 1 && (g->taps == 0 || x + 1 < line)) {
+            const int32_t wraps = x + 1 == line;
+            tn_conv_2d_any_2(g, in, y, x, y + wraps, wraps ? 0 : x + 1, p.columns,
                              (int8_t *)(p.skips + g->runs - 1));
-            p.runs = 0, p.pairs = 1, p.apart = (int32_t)(target - p.out);
-            x++, target += g->out_c, pixels -= 2;
+            p.runs = 0, p.pairs = 1;
+            p.apart = wraps ? (int32_t)(tn_row(out, y + 1) - target) : g->out_c;
+            done = 2;
         }
-        tn_tile_2(&tile, &p);
-        if (x == line && ++y < y_end) x = 0, target = tn_row(out, y);
-    }
+        p.out = target;
+        if (done > 1 && g->taps != 0)
+            tn_tile_taps(&tile, &p);
+        else if (done > 1)
+            tn_tile_2(&tile, &p);
+        else
 #endif
-    for (; pixels > 0; pixels--) {
-        tn_conv_2d_bytes(g, in, y, x, (int8_t *)scratch);
-        tn_tile_column(&tile, g->tiles, g->joined, (const int8_t *)scratch, target);
-        target += g->out_c;
-        if (++x == g->out_w && ++y < y_end) x = 0, target = tn_row(out, y);
+        {
+            tn_conv_2d_bytes(g, in, y, x, (int8_t *)scratch);
+            tn_tile_column(&tile, g->tiles, g->joined, (const int8_t *)scratch, target);
+        }
+        pixels -= done;
+        x += done;
+        target += done * g->out_c;
+        if (x >= line && pixels > 0) x -= line, target = tn_row(out, ++y) + x * g->out_c;
     }
 }
 

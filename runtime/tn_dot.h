@@ -179,8 +179,9 @@ TN_SHARED void tn_widen_2(uint32_t *x, const int8_t *p, const int8_t *q, int32_t
 /* ---- tiles: layers that are `fast` and `joined` -------------------------------------------------- */
 
 /* Pairs of output pixels next to each other, and where their columns come from: `runs` runs of `width`
- * bytes, a multiple of four, and where `rest` is not NULL the byte behind each. Runs and such bytes of
- * a column that are not gathered are in place before. tn_dot_armv7em.h knows the order of the fields. */
+ * bytes, a multiple of four, and where `last` is not NULL the byte behind each. Two such bytes, of both
+ * pixels, lie side by side and become two pairs that follow those of the runs. What of a column is not
+ * gathered is in place before. tn_dot_armv7em.h knows the order of the fields. */
 typedef struct {
     uint32_t *columns;      /* two, widened; 4-byte aligned */
     int8_t *out;            /* of the first pixel */
@@ -192,10 +193,10 @@ typedef struct {
     uint32_t *gathered;     /* where in columns the runs go */
     int32_t width;
     int32_t *skips;         /* from behind the `width` of a run to the next run */
-    int8_t *rest;           /* two columns of the bytes behind all runs */
-    int32_t rest_bytes;     /* of one of them, a multiple of four */
-    int32_t first;          /* in it: the byte behind the first run that is gathered */
-    uint32_t *rest_columns; /* where in columns it goes */
+    int8_t *last;           /* where in lasts the bytes behind the runs go */
+    int8_t *lasts;          /* such bytes of all runs of two columns; 4-byte aligned */
+    int32_t last_words;     /* of them */
+    uint32_t *last_columns; /* where in columns they go */
 } tn_pairs;
 
 #if TN_DSP_NATIVE
@@ -212,13 +213,16 @@ TN_INLINE void tn_gather_pair(tn_pairs *p) {
     for (int32_t i = 0; i < p->runs; i++, x += p->width) {
         if (i > 0) source += p->width + p->skips[i - 1];
         tn_widen_2(x, source, source + p->next, p->width);
-        if (p->rest != NULL) {
-            int8_t *const rest = p->rest + p->first + i;
-            rest[0] = source[p->width], rest[p->rest_bytes] = source[p->width + p->next];
+        if (p->last != NULL) {
+            p->last[2 * i] = source[p->width];
+            p->last[2 * i + 1] = source[p->width + p->next];
         }
     }
-    if (p->rest != NULL)
-        tn_widen_2(p->rest_columns, p->rest, p->rest + p->rest_bytes, p->rest_bytes);
+    for (int32_t i = 0; p->last != NULL && i < p->last_words; i++) {
+        const uint32_t word = tn_load32(p->lasts + 4 * i);
+        p->last_columns[2 * i] = tn_sxtb16(word);
+        p->last_columns[2 * i + 1] = tn_sxtb16_ror8(word);
+    }
     p->base += 2 * p->next;
 }
 

@@ -26,38 +26,50 @@ from thumbnet.codegen.lowering.packing import (
 )
 
 
-def conv_2d_scratch(k: int, runs: int, words: bool, tiles: int) -> int:
+def conv_2d_scratch(k: int, runs: int, words: bool, taps: bool, tiles: int) -> int:
     """TN_CONV_2D_SCRATCH: one column of bytes; or two widened, a table, and two of bytes unless
     `words`."""
-    return k if tiles < 2 else 4 * k + 4 * (runs - 1) + (0 if words else 2 * k)
+    if tiles < 2:
+        return k
+    return (8 * (k // 3) if taps else 4 * k) + 4 * (runs - 1) + (0 if words else 2 * k)
 
 
 @dataclass(frozen=True)
 class Columns:
     """How the inputs of an output pixel lie in a column (runtime/tn_conv_2d.h)."""
 
-    taps: int  # of a run
+    taps: bool  # as tn_taps.h has it
+    pixels: int  # of a run: input pixels under it
     width: int
-    rest: int  # 0, or 1: bytes of a run behind `width`
+    last: int  # 0, or 1: bytes of a run behind `width`
 
     @classmethod
-    def of(cls, kernel_w: int, dilation_w: int, in_c: int) -> Columns:
-        taps = kernel_w if dilation_w == 1 else 1
-        rest = int(taps * in_c % 4 == 1)
-        return cls(taps, pad4(taps * in_c - rest), rest)
+    def of(cls, kernel_w: int, in_c: int, attributes: Convolution) -> Columns:
+        dilation_w = attributes.dilation_w
+        if in_c % 4 == 0 and (kernel_w, attributes.stride_w, dilation_w) == (3, 1, 1):
+            return cls(True, kernel_w, in_c, 0)
+        pixels = kernel_w if dilation_w == 1 else 1
+        last = int(pixels * in_c % 4 == 1 < pixels * in_c)
+        return cls(False, pixels, pad4(pixels * in_c - last), last)
 
     def arranged(self, data: NDArray[np.int8]) -> NDArray[np.int8]:
         """Weights [O, KH, KW, I] -> [O, K], K a multiple of four, zeros where a column has no
         input."""
-        runs = data.reshape(len(data), -1, self.taps * data.shape[3])
-        whole = _padded(runs[..., : self.width], self.width).reshape(len(data), -1)
-        last = runs[..., self.width :].reshape(len(data), -1)
-        return np.concatenate([whole, _padded(last, pad4(last.shape[1]))], axis=1)
+        out_c, kernel_h, kernel_w, in_c = data.shape
+        if self.taps:
+            fours = data.reshape(out_c, kernel_h, kernel_w, in_c // 4, 4)
+            return fours.transpose(0, 1, 3, 2, 4).reshape(out_c, -1)
+        runs = data.reshape(out_c, -1, self.pixels * in_c)
+        whole = _padded(runs[..., : self.width], self.width).reshape(out_c, -1)
+        last = runs[..., self.width :].reshape(out_c, -1)
+        last = _padded(last, pad4(last.shape[1])).reshape(out_c, -1, 4)[..., [0, 2, 1, 3]]
+        return np.concatenate([whole, last.reshape(out_c, -1)], axis=1)
 
     def right(self, x: Tensor, kernel_w: int, attributes: Convolution) -> int:
         """Pixels below it take no byte from behind an input row of `x`."""
         in_w, in_c = x.shape[2:]
-        reach = ((kernel_w - self.taps) * attributes.dilation_w * in_c) + self.width + self.rest
+        bytes_of_run = self.pixels * in_c if self.taps else self.width + self.last
+        reach = (kernel_w - self.pixels) * attributes.dilation_w * in_c + bytes_of_run
         return (in_w + attributes.padding.left - -(-reach // in_c)) // attributes.stride_w + 1
 
 
@@ -95,11 +107,11 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
     bias = constant_bias(graph, op, out_c)
     numbers = requantization(op, real, bias, matrix, x.zero_point)
-    columns = Columns.of(kernel_w, attributes.dilation_w, in_c)
+    columns = Columns.of(kernel_w, in_c, attributes)
     arranged = columns.arranged(data)
     output = output_fields(out, attributes.activation)
     blocks = blocks_of(arranged, numbers, output)
-    runs, k = kernel_h * kernel_w // columns.taps, arranged.shape[1]
+    runs, k = kernel_h * kernel_w // columns.pixels, arranged.shape[1]
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
         "in_w": x.shape[2],
@@ -123,12 +135,13 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         **output,
         "pointwise": int(pointwise),
         "word_taps": int(in_c % 4 == 0),
+        "taps": int(columns.taps),
         "tiles": 2 * blocks.tiled,
         "fast_requantize": blocks.fast,
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),
     }
-    literals = ["pointwise", "word_taps", "tiles"]
+    literals = ["pointwise", "word_taps", "taps", "tiles"]
     if not pointwise and attributes.dilation_w == 1:
         literals.append("dilation_w")
     call = Call(
@@ -153,7 +166,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         ),
         output=op.outputs[0],
         calls=(call,),
-        scratch_bytes=conv_2d_scratch(k, runs, words, 2 * blocks.tiled),
+        scratch_bytes=conv_2d_scratch(k, runs, words, columns.taps, 2 * blocks.tiled),
         macs=out.elements * matrix.shape[1],
     )
     if not blocks.tiled:
@@ -161,7 +174,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
     small = replace(
         kernel,
         calls=(replace(call, fields={**fields, "tiles": 1}),),
-        scratch_bytes=conv_2d_scratch(k, runs, words, tiles=1),
+        scratch_bytes=conv_2d_scratch(k, runs, words, columns.taps, tiles=1),
     )
     return replace(kernel, with_less_scratch=small)
 

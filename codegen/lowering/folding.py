@@ -22,7 +22,7 @@ NO_STEP = 2**52  # a bound where there is none
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """Per channel. `offset` is added to the sum: of even channels, or to 256 times that of odd ones,
+    """Per channel. `offset` is added to the sum of even channels, to 256 times that of odd ones,
     whose `addend` is 0."""
 
     offset: NDArray[np.int64]

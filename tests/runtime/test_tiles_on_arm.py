@@ -51,14 +51,15 @@ static uint32_t seed = 1;
 static uint32_t next(void) { return seed = seed * 1664525u + 1013904223u, seed >> 8; }
 static int8_t blocks[4 * TN_BLOCK_BYTES(4 * 40)] __attribute__((aligned(4)));
 static int8_t columns[6][4 * 40] __attribute__((aligned(4)));
-static int8_t input[3][100], rest[2][4] __attribute__((aligned(4)));
+static int8_t input[3][100], lasts[8] __attribute__((aligned(4)));
 static uint32_t widened[4 * 40];
 static int8_t wanted[6][24], found[6][24];
 
 /* A tile of random blocks: weights in joined words, sums and what requantises. */
 static tn_tile random_tile(int32_t groups, int32_t out_c) {
     const int32_t fast = 1 + (int32_t)(next() & 1), clamp = fast == 1 && (next() & 1) != 0;
-    const tn_tile t = {blocks, out_c, groups, -3, clamp ? -20 : -128, clamp ? 50 : 127, fast, clamp};
+    const int32_t low = clamp ? -20 : -128, high = clamp ? 50 : 127;
+    const tn_tile t = {blocks, out_c, groups, -3, low, high, fast, clamp};
     int8_t *p = blocks;
     for (int32_t o = 0; o < t.out_c; o += 4) {
         for (int i = 0; i < 4; i++, p += 4) tn_store32(p, (next() % 20000) * 256u);
@@ -108,27 +109,28 @@ int check_tiles(void) {
 int check_runs(void);
 int check_runs(void) {
     for (int32_t turn = 0; turn < 600; turn++) {
-        const int32_t runs = 1 + turn % 3, width = 4 * (turn / 3 % 6);
-        const int32_t behind = width == 0 || next() % 2 == 0, step = 1 + (int32_t)(next() % 12);
-        const int32_t rest_bytes = behind ? 4 : 0, k = runs * width + rest_bytes;
+        const int32_t runs = 1 + turn % 3, width = 4 + 4 * (turn / 3 % 5);
+        const int32_t behind = next() % 2 == 0, step = 1 + (int32_t)(next() % 12);
+        const int32_t k = runs * width + (behind ? 4 : 0);
         const tn_tile t = random_tile(k / 4, 1 + (int32_t)(next() % 13));
         for (int32_t i = 0; i < 300; i++) input[0][i] = (int8_t)next();
         int32_t skips[2] = {100 - width, 100 - width};
         const int32_t first = turn / 7 % runs; /* runs before it are in place */
-        memset(rest, 0, sizeof rest);
+        memset(lasts, 0, sizeof lasts);
         for (int32_t c = 0; c < 6; c++)
             for (int32_t i = 0; i < k; i++) columns[c][i] = 0;
         for (int32_t i = 0; i < 4 * k; i++) widened[i % 160] = 0;
         for (int32_t c = 0; c < 6; c++) {
             for (int32_t run = first; run < runs; run++) {
                 memcpy(columns[c] + run * width, input[run] + c * step, (size_t)width);
-                if (behind) columns[c][runs * width + run] = input[run][c * step + width];
+                if (behind)
+                    columns[c][runs * width + 2 * run % 3] = input[run][c * step + width];
             }
             tn_tile_bytes(&t, 1, columns[c], wanted[c]);
         }
         tn_pairs pairs = {widened, found[0], 24, 3, runs - first, input[first], step,
-                          widened + first * width, width, skips, behind ? rest[0] : NULL, rest_bytes,
-                          first, widened + runs * width};
+                          widened + first * width, width, skips, behind ? lasts + 2 * first : NULL,
+                          lasts, 2, widened + runs * width};
         const uintptr_t call[] = {(uintptr_t)tn_tile_2, (uintptr_t)&t, (uintptr_t)&pairs, 0, 0};
         if (guarded(call) != 0) return 1;
         if (memcmp(wanted, found, sizeof wanted) != 0) return 2;
