@@ -111,7 +111,7 @@ def read_face(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             if image.mode in ("I", "F") or image.mode.startswith("I;"):
                 raise DataError(
-                    f"{path}: {image.mode} pixels have no fixed white; save it with 8 bits a channel"
+                    f"{path}: {image.mode} pixels have no fixed white; save it in 8 bits"
                 )
             turned = ImageOps.exif_transpose(image)
             if turned.mode == "L":
