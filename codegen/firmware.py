@@ -21,12 +21,12 @@ from thumbnet.codegen.image import (
     overflows,
     read_elf,
 )
-from thumbnet.codegen.stack import read_call_graph, worst_stack
+from thumbnet.codegen.stack import CallGraph, functions_called, read_call_graph, worst_stack
 from thumbnet.codegen.targets import PORTS, Board, c_flags
 from thumbnet.codegen.toolchain import arm_compiler, run_tool
 
 _EXCEPTION_BYTES = 64  # an exception's frame, aligned, and what its handler takes before it leaves
-_STACK_BOUNDS = frozenset(("tn_stack_bottom", "tn_stack_top"))  # not functions: of the linker
+_DATA = frozenset(("tn_stack_bottom", "tn_stack_top", "tn_flash"))  # of ports: no functions
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
@@ -112,23 +112,23 @@ def build_firmware(
 
 def _linked_stack(place: Path, own_objects: Sequence[str], port: Path, board: Board) -> int:
     """The board's, or what `init` and `run` of the application need beside the link runner."""
-    graphs = sorted((*place.glob("*.ci"), *port.glob("*.ci")))
-    graph = read_call_graph(graphs, [place / name for name in own_objects])
-    needed = worst_stack(graph, [f for f in ("init", "run") if f in graph.frames]) + LINK_STACK
+    graph = _calls(place, own_objects, port)
+    needed = worst_stack(graph, functions_called(graph, "init", "run")) + LINK_STACK
     return max(board.stack, -(-needed // 8) * 8)
 
 
 def _stack_bytes(place: Path, own_objects: Sequence[str], port: Path) -> int:
-    """What the reset handler and all below it take at worst, and an exception on top of that.
+    """What the reset handler and all below it take at worst, and an exception on top of that."""
+    bound = worst_stack(_calls(place, own_objects, port), ["tn_reset"])
+    return -(-(bound + _EXCEPTION_BYTES) // 8) * 8
 
-    Ports and what they print with call nothing of the C library, so only the application's objects
-    are searched for helpers that no call graph names.
-    """
+
+def _calls(place: Path, own_objects: Sequence[str], port: Path) -> CallGraph:
+    """Ports and what they print with call nothing of the C library, so only the application's
+    objects are searched for helpers that no call graph names."""
     graphs = sorted((*place.glob("*.ci"), *port.glob("*.ci")))
     found = read_call_graph(graphs, [place / name for name in own_objects])
-    calls = {name: callees - _STACK_BOUNDS for name, callees in found.calls.items()}
-    bound = worst_stack(replace(found, calls=calls), ["tn_reset"])
-    return -(-(bound + _EXCEPTION_BYTES) // 8) * 8
+    return replace(found, calls={name: callees - _DATA for name, callees in found.calls.items()})
 
 
 def _read(folder: Path) -> Firmware:
