@@ -194,6 +194,9 @@ def test_a_power_cut_leaves_the_old_or_the_new(store: SimulatedStore, name: str)
         stored = after_reset(store)
         assert b"user 77" in stored and stored.endswith(b"\x21\0\0\0"), where
         assert stored.count(b"user ") == state.count(b"user ") + 1, where
+        for number in (78, 79):
+            assert store.put(6, number) == OK, where
+            assert b"user %d" % number in after_reset(store), where
     assert found == {old, new}
 
 
