@@ -20,20 +20,20 @@ class Ranges:
     """How far a picture may be changed, each way; grey values are from -1 to 1, lengths shares of
     the network's picture. Half of the pictures are mirrored."""
 
-    rotation: float = 12.0  # degrees
-    scale: float = 0.13  # of the logarithm
-    aspect: float = 0.06  # of the logarithm
-    shift: float = 0.06
-    shear: float = 0.08
-    gamma: float = 0.5  # of the logarithm
-    contrast: float = 0.4  # of the logarithm
-    brightness: float = 0.25
-    slope: float = 0.35  # of light from one side: at the border
-    blurred: float = 0.25  # share of the pictures
+    rotation: float = 7.0  # degrees
+    scale: float = 0.07  # of the logarithm
+    aspect: float = 0.03  # of the logarithm
+    shift: float = 0.04
+    shear: float = 0.04
+    gamma: float = 0.25  # of the logarithm
+    contrast: float = 0.2  # of the logarithm
+    brightness: float = 0.12
+    slope: float = 0.18  # of light from one side: at the border
+    blurred: float = 0.15  # share of the pictures
     blur: tuple[float, float] = (0.3, 1.3)  # standard deviation, pixels
-    noise: float = 0.06  # standard deviation
-    erased: float = 0.4  # share of the pictures of which a rectangle is erased
-    erasure: tuple[float, float] = (0.16, 0.56)  # its sides
+    noise: float = 0.03  # standard deviation
+    erased: float = 0.2  # share of the pictures of which a rectangle is erased
+    erasure: tuple[float, float] = (0.15, 0.5)  # its sides
 
 
 def augmented(pictures: Tensor, size: int, ranges: Ranges, generator: torch.Generator) -> Tensor:

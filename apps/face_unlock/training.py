@@ -37,14 +37,14 @@ Progress = Callable[[str], None]
 class Recipe:
     """How to train."""
 
-    epochs: int = 300
+    epochs: int = 150
     judged: int = 5  # epochs from one look at the validation identities to the next
     batch: int = 64
     most: int = 20  # pictures of an identity in an epoch, drawn anew for each
     learning_rate: float = 4e-3
     centres: float = 3.0  # the learning rate of the identities' weights, in terms of the other
     weight_decay: float = 0.05
-    margin: float = 0.3
+    margin: float = 0.2
     scale: float = 16.0
     dropout: float = 0.2
     average: float = 0.998  # of the moving average of the weights, a step
