@@ -48,8 +48,9 @@ def cosines(embeddings: NDArray[Any]) -> NDArray[np.float32]:
     """Of embeddings [n, d], each with each: [n, n]. 0 where one is all zeros."""
     vectors = embeddings.astype(np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(lengths > 0, lengths, 1)
-    return unit @ unit.T
+    unit = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    scores: NDArray[np.float32] = unit @ unit.T
+    return scores
 
 
 def pairs_of(scores: NDArray[np.float32], identities: NDArray[np.int64]) -> Pairs:
