@@ -15,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from thumbnet.apps.face_unlock.crop import Window, crop_face, grey_from_rgb, resize_area
 from thumbnet.codegen.errors import DataError
 
 HELD_OUT = Path(__file__).resolve().parent / "heldout_lfw.txt"
 VALIDATION = Path(__file__).resolve().parent / "validation_lfw.txt"
-MOST_PICTURES = 10  # of an identity that is held out: more would decide the score alone
 
 _LAYOUT = "expected one folder of pictures for each identity: FOLDER/IDENTITY/*.jpg"
 _SALT = "thumbnet face_unlock"  # of the order in which identities are drawn
@@ -90,13 +89,16 @@ def read_names(file: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def drawn(identities: Sequence[Identity], count: int) -> tuple[Identity, ...]:
-    """`count` of those with two to `MOST_PICTURES` pictures, drawn by a hash of their names, in
-    the order drawn. Raises DataError where there are fewer."""
-    fit = [i for i in identities if 2 <= len(i.paths) <= MOST_PICTURES]
+def drawn(
+    identities: Sequence[Identity], count: int, most: int | None = None
+) -> tuple[Identity, ...]:
+    """`count` of those with two pictures or more, and `most` at most, drawn by a hash of their
+    names, in the order drawn. Raises DataError where there are fewer."""
+    fit = [i for i in identities if len(i.paths) >= 2 and (most is None or len(i.paths) <= most)]
     if len(fit) < count:
+        limits = "two or more" if most is None else f"2 to {most}"
         raise DataError(
-            f"{count} identities are to be drawn, and {len(fit)} have 2 to {MOST_PICTURES} pictures"
+            f"{count} identities with {limits} pictures are wanted, and there are {len(fit)}"
         )
     return tuple(sorted(fit, key=lambda identity: _drawing(identity.name))[:count])
 
@@ -106,18 +108,20 @@ def _drawing(name: str) -> str:
 
 
 def read_face(path: Path) -> NDArray[np.uint8]:
-    """A picture in grey, uint8 [h, w], turned as its EXIF says. Raises DataError."""
+    """A picture in grey, uint8 [h, w]. Raises DataError."""
+    return grey_from_rgb(read_colour(path))
+
+
+def read_colour(path: Path) -> NDArray[np.uint8]:
+    """A picture as RGB, uint8 [h, w, 3], turned as its EXIF says. Raises DataError."""
     try:
         with Image.open(path) as image:
             if image.mode in ("I", "F") or image.mode.startswith("I;"):
                 raise DataError(
                     f"{path}: {image.mode} pixels have no fixed white; save it in 8 bits"
                 )
-            turned = ImageOps.exif_transpose(image)
-            if turned.mode == "L":
-                return np.asarray(turned, np.uint8)
-            return grey_from_rgb(np.asarray(turned.convert("RGB"), np.uint8))
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+    except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{path}: cannot read this picture: {error}") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: too large a picture: {error}") from error
