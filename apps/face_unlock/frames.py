@@ -31,7 +31,7 @@ CAMERAS = {
     "qvga": Camera(320, 240, False),
     "qvga-rgb565": Camera(320, 240, True),
 }
-DEFAULT_CAMERA = "qqvga-rgb565"
+DEFAULT_CAMERA = "qqvga"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import os
 import struct
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -22,12 +22,15 @@ from thumbnet.apps.face_unlock.match import MOST_FRAMES
 from thumbnet.apps.face_unlock.unlock import LINK_ROWS, Application, Lock, application, firmware
 from thumbnet.codegen.errors import DataError, ToolError
 from thumbnet.codegen.targets import board
-from thumbnet.tools.emulator import find_qemu, started_with_uart
+from thumbnet.codegen.firmware import Firmware
+from thumbnet.tools.emulator import find_qemu, meter_plugin, started_with_uart
 from thumbnet.tools.link import Link
 from thumbnet.tools.transport import is_port, open_transport
 
 USERS, NAME_BYTES = 8, 16
 EMULATED_FLASH = 16 << 20  # of the file in which QEMU keeps the board's PSRAM (ports/mps2/flash.c)
+
+METERED = {"crop": "tn_eye_crop", "network": "tn_eye_feed", "match": "tn_unlock_decide"}
 
 _ASKED = struct.Struct(f"<4I{NAME_BYTES}s")
 _SAID = struct.Struct(f"<3i3I{NAME_BYTES}s")
@@ -42,7 +45,7 @@ class Command(IntEnum):
 class Status(IntEnum):
     """As in firmware/unlock.h."""
 
-    (DONE, ROWS, FRAME, OPENED, REFUSED, WAIT, NO_USER, NO_ROOM, NO_FACE, BROKEN, WRONG) = range(11)
+    DONE, ROWS, FRAME, OPENED, REFUSED, WAIT, NO_USER, NO_ROOM, NO_FACE, BROKEN, WRONG = range(11)
 
 
 _REASONS = {
@@ -87,6 +90,7 @@ class LinkedLock:
     ) -> None:
         began = time.monotonic()
         self.link, self.lock, self.application = link, lock, built
+        self.calls = 0  # of the firmware
         self._clock = clock or (lambda: int((time.monotonic() - began) * 1000))
         self._check_firmware()
         link.start()
@@ -147,6 +151,7 @@ class LinkedLock:
     ) -> Said:
         now = self._clock() & 0xFFFFFFFF
         asked = _ASKED.pack(command, user, count, now, name.encode())
+        self.calls += 1
         called = self.link.call([(asked + rows).ljust(self.link.firmware.inputs[0], b"\0")])
         if not called.intact:
             raise ToolError(f"{self.link.name}: the firmware wrote outside of its memory")
@@ -184,11 +189,11 @@ def linked(
     flash: Path | None = None,
     clock: Callable[[], int] | None = None,
     work_dir: Path | None = None,
-    options: Sequence[str] = (),
+    meter: Path | None = None,
 ) -> Iterator[LinkedLock]:
     """The lock at a serial port or URL, or on an emulated board, whose flash is kept in the file
-    `flash`, made where there is none; without one it is forgotten. `options` are more of QEMU's.
-    Raises ThumbnetError."""
+    `flash`, made where there is none; without one it is forgotten. The emulator's figures of each
+    call, by METERED, are written to the file `meter`. Raises ThumbnetError."""
     if is_port(on):
         with closing(open_transport(on)) as transport:
             link = Link(transport, on)
@@ -212,10 +217,24 @@ def linked(
             find_qemu(), "-M", f"{there.machine},memory-backend=flash", "-display", "none",
             "-monitor", "none", "-nic", "none", "-object",
             f"memory-backend-file,id=flash,size={EMULATED_FLASH},mem-path=flash,share=on",
-            "-kernel", "image.elf", *options,
+            "-kernel", "image.elf", *_metering(folder, image, meter, work_dir),
         )  # fmt: skip
         with started_with_uart(command, folder) as transport:
             yield LinkedLock(Link(transport, f"{on} in QEMU"), lock, built, clock)
+
+
+def _metering(
+    folder: Path, image: Firmware, meter: Path | None, work_dir: Path | None
+) -> tuple[str, ...]:
+    if meter is None:
+        return ()
+    (folder / "meter.so").symlink_to(meter_plugin(work_dir))
+    (folder / "meter.json").symlink_to(meter.resolve())
+    entries = "".join(f"{image.functions[symbol]:#x}\n" for symbol in METERED.values())
+    (folder / "layers.txt").write_text(entries, encoding="ascii")
+    begin, end = (image.functions[f"tn_run_{edge}"] for edge in ("begin", "end"))
+    option = f"begin={begin:#x},end={end:#x},img=image.bin@{image.base:x}"
+    return "-plugin", f"./meter.so,{option},out=meter.json,layers=layers.txt"
 
 
 def _link_flash(name: Path, flash: Path | None) -> None:
