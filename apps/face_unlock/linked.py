@@ -49,7 +49,7 @@ class Status(IntEnum):
 
 
 _REASONS = {
-    Status.NO_USER: "there is no such user",
+    Status.NO_USER: "it has no such user; for an attempt, none of this network: enroll one",
     Status.NO_ROOM: "there is no room for a template of this size: enrol fewer users",
     Status.NO_FACE: "the network says nothing of this frame: give another picture",
     Status.BROKEN: "its flash fails",

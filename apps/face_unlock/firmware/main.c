@@ -96,7 +96,7 @@ static int obey(const char *line) {
         list();
         return TN_DONE;
     }
-    if ((rest = after(line, "delete "))) {
+    if ((rest = after(line, "delete ")) && rest[0] != '\0' && rest[1] == '\0') {
         return tn_unlock_remove(&unlock, (uint32_t)(rest[0] - '0'));
     }
     if ((rest = after(line, "enrol ")) && rest[0] != '\0' && rest[1] == ' ') {

@@ -61,7 +61,7 @@ def test_users_and_failures_outlast_the_power(tmp_path: Path, work_dir: Path) ->
     templates = {"ada": match.template(vectors[:2]), "bob": match.template(vectors[2:3])}
     with linked(BOARD, lock, flash=flash, work_dir=work_dir) as board:
         assert board.users() == []
-        with pytest.raises(ToolError, match="there is no such user"):
+        with pytest.raises(ToolError, match="none of this network"):
             board.attempt(frames[0])
         board.enrol("ada", frames[:2])
         board.enrol("bob", frames[2:3])
