@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from thumbnet.apps.face_unlock.match import MOST_FRAMES
 from thumbnet.apps.face_unlock.unlock import LINK_ROWS, Application, Lock, application, firmware
 from thumbnet.codegen.errors import DataError, ToolError
-from thumbnet.codegen.targets import board
 from thumbnet.codegen.firmware import Firmware
+from thumbnet.codegen.targets import board
 from thumbnet.tools.emulator import find_qemu, meter_plugin, started_with_uart
 from thumbnet.tools.link import Link
 from thumbnet.tools.transport import is_port, open_transport

@@ -21,7 +21,8 @@ from thumbnet.apps.face_unlock.dataset import face_window, read_face
 from thumbnet.apps.face_unlock.frames import CAMERAS, DEFAULT_CAMERA, camera_frame, camera_window
 from thumbnet.apps.face_unlock.match import ONE
 from thumbnet.apps.face_unlock.model_files import COMMITTED
-from thumbnet.apps.face_unlock.unlock import Lock, firmware as built_firmware, read_lock
+from thumbnet.apps.face_unlock.unlock import Lock, read_lock
+from thumbnet.apps.face_unlock.unlock import firmware as built_firmware
 from thumbnet.codegen.errors import DataError, ToolError
 
 FLASH = Path("build") / "face_unlock"  # of emulated boards
@@ -33,7 +34,9 @@ def enroll(arguments: Words = None) -> int:
     """Exit status: 0 done, 1 refused with a reason, 2 wrong usage."""
     parser = link_parser("enroll", "makes someone a user, from pictures, or a user anew")
     parser.add_argument("name", help="at most 15 letters")
-    parser.add_argument("pictures", nargs="+", type=Path, help="files or folders; 3 or more do well")
+    parser.add_argument(
+        "pictures", nargs="+", type=Path, help="files or folders; 3 or more do well"
+    )
     return _over_link("enroll", parser, arguments, _enroll)
 
 

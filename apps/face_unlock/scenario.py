@@ -107,7 +107,9 @@ def groups_of(
         strangers = [p for person in order if person not in people[i] for p in person.paths]
         wanted = others // len(used) + (turn < others % len(used))
         if wanted > len(strangers):
-            raise DataError(f"{len(strangers)} pictures of others are too few for {wanted} attempts")
+            raise DataError(
+                f"{len(strangers)} pictures of others are too few for {wanted} attempts"
+            )
         drawn = random.permutation(len(strangers))[:wanted]
         shown = [*mine[i], *(Showing(strangers[k], None, None) for k in drawn)]
         made.append(
@@ -143,9 +145,7 @@ class Frames:
         picture = read_face(path)
         face = face_window(*picture.shape)
         built = self.eye.application
-        return camera_frame(
-            picture, face, self.eye.lock.camera, built.window, pose, self._random
-        )
+        return camera_frame(picture, face, self.eye.lock.camera, built.window, pose, self._random)
 
     def vectors(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.int32]:
         return self.eye.vectors(np.stack(frames))
@@ -266,9 +266,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
     lock = lock_of(parsed)
     names = read_names(parsed.identities) if parsed.identities else None
-    groups = groups_of(
-        read_identities(parsed.data, names), parsed.own, parsed.others, parsed.seed
-    )
+    groups = groups_of(read_identities(parsed.data, names), parsed.own, parsed.others, parsed.seed)
     expected = list(attempts_on_host(lock, Frames(lock), groups))
     if parsed.on == "host":
         done, equal, cycles = expected, None, None

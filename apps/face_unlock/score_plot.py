@@ -1,4 +1,4 @@
-"""The scores of a scenario, of users and of others, and the threshold between them, as a picture."""
+"""The scores of a scenario and the threshold between users and others, as a picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plot_scores(result: Result, file: Path) -> None:
         (result.own_scores, f"{result.own} attempts of users"),
     ):
         weights = np.full(len(scores), 1 / len(scores))
-        axes.hist(scores, bins, weights=weights, alpha=0.6, label=label)
+        axes.hist(scores, bins.tolist(), weights=weights, alpha=0.6, label=label)
     axes.axvline(result.threshold, color="black", linewidth=1)
     axes.annotate(
         "opens", (result.threshold, 0.97), xycoords=("data", "axes fraction"),

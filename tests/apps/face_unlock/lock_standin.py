@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.sample_models import _Net
+from sample_models import SampleNet
 
 from thumbnet.apps.face_unlock.crop import Window
 from thumbnet.apps.face_unlock.frames import Camera, camera_frame, camera_window
@@ -19,7 +19,7 @@ THRESHOLD = 32000  # of 32768: the same picture reaches it, another does not
 
 def write_network(folder: Path, seed: int = 7, channels: int = 1) -> Path:
     """An embedding of SIDE x SIDE grey; weights are drawn."""
-    net = _Net(seed)
+    net = SampleNet(seed)
     x = net.builder.input((1, SIDE, SIDE, channels), scale=1 / 128, zero_point=0, name="picture")
     x = net.conv(x, 8, 3, 2, activation="RELU6")
     x = net.conv(net.depthwise(x, 3, 2), 12, 1)

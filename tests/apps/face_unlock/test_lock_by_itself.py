@@ -77,14 +77,16 @@ def test_the_console(tmp_path: Path, work_dir: Path) -> None:
 @pytest.mark.usefixtures("arm")
 @pytest.mark.parametrize("name", ["nrf52840dk", "nucleo-h743zi"])
 @pytest.mark.parametrize("camera", [None, CAMERA])
-def test_images_for_boards(
-    tmp_path: Path, work_dir: Path, name: str, camera: Path | None
-) -> None:
+def test_images_for_boards(tmp_path: Path, work_dir: Path, name: str, camera: Path | None) -> None:
     lock = standin_lock(tmp_path, CAMERAS["qvga-rgb565"])
     if camera is not None:  # these boards have no files
         camera = tmp_path / "camera.c"
-        source = CAMERA.read_text().replace("tn_port_open(", "opened(").replace(
-            "tn_port_read(file, row, sizeof row)", "(uint32_t)opened((const char *)row, file)"
+        source = (
+            CAMERA.read_text()
+            .replace("tn_port_open(", "opened(")
+            .replace(
+                "tn_port_read(file, row, sizeof row)", "(uint32_t)opened((const char *)row, file)"
+            )
         )
         hook = "int32_t opened(const char *name, int writing);\n"
         given = "int32_t opened(const char *name, int writing) { return name[0] + writing; }\n"
@@ -109,9 +111,7 @@ def test_room_for_templates_is_what_the_ports_say(tmp_path: Path, work_dir: Path
 
 
 @pytest.mark.usefixtures("arm")
-def test_what_does_not_fit(
-    tmp_path: Path, work_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_does_not_fit(tmp_path: Path, work_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = standin_lock(tmp_path)
     with pytest.raises(DataError, match=r"cannot read .*absent\.c"):
         firmware(lock, board("nrf52840dk"), tmp_path / "absent.c", work_dir)
