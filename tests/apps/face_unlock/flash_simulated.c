@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { BYTES = 1 << 14 };
+enum { ALL = 1 << 18, BYTES = 1 << 14 }; /* BYTES: what is saved and put back */
 enum {
     CUT_BEFORE,    /* nothing of the operation has happened */
     CUT_AFTER,     /* all of it has; nobody was told */
@@ -24,9 +24,9 @@ enum {
 /* SHAPE: page_bytes, pages, word_bytes, endurance; CORRECTS: 1 where words have error correction */
 const tn_flash_shape tn_flash = {SHAPE};
 
-static uint8_t memory[BYTES];
-static uint8_t touched[BYTES]; /* one for each word */
-static uint8_t damaged[BYTES]; /* by error correction: cannot be read */
+static uint8_t memory[ALL];
+static uint8_t touched[ALL]; /* one for each word */
+static uint8_t damaged[ALL]; /* by error correction: cannot be read */
 static int64_t after, operations;
 static uint64_t noise;
 static int32_t way, dead, broken_word;

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import thumbnet.apps.face_unlock as application
 from thumbnet.codegen.targets import PORTS
 
-BYTES, DIMENSIONS = 1 << 14, 8
+BYTES, DIMENSIONS = 1 << 14, 8  # BYTES: of the flash that can be put back
 OK, NONE, FULL, FLASH = range(4)
 WAYS = ("before", "after", "half", "random", "invisible")
 # page bytes, pages, word bytes, endurance; and whether words have error correction
@@ -21,6 +21,7 @@ SHAPES = {
     "small pages": ("512,4,4,10000", 0),
     "flash words with correction": ("512,2,32,10000", 1),
 }
+CHIPS = {**SHAPES, "stm32h743": ("131072,2,32,10000", 1)}
 
 _FIRMWARE = Path(application.__file__).resolve().parent / "firmware"
 _DECLARATIONS = """
@@ -50,8 +51,8 @@ int64_t simulated_stored(const tn_store *store, uint8_t *to);
 
 
 def build(folder: Path, shape: str) -> SimulatedStore:
-    """Compiles store, lock and flash of one of SHAPES, sanitised against undefined behaviour."""
-    values, corrects = SHAPES[shape]
+    """Compiles store, lock and flash of one of CHIPS, sanitised against undefined behaviour."""
+    values, corrects = CHIPS[shape]
     library = folder / f"{shape.replace(' ', '_')}.so"
     here = Path(__file__).resolve().parent / "flash_simulated.c"
     command = [
@@ -69,8 +70,8 @@ class SimulatedStore:
     """A store on flash that is new; `open` is a reset."""
 
     def __init__(self, library: Path, shape: tuple[int, ...]) -> None:
-        page_bytes, pages, self.word_bytes, self.endurance = shape
-        self.area_bytes = page_bytes * pages // 2
+        page_bytes, self.pages, self.word_bytes, self.endurance = shape
+        self.area_bytes = page_bytes * self.pages // 2
         self._ffi = cffi.FFI()
         self._ffi.cdef(_DECLARATIONS)
         self.c = self._ffi.dlopen(str(library))
@@ -86,10 +87,10 @@ class SimulatedStore:
     def open(self) -> None:
         self.c.tn_store_open(self.store)
 
-    def put(self, user: int, number: int, model: int = 1) -> int:
+    def put(self, user: int, number: int, dimensions: int = DIMENSIONS) -> int:
         """A user whose name and template follow from a number."""
-        added = self._ffi.new("tn_stored_user *", [model, DIMENSIONS, b"user %d" % number])
-        unit = np.random.default_rng(number).integers(-32768, 32768, DIMENSIONS).astype(np.int16)
+        added = self._ffi.new("tn_stored_user *", [1, dimensions, b"user %d" % number])
+        unit = np.random.default_rng(number).integers(-32768, 32768, dimensions).astype(np.int16)
         return self.c.tn_store_put(
             self.store, user, added, self._ffi.from_buffer("int16_t[]", unit)
         )

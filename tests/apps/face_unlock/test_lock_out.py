@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from flash_simulated import WAYS, SimulatedStore, build
 
@@ -91,3 +93,18 @@ def test_a_cut_in_an_attempt_never_helps(lock: SimulatedStore, way: str, matched
 def test_no_attempt_without_flash(lock: SimulatedStore) -> None:
     lock.power(0)
     assert lock.c.tn_lock_try(lock.lock, lock.store, 0) == -1
+
+
+@pytest.mark.parametrize(("shape", "least"), [("nrf52840", 5_000_000), ("stm32h743", 40_000_000)])
+def test_the_flash_outlasts_the_door(tmp_path: Path, shape: str, least: int) -> None:
+    """Attempts that open, with eight users of 64 dimensions, until a page has been erased as often
+    as its data sheet allows: firmware/README.md has these figures."""
+    lock = build(tmp_path, shape)
+    start(lock, 0)
+    for user in range(8):
+        assert lock.put(user, user, dimensions=64) == 0
+    begun, attempts = lock.c.simulated_erasures(), 0
+    while lock.c.simulated_erasures() < begun + 4 * lock.pages:
+        assert attempt(lock, 0, 1) == 1
+        attempts += 1
+    assert attempts / 4 * lock.endurance > least
