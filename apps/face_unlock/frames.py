@@ -98,8 +98,3 @@ def _packed(seen: NDArray[np.uint8], camera: Camera) -> NDArray[np.uint8]:
     red, green, blue = (colours[..., channel].astype(np.uint16) for channel in range(3))
     pixels = (red >> 3) << 11 | (green >> 2) << 5 | blue >> 3
     return pixels.astype(">u2").view(np.uint8).reshape(camera.height, camera.row_bytes)
-
-
-def pixels_of(frame: NDArray[np.uint8], camera: Camera) -> NDArray[np.generic]:
-    """A frame as `crop.py` takes it: grey uint8 or RGB565 uint16 [height, width]."""
-    return frame.view(">u2").astype(np.uint16) if camera.rgb565 else frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +20,13 @@ from thumbnet.codegen.build_cache import cached
 from thumbnet.codegen.compile import Options, compile_model
 from thumbnet.codegen.errors import BudgetError, DataError, ModelFormatError, ToolError
 from thumbnet.codegen.firmware import Firmware, build_firmware
-from thumbnet.codegen.manifest import FILE_NAME, Manifest, read_manifest
+from thumbnet.codegen.image import read_elf
+from thumbnet.codegen.manifest import FILE_NAME, Manifest
 from thumbnet.codegen.targets import Board
 from thumbnet.codegen.toolchain import host_library
 
 LINK_ROWS = 4  # rows of a frame in one call over the link
-STORE_BYTES = {"nrf52840dk": 16384, "nucleo-h743zi": 262144}
+_CAMERA = "own_camera.c"  # a port's, in the folder of the application
 
 _FIRMWARE = Path(__file__).resolve().parent / "firmware"
 _DECLARATIONS = """
@@ -82,7 +84,9 @@ class Application:
         return self.manifest.outputs[0].zero_point
 
 
-def application(lock: Lock, target: str, work_dir: Path | None = None) -> Application:
+def application(
+    lock: Lock, target: str, work_dir: Path | None = None, driver: Path | None = None
+) -> Application:
     """Raises ModelFormatError where the network is no embedding of a picture, and other
     ThumbnetErrors."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -94,6 +98,11 @@ def application(lock: Lock, target: str, work_dir: Path | None = None) -> Applic
         text = _settings_text(lock, window)
         for source in _FIRMWARE.glob("*.[ch]"):
             (folder / source.name).write_bytes(source.read_bytes())
+        if driver is not None:
+            try:
+                (folder / _CAMERA).write_bytes(driver.read_bytes())
+            except OSError as error:
+                raise DataError(f"cannot read {driver}: {error.strerror}") from error
         header = _settings_header(lock, window, text)
         (folder / "face_settings.h").write_text(header, encoding="utf-8")
         built = replace(manifest, sources=(f"{NAME}.c", "host.c"))
@@ -157,33 +166,36 @@ def _settings_header(lock: Lock, window: Window, text: str) -> str:
 
 
 def firmware(
-    lock: Lock, board: Board, camera: Path | None = None, work_dir: Path | None = None
+    lock: Lock, board: Board, driver: Path | None = None, work_dir: Path | None = None
 ) -> Firmware:
     """The lock linked for a board: at the end of a serial link (linked.c), or by itself (main.c)
-    where `camera`, a C file, gives what firmware/camera.h asks for. Raises ThumbnetError."""
-    built = application(lock, board.target.name, work_dir)
-    sources = [f"{NAME}.c", "face_match.c", "template_store.c", "lock.c"]
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = built.folder
-        if camera is not None:
-            folder = Path(temporary) / "c"
-            _copy(built.folder, folder)
-            try:
-                (folder / "own_camera.c").write_bytes(camera.read_bytes())
-            except OSError as error:
-                raise DataError(f"cannot read {camera}: {error.strerror}") from error
-        sources += ["linked.c"] if camera is None else ["main.c", "own_camera.c"]
-        image = build_firmware(
-            folder, sources, board, built.manifest.optimize, work_dir,
-            linked=camera is None, stores=True,
-        )  # fmt: skip
-    kept = STORE_BYTES.get(board.name, 0)
+    where `driver`, a C file, gives what firmware/camera.h asks for. Raises ThumbnetError."""
+    built = application(lock, board.target.name, work_dir, driver)
+    main = ("linked.c",) if driver is None else ("main.c", _CAMERA)
+    image = build_firmware(
+        built.folder,
+        (f"{NAME}.c", "face_match.c", "template_store.c", "lock.c", *main),
+        board,
+        built.manifest.optimize,
+        work_dir,
+        linked=driver is None,
+        stores=True,
+    )
+    kept = stored_bytes(image)
     if image.flash + kept > board.flash:
         raise BudgetError(
             f"firmware for {board.name}: {image.flash:,} bytes of image and {kept:,} for "
             f"templates do not fit its {board.flash:,} bytes of flash: take a smaller network"
         )
     return image
+
+
+def stored_bytes(image: Firmware) -> int:
+    """Of the pages at the end of the flash that are the templates': what the port says there
+    (tn_flash of ports/flash.h)."""
+    at = read_elf(image.elf).symbols["tn_flash"] - image.base
+    page_bytes, pages = struct.unpack_from("<II", image.binary.read_bytes(), at)
+    return int(page_bytes * pages)
 
 
 class HostEye:
@@ -227,8 +239,3 @@ class HostEye:
     def vectors(self, frames: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Embeddings [n, dimensions] without their zero point: what is matched."""
         return self.embed(frames)[0].astype(np.int32) - self.application.zero_point
-
-
-def weights_crc(lock: Lock, board: Board, work_dir: Path | None = None) -> int:
-    """By which a board and its templates tell the network."""
-    return read_manifest(application(lock, board.target.name, work_dir).folder).weights_crc

@@ -40,12 +40,12 @@ static uint32_t now(void) {
 static int look(int status) {
     while (status == TN_ROWS || status == TN_FRAME) {
         if (tn_camera_begin() != 0) {
-            return TN_WRONG;
+            return TN_DARK;
         }
         do {
             const uint8_t *const row = tn_camera_row();
             if (row == 0) {
-                return TN_WRONG;
+                return TN_DARK;
             }
             status = tn_unlock_row(&unlock, row);
             (void)now();
@@ -58,6 +58,7 @@ static void tell_end(int status) {
     static const char *const texts[] = {
         [TN_DONE] = "done", [TN_NO_USER] = "no such user", [TN_NO_ROOM] = "no room for it",
         [TN_NO_FACE] = "no face", [TN_BROKEN] = "the flash fails", [TN_WRONG] = "not understood",
+        [TN_DARK] = "the camera gives no frame",
     };
     tn_tell(&unlock, status);
     if (texts[status] != 0) {

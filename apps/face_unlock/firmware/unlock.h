@@ -76,6 +76,7 @@ enum {
     TN_NO_FACE, /* the embedding says nothing: all zeros */
     TN_BROKEN,  /* the flash fails */
     TN_WRONG,   /* that cannot be asked now */
+    TN_DARK,    /* the camera gives no frame */
 };
 
 typedef struct {
