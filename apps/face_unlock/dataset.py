@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from thumbnet.apps.face_unlock.crop import Window, crop_face, grey_from_rgb, resize_area
+from thumbnet.apps.camera.crop import Window, crop_face, grey_from_rgb, resize_area
 from thumbnet.codegen.errors import DataError
 
 HELD_OUT = Path(__file__).resolve().parent / "heldout_lfw.txt"

@@ -1,16 +1,14 @@
 """The lock on a board at the end of a serial link: commands and frames go there, answers come back.
 
-It stands at the edge: it looks into `tools` for the link and the emulator.
+It stands at the edge: it looks into `tools` for the link.
 """
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -18,17 +16,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from thumbnet.apps.camera.board import Meter, check_firmware, linked_board
+from thumbnet.apps.camera.eye import LINK_ROWS
 from thumbnet.apps.face_unlock.match import MOST_FRAMES
-from thumbnet.apps.face_unlock.unlock import LINK_ROWS, Application, Lock, application, firmware
+from thumbnet.apps.face_unlock.unlock import Lock, firmware, lock_eye
 from thumbnet.codegen.errors import DataError, ToolError
-from thumbnet.codegen.firmware import Firmware
 from thumbnet.codegen.targets import board
-from thumbnet.tools.emulator import find_qemu, meter_plugin, started_with_uart
 from thumbnet.tools.link import Link
-from thumbnet.tools.transport import is_port, open_transport
 
 USERS, NAME_BYTES = 8, 16
-EMULATED_FLASH = 16 << 20  # of the file in which QEMU keeps the board's PSRAM (ports/mps2/flash.c)
 
 METERED = {"crop": "tn_eye_crop", "network": "tn_eye_feed", "match": "tn_unlock_decide"}
 
@@ -86,13 +82,19 @@ class LinkedLock:
     cannot be asked."""
 
     def __init__(
-        self, link: Link, lock: Lock, built: Application, clock: Callable[[], int] | None = None
+        self,
+        link: Link,
+        lock: Lock,
+        clock: Callable[[], int] | None = None,
+        work_dir: Path | None = None,
     ) -> None:
         began = time.monotonic()
-        self.link, self.lock, self.application = link, lock, built
+        self.link, self.lock = link, lock
+        self.eye = lock_eye(lock, board(link.firmware.board).target.name, work_dir)
         self.calls = 0  # of the firmware
         self._clock = clock or (lambda: int((time.monotonic() - began) * 1000))
-        self._check_firmware()
+        name = f"face unlock {self.eye.text}, >={lock.threshold}"  # as firmware/linked.c says
+        check_firmware(link, name, self.eye.manifest.weights_crc, "face_unlock")
         link.start()
 
     def users(self) -> list[User]:
@@ -160,25 +162,12 @@ class LinkedLock:
         return Said(
             Status(status), who, score, wait, failures, bool(known),
             text.split(b"\0")[0].decode("utf-8", "replace"),
-            np.frombuffer(answer, np.int8, self.application.dimensions, _SAID.size),
+            np.frombuffer(answer, np.int8, self.eye.outputs, _SAID.size),
         )  # fmt: skip
 
     def _refuse(self, said: Said) -> None:
         if said.status in _REASONS:
             raise ToolError(f"{self.link.name}: {_REASONS[said.status]}")
-
-    def _check_firmware(self) -> None:
-        there = self.link.firmware
-        expected = f"face unlock {self.application.text}"  # as firmware/linked.c says
-        said = there.model, there.weights_crc
-        if said != (expected, self.application.manifest.weights_crc):
-            raise ToolError(
-                f"{self.link.name}: the {there.board} holds '{there.model}' (weights "
-                f"{there.weights_crc:08x}), not '{expected}' "
-                f"({self.application.manifest.weights_crc:08x}): 'python -m "
-                f"thumbnet.apps.face_unlock firmware --board {there.board} -o lock.elf', then "
-                f"'thumbnet flash lock.elf --board {there.board}'"
-            )
 
 
 @contextmanager
@@ -188,64 +177,18 @@ def linked(
     *,
     flash: Path | None = None,
     clock: Callable[[], int] | None = None,
-    work_dir: Path | None = None,
     meter: Path | None = None,
+    work_dir: Path | None = None,
 ) -> Iterator[LinkedLock]:
     """The lock at a serial port or URL, or on an emulated board, whose flash is kept in the file
-    `flash`, made where there is none; without one it is forgotten. The emulator's figures of each
-    call, by METERED, are written to the file `meter`. Raises ThumbnetError."""
-    if is_port(on):
-        with closing(open_transport(on)) as transport:
-            link = Link(transport, on)
-            built = application(lock, board(link.firmware.board).target.name, work_dir)
-            yield LinkedLock(link, lock, built, clock)
-        return
-    there = board(on)
-    if not there.emulated or there.machine is None:
-        raise ToolError(
-            f"board '{on}' is not emulated: put the firmware on it ('python -m "
-            "thumbnet.apps.face_unlock firmware', 'thumbnet flash') and give the port that it is at"
-        )
-    image = firmware(lock, there, work_dir=work_dir)
-    built = application(lock, there.target.name, work_dir)
-    with tempfile.TemporaryDirectory(prefix="thumbnet-lock-") as temporary:
-        folder = Path(temporary)
-        (folder / "image.elf").symlink_to(image.elf)
-        (folder / "image.bin").symlink_to(image.binary)
-        _link_flash(folder / "flash", flash)
-        command = (
-            find_qemu(), "-M", f"{there.machine},memory-backend=flash", "-display", "none",
-            "-monitor", "none", "-nic", "none", "-object",
-            f"memory-backend-file,id=flash,size={EMULATED_FLASH},mem-path=flash,share=on",
-            "-kernel", "image.elf", *_metering(folder, image, meter, work_dir),
-        )  # fmt: skip
-        with started_with_uart(command, folder) as transport:
-            yield LinkedLock(Link(transport, f"{on} in QEMU"), lock, built, clock)
-
-
-def _metering(
-    folder: Path, image: Firmware, meter: Path | None, work_dir: Path | None
-) -> tuple[str, ...]:
-    if meter is None:
-        return ()
-    (folder / "meter.so").symlink_to(meter_plugin(work_dir))
-    (folder / "meter.json").symlink_to(meter.resolve())
-    entries = "".join(f"{image.functions[symbol]:#x}\n" for symbol in METERED.values())
-    (folder / "layers.txt").write_text(entries, encoding="ascii")
-    begin, end = (image.functions[f"tn_run_{edge}"] for edge in ("begin", "end"))
-    option = f"begin={begin:#x},end={end:#x},img=image.bin@{image.base:x}"
-    return "-plugin", f"./meter.so,{option},out=meter.json,layers=layers.txt"
-
-
-def _link_flash(name: Path, flash: Path | None) -> None:
-    """Makes `name` the emulated flash: the file `flash`, new ones all zeros. Raises ToolError."""
-    if flash is None:
-        flash = name
-    try:
-        flash.parent.mkdir(parents=True, exist_ok=True)
-        with flash.open("ab"):
-            os.truncate(flash, EMULATED_FLASH)  # holds no room on the disk until it is written
-        if flash != name:
-            name.symlink_to(flash.resolve())
-    except OSError as error:
-        raise ToolError(f"cannot write {flash}: {error.strerror}") from error
+    `flash`; without one it is forgotten. The emulator's figures of each call, by METERED, are
+    written to the file `meter`. Raises ThumbnetError."""
+    with linked_board(
+        on,
+        lambda there: firmware(lock, there, work_dir=work_dir),
+        "face_unlock",
+        flash=flash,
+        meter=None if meter is None else Meter(meter, tuple(METERED.values())),
+        work_dir=work_dir,
+    ) as link:
+        yield LinkedLock(link, lock, clock, work_dir)

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from thumbnet.apps.camera.crop import Window
+from thumbnet.apps.camera.frames import CAMERAS, DEFAULT_CAMERA, camera_frame, camera_window
 from thumbnet.apps.command import amount, ended
-from thumbnet.apps.face_unlock.crop import Window
 from thumbnet.apps.face_unlock.dataset import face_window, read_face
-from thumbnet.apps.face_unlock.frames import CAMERAS, DEFAULT_CAMERA, camera_frame, camera_window
 from thumbnet.apps.face_unlock.match import ONE
 from thumbnet.apps.face_unlock.model_files import COMMITTED
 from thumbnet.apps.face_unlock.unlock import Lock, read_lock
@@ -204,7 +204,7 @@ def _tell(parsed: argparse.Namespace, line: str) -> None:
 
 def _enroll(parsed: argparse.Namespace, board: Any) -> tuple[dict[str, Any], int]:
     paths = pictures_of(parsed.pictures)
-    frames = frames_of(paths, board.lock, board.application.side, whole=parsed.whole)
+    frames = frames_of(paths, board.lock, board.eye.side, whole=parsed.whole)
     board.enrol(parsed.name, frames)
     slot = board.slot_of(parsed.name)
     _tell(parsed, f"{parsed.name} is user {slot}, from {len(paths)} pictures")
@@ -234,7 +234,7 @@ def _attempt(parsed: argparse.Namespace, board: Any) -> tuple[dict[str, Any], in
     from thumbnet.apps.face_unlock.linked import Status
 
     paths = pictures_of(parsed.pictures)
-    frames = frames_of(paths, board.lock, board.application.side, whole=parsed.whole)
+    frames = frames_of(paths, board.lock, board.eye.side, whole=parsed.whole)
     names = {user.slot: user.name for user in board.users()}
     told, status = [], 1
     for path, frame in zip(paths, frames, strict=True):

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from thumbnet.apps.camera.crop import Window
+from thumbnet.apps.camera.frames import CAMERAS, Pose, camera_frame
 from thumbnet.apps.command import ended
 from thumbnet.apps.face_unlock import match
-from thumbnet.apps.face_unlock.crop import Window
-from thumbnet.apps.face_unlock.frames import CAMERAS, Pose, camera_frame
 from thumbnet.apps.face_unlock.lock_commands import lock_of, lock_parser
 from thumbnet.apps.face_unlock.match import ONE
-from thumbnet.apps.face_unlock.unlock import HostEye
+from thumbnet.apps.face_unlock.unlock import HostLock
 from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.files import replacing
 
@@ -54,19 +54,19 @@ def _run(parsed: argparse.Namespace) -> int:
     except ImportError as error:
         raise ToolError("the picture needs scikit-image: pip install scikit-image") from error
     lock = replace(lock_of(parsed), camera=CAMERAS["qqvga-rgb565"])
-    eye = HostEye(lock)
-    window, camera = eye.application.window, lock.camera
+    host = HostLock(lock)
+    window, camera = host.eye.window, lock.camera
     random = np.random.default_rng(0)
     astronaut, cat = data.astronaut(), data.chelsea()
     poses = [camera_frame(astronaut, _ASTRONAUT, camera, window, p, random) for p in _ENROLLED]
-    template = match.template(list(eye.vectors(np.stack(poses))))
+    template = match.template(list(host.vectors(np.stack(poses))))
     shown = [
         camera_frame(picture, face, camera, window, _SHOWN, random)
         for picture, face in ((astronaut, _ASTRONAUT), (cat, _CAT))
     ]
     looked = []
     for frame, vector, seen in zip(
-        shown, eye.vectors(np.stack(shown)), eye.embed(np.stack(shown))[1], strict=True
+        shown, host.vectors(np.stack(shown)), host.embed(np.stack(shown))[1], strict=True
     ):
         score = match.cosine(match.unit(vector), template)
         looked.append(Looked(_colours(frame), seen[..., 0], score))

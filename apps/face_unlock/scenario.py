@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from thumbnet.apps.camera.frames import Pose, camera_frame
 from thumbnet.apps.command import ended, natural, positive
 from thumbnet.apps.face_unlock import match
 from thumbnet.apps.face_unlock.dataset import (
@@ -31,10 +32,9 @@ from thumbnet.apps.face_unlock.dataset import (
     read_identities,
     read_names,
 )
-from thumbnet.apps.face_unlock.frames import Pose, camera_frame
 from thumbnet.apps.face_unlock.lock_commands import lock_of, lock_parser
 from thumbnet.apps.face_unlock.match import ONE
-from thumbnet.apps.face_unlock.unlock import HostEye, Lock
+from thumbnet.apps.face_unlock.unlock import HostLock, Lock
 from thumbnet.codegen.errors import DataError
 from thumbnet.codegen.files import write_json
 
@@ -138,17 +138,17 @@ class Frames:
     """Pictures before the camera, and what the lock's C makes of them on this machine."""
 
     def __init__(self, lock: Lock, work_dir: Path | None = None) -> None:
-        self.eye = HostEye(lock, work_dir)
+        self.host = HostLock(lock, work_dir)
         self._random = np.random.default_rng(0)
 
     def of(self, path: Path, pose: Pose | None = None) -> NDArray[np.uint8]:
         picture = read_face(path)
         face = face_window(*picture.shape)
-        built = self.eye.application
-        return camera_frame(picture, face, self.eye.lock.camera, built.window, pose, self._random)
+        eye = self.host.eye
+        return camera_frame(picture, face, eye.camera, eye.window, pose, self._random)
 
     def vectors(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.int32]:
-        return self.eye.vectors(np.stack(frames))
+        return self.host.vectors(np.stack(frames))
 
 
 def attempts_on_host(lock: Lock, frames: Frames, groups: Sequence[Group]) -> Iterator[Attempted]:

@@ -51,7 +51,7 @@ static int rows(tn_unlock *unlock, uint32_t count) {
         status = tn_unlock_row(unlock, tn_memory.asked.rows[i]);
     }
     if (status != TN_ROWS && status != TN_WRONG) {
-        memcpy(tn_memory.said.embedding, tn_eye_embedding(&unlock->eye), TN_FACE_DIMENSIONS);
+        memcpy(tn_memory.said.embedding, tn_eye_output(&unlock->eye), TN_FACE_DIMENSIONS);
     }
     return status;
 }
@@ -98,9 +98,12 @@ static void *said(uint8_t *arena) {
 static const tn_runner_port inputs[] = {{asked, sizeof tn_memory.asked}};
 static const tn_runner_port outputs[] = {{said, sizeof tn_memory.said}};
 
+#define TN_TEXT_NOW(value) #value
+#define TN_TEXT(value) TN_TEXT_NOW(value)
+
 /* TN_BOARD comes from the build. */
 const tn_runner_model tn_model = {
-    .name = "face unlock " TN_FACE_SETTINGS_TEXT,
+    .name = "face unlock " TN_EYE_TEXT ", >=" TN_TEXT(TN_FACE_THRESHOLD),
     .board = TN_BOARD,
     .weights_crc = FACE_WEIGHTS_CRC,
     .arena = (uint8_t *)&tn_memory.unlock,

@@ -2,62 +2,20 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * The same C for a lock of its own (main.c) and one at the end of a serial link (linked.c); host.c
- * has the part up to the embedding. face_settings.h is written by the build: the frame, the window
- * of it that the network sees, and the threshold.
+ * The same C for a lock of its own (main.c) and one at the end of a serial link (linked.c). Camera,
+ * crop and network are those of apps/camera/eye.h. face_settings.h is written by the build: the
+ * threshold.
  */
 #ifndef UNLOCK_H
 #define UNLOCK_H
 
-#include "face.h"
-#include "face_crop.h"
+#include "eye.h"
 #include "face_match.h"
 #include "face_settings.h"
 #include "lock.h"
 #include "template_store.h"
-#include "thumbnet/tn_core.h"
 
-enum {
-    TN_FACE_SIDE = FACE_INPUT_ROWS,
-    TN_FACE_DIMENSIONS = FACE_OUTPUT_SIZE,
-    TN_FRAME_ROW_BYTES = TN_FRAME_WIDTH * (TN_FRAME_RGB565 ? 2 : 1),
-};
-
-static const tn_face_window tn_window = {
-    TN_WINDOW_TOP, TN_WINDOW_LEFT, TN_WINDOW_SIZE, TN_FACE_SIDE,
-    FACE_INPUT_ROW_SIZE / TN_FACE_SIDE, TN_FRAME_RGB565,
-};
-
-/* --- a frame, row by row, to its embedding ----------------------------------------------------- */
-
-typedef struct {
-    uint8_t arena[FACE_ARENA_SIZE] FACE_ARENA_ALIGN;
-    tn_face_crop crop;
-    uint32_t sums[TN_FACE_SIDE];
-    int8_t row[FACE_INPUT_ROW_SIZE];
-} tn_eye;
-
-static void tn_eye_begin(tn_eye *eye) {
-    tn_face_crop_begin(&eye->crop, eye->sums, TN_FACE_SIDE);
-    face_begin(eye->arena);
-}
-
-static TN_NOINLINE int tn_eye_crop(tn_eye *eye, const uint8_t *row) {
-    return tn_face_crop_row(&eye->crop, &tn_window, row, eye->row);
-}
-
-static TN_NOINLINE int tn_eye_feed(tn_eye *eye) { return face_feed(eye->arena, eye->row); }
-
-/* Takes the next row of TN_FRAME_ROW_BYTES. 1: the embedding is ready; the rows below are not
- * needed. */
-static int tn_eye_row(tn_eye *eye, const uint8_t *row) {
-    return tn_eye_crop(eye, row) ? tn_eye_feed(eye) : 0;
-}
-
-/* int8 [TN_FACE_DIMENSIONS], until the next frame begins. */
-static const int8_t *tn_eye_embedding(tn_eye *eye) { return face_output(eye->arena); }
-
-#ifndef TN_EYE_ONLY
+enum { TN_FACE_DIMENSIONS = FACE_OUTPUT_SIZE };
 
 /* --- enrolment, attempts ----------------------------------------------------------------------- */
 
@@ -155,7 +113,7 @@ static int tn_unlock_attempt(tn_unlock *unlock, uint32_t now) {
 
 /* The unit vector of the frame that was taken; 0 where it has no direction. */
 static TN_NOINLINE int tn_unlock_unit(tn_unlock *unlock) {
-    const int8_t *const embedding = tn_eye_embedding(&unlock->eye);
+    const int8_t *const embedding = tn_eye_output(&unlock->eye);
     int32_t any = 0;
     for (uint32_t i = 0; i < TN_FACE_DIMENSIONS; i++) {
         unlock->values[i] = embedding[i] - FACE_OUTPUT_ZERO_POINT;
@@ -227,5 +185,4 @@ static int tn_unlock_remove(tn_unlock *unlock, uint32_t user) {
     return status == TN_STORE_OK ? TN_DONE : status == TN_STORE_NONE ? TN_NO_USER : TN_BROKEN;
 }
 
-#endif
 #endif

@@ -1,7 +1,7 @@
 /* camera_of_files.c: a camera whose frames are those of frames.bin on the emulator's side, in turn. */
 #include "camera.h"
 
-#include "face_settings.h"
+#include "eye_settings.h"
 #include "port.h"
 
 static uint8_t row[TN_FRAME_WIDTH * (TN_FRAME_RGB565 ? 2 : 1)];

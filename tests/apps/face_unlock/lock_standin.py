@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sample_models import SampleNet
 
-from thumbnet.apps.face_unlock.crop import Window
-from thumbnet.apps.face_unlock.frames import Camera, camera_frame, camera_window
+from thumbnet.apps.camera.crop import Window
+from thumbnet.apps.camera.frames import Camera, camera_frame, camera_window
 from thumbnet.apps.face_unlock.unlock import Lock
 
 SIDE, DIMENSIONS = 24, 20

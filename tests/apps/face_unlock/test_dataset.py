@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.apps.face_unlock.drawn_faces import HEIGHT, WIDTH, drawn_face, make_folder
-from thumbnet.apps.face_unlock.crop import crop_face
+from thumbnet.apps.camera.crop import crop_face
 from thumbnet.apps.face_unlock.dataset import (
     HELD_OUT,
     VALIDATION,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from lock_standin import SMALL, frame, standin_lock
 
+from thumbnet.apps.camera.frames import CAMERAS
 from thumbnet.apps.face_unlock import match
-from thumbnet.apps.face_unlock.frames import CAMERAS
 from thumbnet.apps.face_unlock.linked import LinkedLock, Status, User, linked
-from thumbnet.apps.face_unlock.unlock import HostEye
+from thumbnet.apps.face_unlock.unlock import HostLock
 from thumbnet.codegen.errors import DataError, ToolError
 
 pytestmark = pytest.mark.usefixtures("qemu")
@@ -36,7 +36,7 @@ def test_the_boards_embeddings_are_the_hosts(
 ) -> None:
     lock = standin_lock(tmp_path, CAMERAS[camera] if camera else SMALL)
     frames = np.stack([frame(lock, number) for number in range(count)])
-    expected, _ = HostEye(lock, work_dir).embed(frames)
+    expected, _ = HostLock(lock, work_dir).embed(frames)
     assert len(np.unique(expected, axis=0)) == count
     with linked(BOARD, lock, work_dir=work_dir) as board:
         said = board.enrol("ada", frames)
@@ -47,7 +47,7 @@ def test_the_boards_embeddings_are_the_hosts(
 def test_three_channels_get_the_same_grey(tmp_path: Path, work_dir: Path) -> None:
     lock = standin_lock(tmp_path, channels=3)
     frames = frame(lock, 0)[None]
-    expected, seen = HostEye(lock, work_dir).embed(frames)
+    expected, seen = HostLock(lock, work_dir).embed(frames)
     assert (seen == seen[..., :1]).all()
     with linked(BOARD, lock, work_dir=work_dir) as board:
         np.testing.assert_array_equal(board.enrol("ada", frames)[0].embedding, expected[0])
@@ -56,7 +56,7 @@ def test_three_channels_get_the_same_grey(tmp_path: Path, work_dir: Path) -> Non
 def test_users_and_failures_outlast_the_power(tmp_path: Path, work_dir: Path) -> None:
     lock, flash = standin_lock(tmp_path), tmp_path / "a folder" / "flash"
     frames = np.stack([frame(lock, number) for number in range(6)])
-    eye = HostEye(lock, work_dir)
+    eye = HostLock(lock, work_dir)
     vectors = eye.vectors(frames)
     templates = {"ada": match.template(vectors[:2]), "bob": match.template(vectors[2:3])}
     with linked(BOARD, lock, flash=flash, work_dir=work_dir) as board:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from lock_standin import frame, standin_lock
 
+from thumbnet.apps.camera.frames import CAMERAS
 from thumbnet.apps.face_unlock import unlock
-from thumbnet.apps.face_unlock.frames import CAMERAS
 from thumbnet.apps.face_unlock.unlock import Lock, firmware, stored_bytes
 from thumbnet.codegen.errors import BudgetError, DataError, ToolError
 from thumbnet.codegen.image import read_elf

@@ -10,9 +10,9 @@ import pytest
 from lock_standin import SMALL, THRESHOLD, picture, write_network
 from PIL import Image
 
+from thumbnet.apps.camera.frames import CAMERAS, DEFAULT_CAMERA
 from thumbnet.apps.face_unlock.__main__ import main
 from thumbnet.apps.face_unlock.dataset import read_identities
-from thumbnet.apps.face_unlock.frames import CAMERAS, DEFAULT_CAMERA
 from thumbnet.apps.face_unlock.match import ONE
 from thumbnet.apps.face_unlock.model_files import Decision, write_decision
 from thumbnet.apps.face_unlock.scenario import (
@@ -105,7 +105,7 @@ def test_networks_that_are_none_for_a_lock(model: Path, tmp_path: Path) -> None:
         read_lock(alone, camera)
     assert read_lock(alone, camera, 0.5).threshold == ONE // 2
     other = Path(__file__).resolve().parents[3] / "apps" / "kws" / "kws.tflite"
-    with pytest.raises(ModelFormatError, match="a lock needs one int8 picture"):
+    with pytest.raises(ModelFormatError, match="a camera gives one int8 picture"):
         Frames(read_lock(other, camera, 0.5))
 
 

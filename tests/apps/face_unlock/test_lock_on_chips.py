@@ -15,7 +15,7 @@ from tests.ports.nordic_chips import nrf52840
 from tests.ports.stm32_chips import chip
 from tests.ports.stm32_clocks import H7
 from thumbnet.apps.face_unlock.linked import LinkedLock, Status, User
-from thumbnet.apps.face_unlock.unlock import HostEye, Lock, application, firmware
+from thumbnet.apps.face_unlock.unlock import HostLock, Lock, firmware
 from thumbnet.codegen.targets import board
 from thumbnet.tools.link import Link
 
@@ -45,8 +45,7 @@ STARTS: dict[str, Callable[[Path], Started]] = {"nrf52840dk": nordic, "nucleo-h7
 
 def connect(running: Started, name: str, lock: Lock, work_dir: Path) -> LinkedLock:
     link = Link(running, name, clock=running.clock)
-    built = application(lock, board(name).target.name, work_dir)
-    return LinkedLock(link, lock, built, clock=lambda: 0)
+    return LinkedLock(link, lock, lambda: 0, work_dir)
 
 
 @pytest.mark.parametrize("name", STARTS)
@@ -55,7 +54,7 @@ def test_users_outlast_the_power(name: str, tmp_path: Path, work_dir: Path) -> N
     running = STARTS[name](firmware(lock, board(name), work_dir=work_dir).elf)
     there = connect(running, name, lock, work_dir)
     frames = np.stack([frame(lock, number) for number in range(3)])
-    expected, _ = HostEye(lock, work_dir).embed(frames)
+    expected, _ = HostLock(lock, work_dir).embed(frames)
     assert there.users() == []
     said = there.enrol("ada", frames[:2]) + there.enrol("bob", frames[2:])
     np.testing.assert_array_equal([each.embedding for each in said], expected)

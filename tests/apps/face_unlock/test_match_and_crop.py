@@ -12,22 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import thumbnet.apps.face_unlock as application
+from thumbnet import apps
+from thumbnet.apps.camera.crop import Window, crop_face, grey_from_rgb565
 from thumbnet.apps.face_unlock import match
-from thumbnet.apps.face_unlock.crop import Window, crop_face, grey_from_rgb565
 
-FIRMWARE = Path(application.__file__).resolve().parent / "firmware"
+APPS = Path(apps.__file__).resolve().parent
+FIRMWARE = APPS / "face_unlock" / "firmware"
 SOURCE = """
-#include "face_crop.h"
+#include "crop.h"
 #include "face_match.h"
 /* Rows of a picture that a frame gives. */
-int crop(const uint8_t *frame, uint32_t rows, uint32_t row_bytes, const tn_face_window *window,
+int crop(const uint8_t *frame, uint32_t rows, uint32_t row_bytes, const tn_crop_window *window,
          uint32_t *sums, int8_t *picture) {
-    tn_face_crop crop;
+    tn_crop crop;
     int made = 0;
-    tn_face_crop_begin(&crop, sums, window->picture);
+    tn_crop_begin(&crop, sums, window->picture);
     for (uint32_t y = 0; y < rows; y++) {
-        if (tn_face_crop_row(&crop, window, frame + y * row_bytes, picture)) {
+        if (tn_crop_row(&crop, window, frame + y * row_bytes, picture)) {
             picture += window->picture * window->channels;
             made++;
         }
@@ -36,8 +37,8 @@ int crop(const uint8_t *frame, uint32_t rows, uint32_t row_bytes, const tn_face_
 }
 """
 DECLARATIONS = """
-typedef struct { uint32_t top, left, size, picture, channels, rgb565; } tn_face_window;
-int crop(const uint8_t *frame, uint32_t rows, uint32_t row_bytes, const tn_face_window *window,
+typedef struct { uint32_t top, left, size, picture, channels, rgb565; } tn_crop_window;
+int crop(const uint8_t *frame, uint32_t rows, uint32_t row_bytes, const tn_crop_window *window,
          uint32_t *sums, int8_t *picture);
 void tn_face_unit(int32_t *values, uint32_t count, int16_t *unit);
 int32_t tn_face_cosine(const int16_t *a, const int16_t *b, uint32_t count);
@@ -53,7 +54,8 @@ def c(tmp_path_factory: pytest.TempPathFactory):
     command = [
         "gcc", "-std=c11", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wconversion",
         "-Werror", "-fsanitize=undefined", "-fno-sanitize-recover=all",
-        "-fsanitize-undefined-trap-on-error", f"-I{FIRMWARE}", "crop.c",
+        "-fsanitize-undefined-trap-on-error", f"-I{FIRMWARE}",
+        f"-I{APPS / 'camera'}", "crop.c",
         str(FIRMWARE / "face_match.c"), "-o", "twin.so",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -129,7 +131,7 @@ def crop_in_c(c, frame: NDArray[np.uint8], window: Window, side: int, channels: 
     row_bytes = frame.shape[1]
     made = np.zeros((side, side, channels), np.int8)
     given_window = FFI.new(
-        "tn_face_window *", [window.top, window.left, window.size, side, channels, rgb565]
+        "tn_crop_window *", [window.top, window.left, window.size, side, channels, rgb565]
     )
     rows = c.crop(
         FFI.from_buffer("uint8_t[]", frame), len(frame), row_bytes, given_window,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from thumbnet.apps.face_unlock.crop import Window
+from thumbnet.apps.camera.crop import Window
 from thumbnet.codegen.errors import DataError
 
 

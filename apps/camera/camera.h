@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * A row is TN_FRAME_WIDTH pixels from left to right (face_settings.h, written by the build):
+ * A row is TN_FRAME_WIDTH pixels from left to right (eye_settings.h, written by the build):
  *   grey     one byte a pixel
  *   RGB565   two bytes a pixel, the one with red first, as OV2640, OV7670 and their like send it
  *

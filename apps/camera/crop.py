@@ -1,7 +1,7 @@
 """From a camera's frame to the network's picture: grey, cropped, resized, all in integers.
 
-This is the reference that `firmware/face_crop.h` equals byte for byte, and training and
-evaluation see faces through it as well.
+This is the reference that `crop.h` equals byte for byte; training and evaluation of the face lock
+see faces through it as well.
 """
 
 from __future__ import annotations
