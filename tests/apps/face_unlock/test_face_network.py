@@ -149,7 +149,7 @@ def test_a_board_that_differs_is_told(
     ("words", "status", "message"),
     [
         ((), 2, "usage"),
-        (("unlock",), 2, "usage"),
+        (("open",), 2, "usage"),
         (("evaluate", "--data", "none"), 1, "none: there is no such folder"),
         (("evaluate", "--data", ".", "--model", "none"), 1, "cannot read"),
         (("export", "--run", "none", "--data", ".", "--out", "x"), 1, "give a folder that train"),
