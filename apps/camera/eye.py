@@ -58,14 +58,17 @@ class Eye:
         """Camera and window, as a board tells them."""
         return _text(self.camera, self.window)
 
-    def build(self, sources: Sequence[str], board: Board, work_dir: Path | None) -> Firmware:
+    def build(
+        self, sources: Sequence[str], board: Board, work_dir: Path | None, *, stores: bool = False
+    ) -> Firmware:
         """The application's `sources` and the network, linked for a board: by itself where a driver
-        of a camera came with it, else at the end of a serial link. Raises ThumbnetError."""
+        of a camera came with it, else at the end of a serial link. `stores`: it keeps data in
+        flash. Raises ThumbnetError."""
         own = (self.folder / _DRIVER).is_file()
         main = ("main.c", _DRIVER) if own else ("linked.c",)
         return build_firmware(
             self.folder, (f"{self.manifest.name}.c", *sources, *main), board,
-            self.manifest.optimize, work_dir, linked=not own, stores=bool(sources),
+            self.manifest.optimize, work_dir, linked=not own, stores=stores,
         )  # fmt: skip
 
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from thumbnet.apps.camera.crop import Window
 from thumbnet.apps.camera.frames import CAMERAS, DEFAULT_CAMERA, camera_frame, camera_window
+from thumbnet.apps.camera.pictures import centre_square, pictures_of
 from thumbnet.apps.command import amount, ended
 from thumbnet.apps.face_unlock.dataset import face_window, read_face
 from thumbnet.apps.face_unlock.match import ONE
@@ -135,20 +134,6 @@ def lock_of(parsed: argparse.Namespace) -> Lock:
     return read_lock(parsed.model, CAMERAS[parsed.camera], parsed.threshold)
 
 
-def pictures_of(places: Sequence[Path]) -> list[Path]:
-    """The pictures among files and folders, in order. Raises DataError where there are none."""
-    known = Image.registered_extensions()
-    found: list[Path] = []
-    for place in places:
-        if not place.exists():
-            raise DataError(f"{place}: there is no such file or folder")
-        inside = sorted(place.iterdir()) if place.is_dir() else [place]
-        found += [p for p in inside if p.suffix.lower() in known or not place.is_dir()]
-    if not found:
-        raise DataError(f"{places[0]}: no pictures in this folder")
-    return found
-
-
 def frames_of(
     paths: Sequence[Path], lock: Lock, side: int, *, whole: bool = False
 ) -> NDArray[np.uint8]:
@@ -157,10 +142,7 @@ def frames_of(
     frames = []
     for path in paths:
         picture = read_face(path)
-        height, width = picture.shape
-        edge = min(height, width)
-        centre = Window((height - edge) // 2, (width - edge) // 2, edge)
-        face = centre if whole else face_window(height, width)
+        face = centre_square(*picture.shape) if whole else face_window(*picture.shape)
         frames.append(camera_frame(picture, face, lock.camera, window))
     return np.stack(frames)
 

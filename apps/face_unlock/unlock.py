@@ -72,7 +72,7 @@ def firmware(
     """The lock linked for a board: at the end of a serial link (linked.c), or by itself (main.c)
     where `driver`, a C file, gives what camera.h asks for. Raises ThumbnetError."""
     eye = lock_eye(lock, board.target.name, work_dir, driver)
-    image = eye.build(_SOURCES, board, work_dir)
+    image = eye.build(_SOURCES, board, work_dir, stores=True)
     kept = stored_bytes(image)
     if image.flash + kept > board.flash:
         raise BudgetError(
