@@ -25,10 +25,10 @@ from thumbnet.apps.face_unlock.model_files import (
     write_facts,
     write_weights,
 )
-from thumbnet.apps.face_unlock.network import SMALL, Architecture, architecture_from
+from thumbnet.apps.face_unlock.network import SMALL, Architecture, architecture_from, load_network
 from thumbnet.apps.face_unlock.quantized import int8_tflite
 from thumbnet.apps.face_unlock.threshold import attempts, choose
-from thumbnet.apps.face_unlock.training import Recipe, load_network, train
+from thumbnet.apps.face_unlock.training import Recipe, train
 from thumbnet.codegen.compile import Compiled, Options, compile_model
 from thumbnet.codegen.errors import DataError
 from thumbnet.codegen.files import write_text

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pytorch_metric_learning.losses import CosFaceLoss
-from torch import Tensor, nn
+from torch import Tensor
 
 from thumbnet.apps.face_unlock.augment import Ranges, augmented
 from thumbnet.apps.face_unlock.dataset import Faces
-from thumbnet.apps.face_unlock.network import Architecture, FaceNetwork, network_input
+from thumbnet.apps.face_unlock.network import Architecture, FaceNetwork, embeddings
 from thumbnet.apps.face_unlock.verification import verified
-from thumbnet.codegen.errors import DataError, ModelFormatError
+from thumbnet.codegen.errors import DataError
 from thumbnet.codegen.files import replacing
 
 Progress = Callable[[str], None]
@@ -88,32 +88,6 @@ def train(
     network = FaceNetwork(architecture)
     network.load_state_dict(run.best_weights)
     return Trained(network.eval(), run.best, run.best_epoch)
-
-
-def embeddings(
-    network: nn.Module, pictures: NDArray[np.int8], batch: int = 256
-) -> NDArray[np.float32]:
-    """Outputs [n, dimensions] of a float network in evaluation mode, for int8 pictures [n, ...]."""
-    network.eval()
-    with torch.no_grad():
-        parts = [
-            network(network_input(torch.from_numpy(pictures[i : i + batch])))
-            for i in range(0, len(pictures), batch)
-        ]
-    return torch.cat(parts).numpy()
-
-
-def load_network(
-    architecture: Architecture, weights: Mapping[str, NDArray[Any]], source: Path
-) -> FaceNetwork:
-    """The float network with weights that were stored. ModelFormatError, naming `source`, where
-    they are another network's."""
-    network = FaceNetwork(architecture)
-    try:
-        network.load_state_dict({name: torch.from_numpy(a) for name, a in weights.items()})
-    except RuntimeError as error:
-        raise ModelFormatError(f"{source}: weights of another network: {error}") from error
-    return network.eval()
 
 
 def epoch_of(

@@ -27,12 +27,12 @@ from thumbnet.apps.face_unlock.network import (  # noqa: E402
     FaceNetwork,
     Stage,
     architecture_from,
+    embeddings,
+    load_network,
 )
 from thumbnet.apps.face_unlock.training import (  # noqa: E402
     Recipe,
-    embeddings,
     epoch_of,
-    load_network,
     train,
 )
 
