@@ -53,6 +53,9 @@ class Architecture:
 
 
 SMALL = Architecture()
+LARGE = Architecture(  # to teach it
+    stages=(Stage(32), Stage(64, 64), Stage(96, 96), Stage(128, 128)), head=256, dimensions=128
+)
 
 
 def architecture_from(entry: Mapping[str, Any], source: Path) -> Architecture:
