@@ -135,9 +135,9 @@ class _Taps:
             weights = np.where(_spread(known, weights), 0, weights)
             least = np.clip(ranges.accumulators[self.output.name][0], INT32_MIN, INT32_MAX)
             bias = np.where(gone, 0, np.where(known, least, bias))
-        faster = self._fast(known, low)
-        if faster is not None:
-            scale, bias = faster[0], np.where(known, faster[1], bias)
+        small = self._small(known, low)
+        if small is not None:
+            scale, bias = small
         width = channels(self.source)
         unread = dead.get(self.source.name, np.zeros(width, np.bool_))
         if not self.depthwise and unread.any() and weights.shape[-1] % width == 0:
@@ -148,27 +148,26 @@ class _Taps:
             if taken[:, columns].any() or weights[..., columns].any():
                 bias = bias + taken[:, columns] @ values[columns]
                 weights = np.where(columns, 0, weights)
-        if weights is self.weights and scale is self.scale:
+        if weights is self.weights and small is None:
             return None
         return replace(self, weights=weights, bias=bias, scale=scale)
 
-    def _fast(
+    def _small(
         self, known: Mask, values: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-        """Scales with which all channels can take the fast form of requantisation, if it was only
-        those of `known` channels that could not (networks leave tiny scales where all is zero), and
-        accumulators that give `values` with them."""
+        """Scales, and biases that give `values` in `known` channels, which keep no layer from fast
+        requantisation and joined sums; None where they are so. Networks leave tiny scales and
+        biases of 2**30 where all is zero: known channels take the largest scale of the others."""
         if self.scale.size == 1 or not known.any() or known.all():
-            return None
-        multiplier, shift = quantize_multipliers(self._real(self.scale))
-        fast = (multiplier >= 2**30) & (shift <= -1) & (shift >= -31)
-        if fast[known].all() or not fast[~known].all():
             return None
         scale = np.where(known, self.scale[~known].max(), self.scale)
         real, offset = self._real(scale), values - self.output.zero_point
-        bias = np.rint(offset / real).astype(np.int64)
+        bias = np.where(known, np.rint(offset / real), self.bias).astype(np.int64)
+        if (scale == self.scale).all() and (bias == self.bias).all():
+            return None
         found = multiply_by_quantized_multiplier(bias, *quantize_multipliers(real))
-        return (scale, bias) if np.array_equal(found[known], offset[known]) else None
+        exact = np.array_equal(found[known], offset[known]) and np.abs(bias).max() <= INT32_MAX
+        return (scale, bias) if exact else None
 
     def _real(self, scale: NDArray[np.float32]) -> NDArray[np.float64]:
         real: NDArray[np.float64] = (

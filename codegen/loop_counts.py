@@ -16,7 +16,6 @@ import numpy as np
 
 from thumbnet.codegen.graph import Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel
-from thumbnet.codegen.lowering.convolution import depthwise_chunks
 from thumbnet.codegen.schedule import Schedule
 
 Counts = dict[str, float]
@@ -160,122 +159,150 @@ def _outputs(work: Work, where: str, times: float) -> None:
         work.add(f"{where}.clamp", times)
 
 
-def _tile_4(work: Work, times: float, k: int) -> None:
+def _tile(work: Work, name: str, times: float, k: int, turn: int) -> None:
+    """tn_tile_2 or tn_tile_1 in assembly; `turn` groups a turn."""
     out_c, groups = work.number("out_c"), -(-k // 4)
-    blocks = -(-out_c // 2)
-    usual = work.number("fast_requantize") and not work.clamps
-    narrow = out_c // 2 if usual else 0
-    work.add("tile_4", times)
-    work.add("tile_4.block", times * blocks)
-    work.add("tile_4.odd", times * blocks * (groups % 2))
-    work.add("tile_4.two", times * blocks * (groups // 2))
-    work.add("tile_4.narrow", times * narrow)
-    work.add("tile_4.any", times * (blocks - narrow))
-    _outputs(work, "tile_4.any", times * 4 * (out_c - 2 * narrow))
+    blocks = times * -(-out_c // 4)
+    work.add(name, times)
+    work.add(f"{name}.block", blocks)
+    work.add(f"{name}.clamp", blocks if work.clamps else 0)
+    work.add(f"{name}.turn", blocks * -(-groups // turn))
+    work.add(f"{name}.group", blocks * groups)
+    work.add(f"{name}.rest", times * (out_c % 4))
 
 
-def _tile_few(work: Work, times: float, k: int, pixels: int) -> None:
-    """One to three pixels: the last of a run, or two where scratch is short."""
-    out_c, groups = work.number("out_c"), -(-k // 4)
-    blocks = -(-out_c // 2)
-    tile = f"tile_{pixels}"
-    work.add(tile, times)
-    work.add(f"{tile}.block", times * blocks)
-    if pixels == 2:
-        work.add(f"{tile}.odd", times * blocks * (groups % 2))
-        work.add(f"{tile}.two", times * blocks * (groups // 2))
-    else:
-        work.add(f"{tile}.group", times * blocks * groups)
-    narrow = out_c // 2 if pixels > 1 and work.number("fast_requantize") and not work.clamps else 0
-    work.add(f"{tile}.narrow", times * narrow)
-    _outputs(work, "tile_few", times * pixels * (out_c - 2 * narrow))
+def _dot_4(work: Work, times: float, groups: int) -> None:
+    work.add("dot_4", times)
+    work.add("dot_4.joined" if work.number("joined") else "dot_4.apart", times * groups)
 
 
-def _widen_run(work: Work, times: float, n: int) -> None:
-    work.add("widen_run", times)
-    work.add("widen_run.word", times * (n // 4))
-    work.add(f"widen_run.tail_{n % 4}", times if n % 4 else 0)
+def _tile_column(work: Work, times: float, k: int) -> None:
+    """One pixel from bytes."""
+    if work.number("fast_requantize") and work.number("joined"):
+        _tile(work, "tile_1", times, k, turn=8)
+        return
+    work.add("tile_bytes", times)
+    _dot_4(work, times * -(-work.number("out_c") // 4), -(-k // 4))
+    _outputs(work, "tile_bytes", times * work.number("out_c"))
+
+
+def _widen_2(work: Work, times: float, n: int) -> None:
+    work.add("widen_2", times)
+    work.add("widen_2.eight", times * (n // 8))
+    work.add("widen_2.four", times if n & 4 else 0)
+    work.add(f"widen_2.tail_{n % 4}", times if n % 4 else 0)
 
 
 # ---- tn_conv_2d.h ------------------------------------------------------------------------------
 
 
-def _tile_widths(pixels: int, columns: int) -> dict[int, int]:
-    """How many tiles of how many pixels a run is cut into by tn_conv_2d_s8."""
-    if columns == 2:
-        return {2: pixels // 2, 1: pixels % 2}
-    fours, rest = divmod(pixels, 4)
-    if rest == 1 and fours:
-        return {4: fours - 1, 3: 1, 2: 1}
-    return {4: fours, rest: 1} if rest else {4: fours}
-
-
 def _conv_2d(work: Work) -> None:
-    pointwise, in_c, out_w = work.numbers("pointwise", "in_c", "out_w")
-    kernel = work.number("kernel_h") * work.number("kernel_w")
+    pointwise, in_c, out_w, stride_w = work.numbers("pointwise", "in_c", "out_w", "stride_w")
+    pad_left, kernel_w, dilation_w = work.numbers("pad_left", "kernel_w", "dilation_w")
+    k = work.number("kernel_h") * kernel_w * in_c
     form = "pointwise" if pointwise else "words" if work.number("word_taps") else "bytes"
-    flat = pointwise and not work.in_ring and not work.out_ring
-    columns = work.number("columns")
-    tiles: Counter[int] = Counter()  # how many, by pixels
-    inside = 0  # of four pixels of one row
+    joined = work.number("columns") == 2 and work.number("fast_requantize")
+    by_two = bool(joined and work.number("joined"))
+    left = -(-pad_left // stride_w)
+    right = min((work.number("in_w") + pad_left - kernel_w) // stride_w, out_w - 1)
+    words = not pointwise and dilation_w == 1 and kernel_w * in_c % 4 == 0
+    inside = pairs = singles = 0
+    alone = np.zeros(out_w, np.int64)  # by x: pixels that are gathered alone
     for height, n in work.heights.items():
-        widths = _tile_widths(height * out_w, columns)
-        starts = np.arange(widths.get(4, 0)) * 4
-        row_ends = height * out_w if flat else out_w
-        inside += n * int(np.count_nonzero(starts % row_ends + 4 <= row_ends))
-        for pixels, count in widths.items():
-            tiles[pixels] += n * count
+        pixels = height * out_w
+        first = np.arange(pixels // 2 if by_two else 0) * 2 % out_w
+        near = words & (first + 1 < out_w) & (first >= left) & (first < right)
+        gathered = np.arange(pixels)
+        gathered = (
+            gathered[: 2 * len(first)][~np.repeat(near, 2)].tolist()
+            + gathered[2 * len(first) :].tolist()
+        )
+        np.add.at(alone, np.array(gathered, np.int64) % out_w, n)
+        inside += n * int(near.sum())
+        pairs += n * len(first)
+        singles += n * (pixels - 2 * len(first))
     work.add(f"conv.{form}.run", work.steps)
     work.add(f"conv.{form}.row", work.rows)
-    for pixels, count in tiles.items():
-        if pixels == 4:
-            _tile_4(work, count, kernel * in_c)
-        else:
-            _tile_few(work, count, kernel * in_c, pixels)
+    work.add(f"conv.{form}.pair", pairs)
+    work.add(f"conv.{form}.single", singles)
+    _tile(work, "tile_2", pairs, k, turn=16)
+    _tile_column(work, singles, k)
     if pointwise:
-        work.add("widen_4", inside)
-        work.add("widen_4.word", inside * (in_c // 4))
-        work.add(f"widen_4.tail_{in_c % 4}", inside if in_c % 4 else 0)
-        _widen_run(work, work.rows * out_w - 4 * inside, in_c)
+        _widen_2(work, pairs, in_c)
+        work.add("conv.copy.word", singles * max(1, -(-in_c // 4)))
+        return
+    rows_in, rows_out = _rows_inside(work)
+    share = rows_in / (rows_in + rows_out)
+    near_rows = inside * work.number("kernel_h")
+    work.add("conv.inside", inside)
+    work.add("conv.inside.row", near_rows * share)
+    work.add("conv.inside.ring", near_rows * share if work.in_ring else 0)
+    _widen_2(work, near_rows * share, kernel_w * in_c)
+    work.add("conv.inside.pad", near_rows * (1 - share) * kernel_w * in_c // 4)
+    if form == "words":
+        _gather_words(work, alone, share)
     else:
-        _gather(work, form)
+        _gather_bytes(work, alone, share)
+        _widen_2(work, pairs - inside, k + -k % 4)
+    if singles and form == "words":
+        work.add("conv.words.single", singles)
 
 
-def _gather(work: Work, form: str) -> None:
-    in_w, in_c, out_w = work.numbers("in_w", "in_c", "out_w")
-    kernel_h, kernel_w = work.numbers("kernel_h", "kernel_w")
-    dilation = work.number("dilation_w")
-    inside, outside = _rows_inside(work)
-    ix = np.arange(out_w) * work.number("stride_w") - work.number("pad_left")
-    if dilation == 1:
-        left = np.clip(-ix, 0, kernel_w)
-        right = np.clip(in_w - ix, left, kernel_w)
-        runs = np.stack([left, right - left, kernel_w - right])  # pixels: padded, inside, padded
-    else:
-        tap = ix[:, None] + np.arange(kernel_w) * dilation
-        hit = (tap >= 0) & (tap < in_w)
-        runs = np.stack([~hit, hit, ~hit]).reshape(3, -1).astype(np.int64)
-        runs[2] = 0
-        form += ".dilated"
-    padded, taken = runs[[0, 2]].ravel(), runs[1]
-    empty_runs = out_w * (kernel_w if dilation != 1 else 1)  # of a row outside
-    name = f"conv.{form}"
-    pixels = work.out_rows * out_w
+def _taken(work: Work) -> tuple[np.ndarray, np.ndarray]:
+    """By x: runs of a row under the window, and pixels in them, that lie inside the input."""
+    in_w, kernel_w, dilation = work.numbers("in_w", "kernel_w", "dilation_w")
+    ix = np.arange(work.number("out_w")) * work.number("stride_w") - work.number("pad_left")
+    tap = ix[:, None] + np.arange(kernel_w) * dilation
+    hits = ((tap >= 0) & (tap < in_w)).sum(axis=1)
+    return (hits if dilation != 1 else np.minimum(hits, 1)), hits
+
+
+def _gather_words(work: Work, alone: np.ndarray, share: float) -> None:
+    """Pixels, how many by x, through tn_conv_2d_words."""
+    kernel_h, kernel_w, in_c = work.numbers("kernel_h", "kernel_w", "in_c")
+    name = "conv.words" if work.number("dilation_w") == 1 else "conv.words.dilated"
+    runs, taken = _taken(work)
+    pixels = int(alone.sum())
+    rows_in = pixels * kernel_h * share
+    words_in = float((alone * taken).sum()) * kernel_h * share * in_c / 4
     work.add(f"{name}.pixel", pixels)
-    work.add(f"{name}.row_in", inside * out_w)
-    work.add(f"{name}.row_in.ring", inside * out_w if work.in_ring else 0)
-    work.add(f"{name}.row_out", outside * out_w)
-    work.add(f"{name}.put", inside * int(np.count_nonzero(taken)))
-    work.add(f"{name}.pad", inside * int(np.count_nonzero(padded)) + outside * empty_runs)
-    pad_bytes = in_c * (inside * int(padded.sum()) + outside * out_w * kernel_w)
-    if work.number("word_taps"):
-        work.add(f"{name}.put.word", inside * int(taken.sum()) * in_c // 4)
-        work.add(f"{name}.pad.word", pad_bytes // 4)
-    else:
-        work.add(f"{name}.put.word", inside * int((taken * in_c // 4).sum()))
-        work.add(f"{name}.put.byte", inside * int((taken * in_c % 4).sum()))
-        work.add(f"{name}.pad.byte", pad_bytes)
-        _widen_run(work, pixels, kernel_h * kernel_w * in_c)
+    work.add(f"{name}.row_in", rows_in)
+    work.add(f"{name}.row_in.ring", rows_in if work.in_ring else 0)
+    work.add(f"{name}.row_out", pixels * kernel_h - rows_in)
+    work.add(f"{name}.put", float((alone * runs).sum()) * kernel_h * share)
+    work.add(f"{name}.put.word", words_in)
+    work.add(f"{name}.pad.word", pixels * kernel_h * kernel_w * in_c / 4 - words_in)
+
+
+def _gather_bytes(work: Work, alone: np.ndarray, share: float) -> None:
+    """Pixels, how many by x, through tn_conv_2d_bytes."""
+    kernel_h, kernel_w, in_c = work.numbers("kernel_h", "kernel_w", "in_c")
+    name = "conv.bytes" if work.number("dilation_w") == 1 else "conv.bytes.dilated"
+    runs, taken = _taken(work)
+    pixels = int(alone.sum())
+    rows_in = pixels * kernel_h * share
+    bytes_a_run = in_c if work.number("dilation_w") != 1 else taken * in_c
+    words = np.where(np.asarray(bytes_a_run) >= 4, -(-np.asarray(bytes_a_run) // 4), 0)
+    few = np.where(np.asarray(bytes_a_run) < 4, bytes_a_run, 0)
+    edge = taken < kernel_w
+    work.add(f"{name}.pixel", pixels)
+    work.add(f"{name}.row_in", rows_in)
+    work.add(f"{name}.row_in.ring", rows_in if work.in_ring else 0)
+    work.add(f"{name}.row_out", pixels * kernel_h - rows_in)
+    work.add(f"{name}.copy", float((alone * runs).sum()) * kernel_h * share)
+    work.add(f"{name}.copy.word", float((alone * runs * words).sum()) * kernel_h * share)
+    work.add(f"{name}.copy.byte", float((alone * runs * few).sum()) * kernel_h * share)
+    inner = _rows_all_inside(work) / max(1, work.out_rows)
+    filled = float((alone * np.where(edge, 1.0, 1 - inner)).sum())
+    work.add(f"{name}.fill", filled * -(-kernel_h * kernel_w * in_c // 4))
+
+
+def _rows_all_inside(work: Work) -> int:
+    """Output rows all of whose window's rows lie inside the input."""
+    in_h, kernel_h, stride, pad = work.numbers("in_h", "kernel_h", "stride_h", "pad_top")
+    first = np.arange(work.out_rows) * stride - pad
+    last = first + (kernel_h - 1) * work.number("dilation_h")
+    return int(np.count_nonzero((first >= 0) & (last < in_h)))
 
 
 def _rows_inside(work: Work) -> tuple[int, int]:
@@ -291,11 +318,11 @@ def _rows_inside(work: Work) -> tuple[int, int]:
 
 
 def _depthwise(work: Work) -> None:
-    work.add("depthwise.fill", work.steps * work.number("in_c"))
     work.add("depthwise.row", work.rows)
     if work.number("window"):
         _depthwise_window(work)
     else:
+        work.add("depthwise.fill", work.steps * work.number("in_c"))
         _depthwise_general(work)
 
 
@@ -309,41 +336,36 @@ def _offsets(work: Work, calls: float, entries: float, share_inside: float) -> N
 
 
 def _depthwise_window(work: Work) -> None:
-    window, out_w, out_c, kernel_h = work.numbers("window", "out_w", "out_c", "kernel_h")
-    kernel_w, stride, pad = work.numbers("kernel_w", "stride_w", "pad_left")
+    window, stride, kernel_h, tile = work.numbers("window", "stride_w", "kernel_h", "tile")
+    pixels, usual = tile * work.number("tiles"), work.number("usual")
+    out_w, out_c, in_w, pad = work.numbers("out_w", "out_c", "in_w", "pad_left")
     inside, outside = _rows_inside(work)
     share = inside / (inside + outside)
-    x = np.arange(0, out_w, 3)
-    ix = x * stride - pad
-    slides = (ix - 3 * stride >= 0) & (ix <= work.number("in_w") - kernel_w - 2 * stride) & (x > 0)
-    advances = work.rows * int(slides.sum())
-    tables = work.rows * len(x) - advances
-    if window == 1:
-        threes, twos = depthwise_chunks(kernel_w, stride)
-        chunks, entries = len(threes) + len(twos), 5 * len(threes) + 4 * len(twos)
-        work.add("depthwise.phase", tables * kernel_h * stride * 2)
-        calls = chunks
+    bands = -(-out_w // pixels)
+    columns = stride * pixels + window // 2 * 2
+    ix = np.arange(bands) * pixels * stride - pad
+    filled = np.minimum(ix + columns, in_w) - np.maximum(ix, 0)
+    groups, rows = out_c // 4, work.rows
+    done = rows * out_c * -(-out_w // tile)
+    # the border is written where a row lies outside, once a step, and for each of several bands
+    borders = rows * bands if bands > 1 else min(rows, work.steps + rows * (1 - share))
+    work.add("strips.border", borders * kernel_h * columns)
+    work.add("strips.band", rows * bands)
+    work.add("strips.row", rows * bands * kernel_h)
+    work.add("strips.ring", rows * bands * kernel_h * share if work.in_ring else 0)
+    work.add("strips.group", rows * bands * groups)
+    work.add("strips.fill", rows * bands * groups * kernel_h * share)
+    work.add("strips.fill.column", rows * groups * kernel_h * share * int(filled.sum()))
+    form = f"tile_{tile}_{window}_{stride}"
+    work.add(f"{form}.channel", rows * bands * out_c)
+    work.add(form, done)
+    work.add(f"{form}.row", done * kernel_h)
+    if usual:
+        work.add(f"tile_{tile}.usual_{usual}", done)
+        work.add("tile.part", rows * out_c if out_w % tile else 0)
     else:
-        entries, calls = 7, 2
-    work.add("depthwise.advance", advances)
-    work.add("depthwise.advance.entry", advances * kernel_h * entries)
-    work.add("depthwise.table", tables)
-    work.add("depthwise.table.row", tables * kernel_h)
-    _offsets(work, tables * kernel_h * calls, tables * kernel_h * entries, share)
-    threes_done = work.rows * len(x)
-    halves = threes_done * (out_c // 4) * 2
-    work.add(f"window_{window}", threes_done)
-    work.add(f"window_{window}.half", halves)
-    if window == 1:
-        work.add("window_1.three", halves * kernel_h * len(threes))
-        work.add("window_1.two", halves * kernel_h * len(twos))
-    else:
-        work.add("window_2.row", halves * kernel_h)
-    if work.number("fast_requantize") and not work.clamps:
-        work.add(f"window_{window}.usual", halves)
-    else:
-        work.add(f"window_{window}.any", halves)
-        _outputs(work, "window.any", halves * 6)
+        work.add("tile.any", done)
+        _outputs(work, "tile.any", rows * out_c * out_w)
 
 
 def _depthwise_general(work: Work) -> None:
@@ -381,27 +403,26 @@ def _depthwise_general(work: Work) -> None:
 
 def _fully_connected(work: Work) -> None:
     batches, k, out_c = work.numbers("batches", "in_c", "out_c")
-    quads = batches * -(-out_c // 4)
-    usual = work.number("fast_requantize") and not work.clamps
-    narrow = out_c // 4 if usual else 0
     work.add("dense", batches)
-    work.add("dense.quad", quads)
-    work.add("dense.odd", quads if k & 4 else 0)
-    work.add("dense.eight", quads * (k // 8))
-    work.add(f"dense.tail_{k % 4}", quads if k % 4 else 0)
-    work.add("dense.narrow", batches * narrow)
-    _outputs(work, "dense.any", batches * (out_c - 4 * narrow))
+    if k % 4 == 0:
+        _tile_column(work, batches, k)
+        return
+    blocks = batches * -(-out_c // 4)
+    _dot_4(work, blocks, k // 4)
+    _dot_4(work, blocks, 1)
+    work.add("dense.tail", batches)
+    _outputs(work, "dense.tail", batches * out_c)
 
 
 def _fully_connected_rows(work: Work) -> None:
     rows, k, out_c = work.numbers("rows", "row_bytes", "out_c")
-    quads = rows * -(-out_c // 4)
+    blocks = rows * -(-out_c // 4)
     work.add("dense_rows", rows)
     work.add("dense_rows.ring", rows if work.in_ring else 0)
-    work.add("dense_rows.quad", quads)
-    work.add("dense_rows.four", quads * (k // 4))
-    work.add(f"dense_rows.tail_{k % 4}", quads if k % 4 else 0)
-    work.add("dense_rows.block", -(-out_c // 2))
+    work.add("dense_rows.block", blocks)
+    _dot_4(work, blocks, k // 4)
+    if k % 4:
+        _dot_4(work, blocks, 1)
     _outputs(work, "dense_rows.any", out_c)
 
 

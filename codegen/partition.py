@@ -98,7 +98,7 @@ def _fixed(flow: Flow) -> Ints:
         going_out.add(0, maker + 1, maker + 1, end, nbytes)
     scratch = np.zeros_like(passing.sums())
     for i, kernel in enumerate(flow.kernels):
-        scratch[i, i + 1] = (kernel.with_less_scratch or kernel).scratch_bytes
+        scratch[i, i + 1] = kernel.scratch_bytes
     return passing.sums() + np.maximum(going_in.sums(), going_out.sums()) + _most_inside(scratch)
 
 

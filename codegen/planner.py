@@ -48,6 +48,8 @@ def plan(graph: Graph, mode: Mode = WHOLE, lower: Lower | None = None) -> Schedu
         schedule = _balanced(plans, limit)
     if mode.max_sram is None or schedule.arena_bytes <= mode.max_sram:
         return schedule
+    spared = [spared for p in plans if (spared := p.with_less_scratch()) is not None]
+    plans = sorted([*plans, *spared], key=_by_bound)
     return _fitting(plans, mode.max_sram) or min(schedule, _balanced(plans), key=_arena)
 
 
@@ -71,16 +73,9 @@ def _fitting(plans: Sequence[Plan], max_sram: int) -> Schedule | None:
 def _plans(order: Order, choices: Sequence[Choice]) -> list[Plan]:
     """All candidates, by rising bound. The first few come with a ring of its own for each value,
     too: shared slots are fewer, but neighbours fit less closely around them."""
-
-    def both(choice: Choice, *, shared: bool) -> list[Plan]:
-        full = order.plan(choice, shared=shared)
-        spared = full.with_less_scratch()
-        return [full] if spared is None else [full, spared]
-
-    plans = [p for choice in choices for p in both(choice, shared=True)]
-    plans.sort(key=_by_bound)
+    plans = sorted([order.plan(choice, shared=True) for choice in choices], key=_by_bound)
     first = dict.fromkeys(p.choice for p in plans[:MOST_PLACED] if p.shares)
-    plans += [p for choice in first for p in both(choice, shared=False)]
+    plans += [order.plan(choice, shared=False) for choice in first]
     return sorted(plans, key=_by_bound)
 
 

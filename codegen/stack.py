@@ -51,7 +51,11 @@ LEAF_BYTES: Mapping[str, int] = {
     "__gnu_thumb1_case_si": 8,
 }
 
+# Of the runtime's functions in assembly (runtime/tn_dot_armv7em.h), whose frames gcc does not see.
+ASSEMBLY_BYTES: Mapping[str, int] = {"tn_tile_1": 84, "tn_tile_2": 84}
+
 _NODE = re.compile(r'^node: \{ title: "([^"]*)" label: "([^"]*)"')
+_VARIANT = re.compile(r"_[0-9a-f]{8}(_dsp)?(_small)?$")  # TN_VARIANT of runtime/tn_core.h
 _EDGE = re.compile(r'^edge: \{ sourcename: "([^"]*)" targetname: "([^"]*)"')
 _FRAME = re.compile(r"\\n(\d+) bytes \(([a-z,]+)\)")
 
@@ -66,6 +70,11 @@ class CallGraph:
 
 def _short(title: str) -> str:
     return title.rsplit(":", 1)[-1]
+
+
+def _assembly_bytes(title: str) -> int:
+    name = _VARIANT.sub("", _short(title))
+    return ASSEMBLY_BYTES.get(name, 0)
 
 
 def _hidden_calls(obj: Path, known: frozenset[str]) -> dict[str, set[str]]:
@@ -108,7 +117,7 @@ def read_call_graph(infos: Sequence[Path], objects: Sequence[Path]) -> CallGraph
                             f"function '{_short(node[1])}' has a frame of unknown size (alloca or "
                             "a variable-length array): its stack has no bound"
                         )
-                    frames[node[1]] = int(frame[1])
+                    frames[node[1]] = int(frame[1]) + _assembly_bytes(node[1])
             elif edge := _EDGE.match(line):
                 calls.setdefault(edge[1], set()).add(edge[2])
     known = frozenset(name for targets in calls.values() for name in targets) | frozenset(frames)

@@ -27,6 +27,7 @@ from thumbnet.codegen.cost import (
 from thumbnet.codegen.cycles import kernel_cycles
 from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.graph import Graph
+from thumbnet.codegen.kernel import Kernel
 from thumbnet.codegen.loop_counts import turns_of
 from thumbnet.codegen.planner import Mode, plan
 from thumbnet.codegen.streaming import rows_of
@@ -139,10 +140,10 @@ def network_cost(
 def cost_bounds(architecture: Architecture, deployment: Deployment = Deployment()) -> NetworkCost:
     """No more than `network_cost` tells, figure by figure, in a fraction of its time.
 
-    MACs and parameters are exact, weights too. Arena: the largest of input, output and what
-    squeeze-and-excite keeps whole (of "tflm" exact). Cycles and code are those of running layer by
-    layer: what more a schedule costs, it spends on memory. CYCLES_SHARE and CODE_SHARE leave room
-    for reducers.
+    MACs and parameters are exact. Weights are those of the smaller form where a reducer packs them
+    otherwise, else exact. Arena: the largest of input, output and what squeeze-and-excite keeps
+    whole (of "tflm" exact). Cycles and code are those of running layer by layer: what more a
+    schedule costs, it spends on memory. CYCLES_SHARE and CODE_SHARE leave room for reducers.
     """
     options = deployment.options()
     graph = options.applied(cost_graph(architecture))
@@ -164,10 +165,16 @@ def cost_bounds(architecture: Architecture, deployment: Deployment = Deployment(
         macs=graph.macs,
         params=parameters(architecture),
         arena_bytes=_least_arena(graph, deployment),
-        weights_bytes=constant_bytes(kernels, trained_differ=True),
+        weights_bytes=constant_bytes(map(_smallest_form, kernels), trained_differ=True),
         code_bytes=int(CODE_SHARE * code),
         cycles=int(CYCLES_SHARE * cycles),
     )
+
+
+def _smallest_form(kernel: Kernel) -> Kernel:
+    """The form of fewest bytes of constants. Where others could share them, a reducer has none."""
+    forms = [form for form in (kernel, kernel.as_reducer, kernel.with_less_scratch) if form]
+    return min(forms, key=lambda form: constant_bytes([form], trained_differ=True))
 
 
 def _least_arena(graph: Graph, deployment: Deployment) -> int:

@@ -19,7 +19,7 @@ from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.files import replacing
 from thumbnet.nas.cost import Limits
 from thumbnet.nas.evolution import Candidate, Search
-from thumbnet.nas.space_optimization import UPPER, SpaceChoice, SpaceReport
+from thumbnet.nas.space_optimization import SpaceChoice, SpaceReport
 
 INK, MUTED, FAINT = "#222222", "#6b7280", "#d1d5db"
 CHOSEN, GOOD, LIMIT = "#d9480f", "#1c7ed6", "#c92a2a"
@@ -50,44 +50,32 @@ STYLE: dict[Any, Any] = {
 
 def plot_spaces(choice: SpaceChoice, path: Path) -> None:
     """The distribution of MACs of each space's networks that fit, as the share that has at least as
-    many (1 - CDF); further right is better. Spaces of which hardly anything fits are left out."""
-    fitting = [s for s in choice.spaces if s.reach or (s.macs and s.name == choice.chosen)]
+    many (1 - CDF), the mean as a dot; further right is better. Spaces of which hardly anything fits
+    are left out."""
+    fitting = [s for s in choice.spaces if s.has_mean or (s.macs and s.name == choice.chosen)]
     best = sorted(fitting, key=lambda s: s.key, reverse=True)[:NAMED_SPACES]
     if choice.best.macs and choice.best not in best:
         best = [choice.best, *best[:-1]]
-    line = 100 * UPPER
     with _figure(path, 9.6, 5.2) as figure:
         axes = figure.add_subplot()
         for space in fitting:
             if space not in best:
                 _plot_shares(axes, space, color=FAINT, lw=0.8, zorder=1)
         name_width = max((len(space.name) for space in best), default=0)
-        axes.plot([], [], alpha=0, label=f"{'space':<{name_width}}  fit    reach")
+        axes.plot([], [], alpha=0, label=f"{'space':<{name_width}}   fit    mean")
         for space, look in _looks(best):
             if space.name == choice.chosen:
                 look = {"color": CHOSEN, "lw": 2.8, "zorder": 4}
-            if space.name == choice.chosen and space.reach:
-                axes.plot(space.reach / 1e6, line, "o", color=CHOSEN, ms=7, zorder=5)
             _plot_shares(axes, space, label=_space_label(space, name_width), **look)
-        axes.axhline(line, color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=2)
-        axes.annotate(
-            f"reach: {line:g} % have as many",
-            (0, line),
-            (5, 4),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            fontsize=8.5,
-            color=MUTED,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-        )
+            share = 100 * sum(n >= space.mean for n in space.macs) / len(space.macs)
+            axes.plot(space.mean / 1e6, share, "o", ms=5, color=look["color"], zorder=5)
         axes.set_ylim(0, 101)
         if fitting:
             axes.set_xscale("log")
             _plain_numbers(axes.xaxis)
         axes.set_xlabel("MACs of one inference (millions)")
         axes.set_ylabel("of the networks that fit, have as many (%)")
-        why = "reaches furthest" if choice.best.reach else "is taken"
-        title = f"{choice.chosen} {why} of {len(choice.spaces)} search spaces"
+        title = f"{choice.chosen} is taken of {len(choice.spaces)} search spaces"
         _title(axes, title, _limits_text(choice.limits))
         axes.legend(
             loc="upper left",
@@ -108,8 +96,7 @@ def _looks(spaces: Sequence[SpaceReport]) -> Iterator[tuple[SpaceReport, dict[st
 
 
 def _space_label(space: SpaceReport, name_width: int) -> str:
-    reach = f"{space.reach / 1e6:.2f} M" if space.reach else "none"
-    return f"{space.name:<{name_width}} {space.fits:>4.0%}  {reach:>7}"
+    return f"{space.name:<{name_width}} {space.fits:>5.1%}  {space.mean / 1e6:>5.2f} M"
 
 
 def _plot_shares(axes: Any, space: SpaceReport, **look: Any) -> None:

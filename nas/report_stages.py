@@ -12,14 +12,13 @@ from thumbnet.nas.report_charts import (
     chart,
     count_axis,
     dots,
-    level,
     line,
     log_axis,
     steps,
     upright,
 )
 from thumbnet.nas.report_known import Known, section
-from thumbnet.nas.space_optimization import RARE, UPPER, SpaceChoice, SpaceReport
+from thumbnet.nas.space_optimization import FITTING, NEAR, SpaceChoice, SpaceReport
 
 SHOWN = 12  # rows of the tables of spaces and of the front
 MILLION = 1e6
@@ -189,11 +188,11 @@ def spaces(known: Known) -> str:
         return ""
     ranked = sorted(choice.spaces, key=lambda s: s.key, reverse=True)
     text = (
-        f"{choice.samples:,} networks were drawn from each of {len(choice.spaces)} spaces (from "
-        "fewer where a space could not win any more) and costed by the compiler. The curve is the "
-        "share of those that fit that has so many MACs at least. "
-        f"The space is taken whose upper {UPPER:.0%} reach furthest, of those of which at least "
-        f"{RARE:.0%} fit: <code>{escape(choice.chosen)}</code>."
+        f"{choice.samples:,} networks were drawn from each of {len(choice.spaces)} spaces (more "
+        f"where not {FITTING} of them fit, fewer where a space could not win any more) and costed "
+        "by the compiler. The curve is the share of those that fit that has so many MACs at least. "
+        f"Of the spaces whose mean is at least {NEAR:.0%} of the greatest, the one is taken of "
+        f"which most fits: <code>{escape(choice.chosen)}</code>."
     )
     return section(
         "Search spaces", text, _space_chart(choice, ranked) + _space_table(choice, ranked)
@@ -201,7 +200,7 @@ def spaces(known: Known) -> str:
 
 
 def _space_chart(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
-    fitting = [space for space in ranked if space.reach or space.name == choice.chosen]
+    fitting = [space for space in ranked if space.has_mean or space.name == choice.chosen]
     fitting = [space for space in fitting if space.macs]
     if not fitting:
         return ""
@@ -209,7 +208,7 @@ def _space_chart(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
         (n for s in fitting for n in (s.macs[0], s.macs[-1])), "million MACs", unit=MILLION
     )
     y = axis((0, 100), "of those that fit, have as many, %", margin=0)
-    marks = level(y, 100 * UPPER, "mark")
+    marks = ""
     for space in reversed(fitting):
         if space.name != choice.chosen:
             marks += steps(x, y, _distribution(space), "faint", _of_space(space))
@@ -217,8 +216,7 @@ def _space_chart(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
         marks += steps(x, y, _distribution(choice.best), "best", _of_space(choice.best))
     legend = [
         ("best", choice.chosen),
-        ("faint", f"{len(fitting) - 1} others of which {RARE:.0%} fit"),
-        ("mark", f"{UPPER:.0%}"),
+        ("faint", f"{len(fitting) - 1} others of which {FITTING} or more fit"),
     ]
     return chart(x, y, marks, legend, "Computation of the networks that fit")
 
@@ -235,22 +233,21 @@ def _distribution(space: SpaceReport) -> list[tuple[float, float]]:
 
 
 def _of_space(space: SpaceReport) -> str:
-    return f"{space.name}\n{space.fits:.0%} fit, reach {space.reach:,} MACs"
+    return f"{space.name}\n{space.fits:.2%} fit, mean {space.mean:,.0f} MACs"
 
 
 def _space_table(choice: SpaceChoice, ranked: Sequence[SpaceReport]) -> str:
     shown = ranked[:SHOWN]
-    most = max((space.reach for space in shown), default=0) or 1
+    most = max((space.mean for space in shown), default=0) or 1
     body = "".join(
         f"<tr{' class=at-peak' if space.name == choice.chosen else ''}>"
         f"<td class='l'>{escape(space.name)}</td>"
         f"<td>{space.width:g}</td><td>{'×'.join(map(str, space.input_shape))}</td>"
-        f"<td>{space.asked:,}</td><td>{space.fits:.1%}</td>"
-        f'<td class="part" style="--p:{space.reach / most:.0%}">{space.reach:,}</td>'
-        f"<td>{space.mean:,.0f}</td></tr>"
+        f"<td>{space.asked:,}</td><td>{space.fits:.2%}</td>"
+        f'<td class="part" style="--p:{space.mean / most:.0%}">{space.mean:,.0f}</td></tr>'
         for space in shown
     )
-    heads = ("space", "width", "input", "costed", "fit", "reach, MACs", "mean of those, MACs")
+    heads = ("space", "width", "input", "costed", "fit", "mean of those, MACs")
     head = "".join(f"<th{' class=l' if h == 'space' else ''}>{h}</th>" for h in heads)
     more = len(ranked) - len(shown)
     note = f'<div class="bar"><span>and {more} more in space.json</span></div>' if more > 0 else ""

@@ -2,20 +2,19 @@
 
 MCUNet (Lin et al., NeurIPS 2020, section 3.1) samples each space, keeps the networks that fit and
 compares the distributions of their FLOPs: within one family of networks more computation is more
-accuracy, so the space whose distribution lies further right is the better one. Nothing is trained.
+accuracy, so the space whose networks compute more is the better one. Nothing is trained. As in the
+paper's figure 4, a distribution is told by its mean.
 
-What is compared here is one point of that distribution, as the paper does (its figure 4): a
-space's reach is the number of MACs that the uppermost tenth (`UPPER`) of its networks that fit have
-at least. Evolution starts from networks that fit and stays among them, so it is their distribution
-that counts, and not what share of the space they are, as long as they can be found at all: a space
-in which less than a hundredth (`RARE`) of the sampled networks fit has no reach.
+What share of a space fits does not count for that, as evolution starts from networks that fit and
+stays near them. Where few fit more are drawn (`RAREST` times the samples at most) until `FITTING`
+are found; a space of which fewer are found then has no mean worth the name and comes last.
 
-A mean would be moved by small networks, of which a wide space has few that fit; a rarer quantile
-than a tenth would be the luck of the draw where only some ten of a thousand samples fit.
-
-Among spaces of equal reach the one of which more fits is taken, then the one whose smallest network
-is larger: where hardly anything fits, reaches are 0. A space whose smallest network does not fit is
-left out.
+Means of so few networks are uncertain by some 3 %, and what a tenth more MACs are worth in accuracy
+is less than the spread between seeds (docs/results.md). So of the spaces whose means are within
+`NEAR` of the greatest the one is taken of which the most fits: narrower, with a smaller
+super-network and more networks to choose from. Where no space has `FITTING`, it is the one of which
+most fits, then the one whose smallest network is larger. A space whose smallest network does not
+fit is left out.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -38,16 +38,18 @@ Costs = Callable[[Sequence[Architecture]], list[NetworkCost]]
 
 FORMAT = "thumbnet-space-1"
 SAMPLES = 1000
-UPPER = 0.1  # share of the networks that fit
-RARE = 0.01  # share of a space's networks
+FITTING = 20  # networks that fit, for a mean
+RAREST = 20  # times the samples are drawn where fewer fit
+NEAR = 0.9  # of the greatest mean
 BATCH = 100  # networks whose costs are asked at once
-DOUBT = 1e-3  # chance of giving up a space that would have won
+DOUBT = 1e-3  # chance of giving up a space that has enough that fit
+UNSURE = 4.0  # standard errors of a mean
 
 
 @dataclass(frozen=True)
 class SpaceReport:
-    """What is known of one space. Its first `asked` samples were costed: all of them, or as many as
-    it took to see that it will not win; none where not even its smallest network fits."""
+    """What is known of one space. `asked` of its samples were costed: until it was complete, or as
+    many as it took to see that it will not win; none where not even its smallest network fits."""
 
     name: str
     width: float
@@ -65,17 +67,17 @@ class SpaceReport:
     @property
     def mean(self) -> float:
         """MACs of those that fit; 0 where none does."""
-        return sum(self.macs) / len(self.macs) if self.macs else 0.0
+        return fmean(self.macs) if self.macs else 0.0
 
     @property
-    def reach(self) -> int:
-        """MACs; see the module. An estimate while the space is not complete."""
-        return _reach(self.macs, self.asked)
+    def has_mean(self) -> bool:
+        """Whether enough fit for the mean to count."""
+        return len(self.macs) >= FITTING
 
     @property
-    def key(self) -> tuple[int, float, int]:
-        """Of two spaces the one with the larger key is the better."""
-        return self.reach, self.fits, self.smallest_macs
+    def key(self) -> tuple[float, float, int]:
+        """Of two spaces the one with the larger key promises more."""
+        return self.mean if self.has_mean else 0.0, self.fits, self.smallest_macs
 
 
 @dataclass(frozen=True)
@@ -108,52 +110,65 @@ def choose_space(
     costs_that_fit: Costs | None = None,
     progress: Progress = lambda line: None,
 ) -> SpaceChoice:
-    """Samples each space `samples` times and takes the best. The same seed gives the same choice.
+    """Samples each space and takes the best. The same seed gives the same choice.
 
-    Costs are asked for `BATCH` of each space at first, then in the order of what that promises; of
-    a space no more when the chance that it still beats the best, given how many of its networks did
-    fit, is below `DOUBT`. With `exhaustive` all are asked for. `costs_that_fit`, which need not be
+    Of each space `BATCH` are costed at first and then, the most promising space first, `samples`
+    and as many more as the module tells; no more of a space when its mean is below those near the
+    best by `UNSURE` standard errors, or when the chance that enough of it fit, given how many did,
+    is below `DOUBT`. With `exhaustive` no space is given up. `costs_that_fit`, which need not be
     exact for what is beyond the limits, is asked instead of `costs` where only that matters.
 
     Raises BudgetError where no space's smallest network fits, DataError for no spaces or samples.
     """
     if not spaces or samples < 1:
         raise DataError("choosing a search space needs at least one space and one sample")
-    drawn = [_Sampled(space, index, samples, seed) for index, space in enumerate(spaces)]
-    open_ones = _with_smallest(drawn, costs, limits)
+    sampled = [_Sampled(space, index, samples, seed) for index, space in enumerate(spaces)]
+    fitting = _with_smallest(sampled, costs, limits)
     costs = costs_that_fit or costs
     started = time.monotonic()
-    for i, each in enumerate(open_ones):
-        each.ask(costs, limits, samples if exhaustive else BATCH)
-        left = (time.monotonic() - started) / (i + 1) * (len(open_ones) - i - 1)
+    for i, each in enumerate(fitting):
+        each.ask(costs, limits)
+        left = (time.monotonic() - started) / (i + 1) * (len(fitting) - i - 1)
         progress(
-            f"space {i + 1} of {len(open_ones)}, {each.space.name}: {each.report.fits:.0%} fit, "
+            f"space {i + 1} of {len(fitting)}, {each.space.name}: {each.report.fits:.1%} fit, "
             f"{duration(left)} left"
         )
-    order = sorted(open_ones, key=lambda each: each.report.key, reverse=True)
-    best = order[0]
-    if len(order) > 1:
-        best = _race(order, costs, limits, progress)
-    return SpaceChoice(limits, samples, seed, tuple(each.report for each in drawn), best.space.name)
+    if len(fitting) > 1:
+        _complete(fitting, costs, limits, exhaustive, progress)
+    chosen = best_of([each.report for each in fitting])
+    return SpaceChoice(limits, samples, seed, tuple(each.report for each in sampled), chosen.name)
 
 
-def _race(order: Sequence[_Sampled], costs: Costs, limits: Limits, progress: Progress) -> _Sampled:
-    """The best of spaces, the most promising first; asks of each until it is complete or beaten."""
-    best = order[0]
-    started, before = time.monotonic(), sum(each.asked for each in order)
+def best_of(spaces: Sequence[SpaceReport]) -> SpaceReport:
+    """The space to search: of those near the greatest mean the one of which most fits."""
+    most = max(spaces, key=lambda space: space.key)
+    near = [each for each in spaces if each.has_mean and each.mean >= NEAR * most.mean]
+    return max(near or [most], key=lambda space: (space.fits, space.key))
+
+
+def _complete(
+    spaces: Sequence[_Sampled],
+    costs: Costs,
+    limits: Limits,
+    exhaustive: bool,
+    progress: Progress,
+) -> None:
+    """Asks of each, the most promising first, until it is complete or will not win."""
+    best: SpaceReport | None = None
+    started, before = time.monotonic(), sum(each.asked for each in spaces)
+    order = sorted(spaces, key=lambda each: each.report.key, reverse=True)
     for i, each in enumerate(order):
-        while not each.complete and (each is best or not each.is_beaten_by(best.report)):
-            each.ask(costs, limits, BATCH)
-            asked = sum(other.asked for other in order) - before
-            waiting = sum(len(other.drawn) - other.asked for other in order[i:])
-            left = (time.monotonic() - started) / asked * waiting
+        while not each.complete and (exhaustive or not each.is_hopeless(best)):
+            each.ask(costs, limits)
+            found = each.report
+            pace = (time.monotonic() - started) / (sum(each.asked for each in spaces) - before)
+            left = pace * sum(other.left for other in order[i:])
             progress(
-                f"{each.asked} networks of {each.space.name}: {each.report.fits:.0%} fit, "
-                f"at most {duration(left)} left"
+                f"{found.asked} networks of {found.name}: {found.fits:.2%} fit, "
+                f"{found.mean:,.0f} MACs, at most {duration(left)} left"
             )
-        if each.complete and each.report.key > best.report.key:
-            best = each
-    return best
+        if each.complete and (best is None or each.report.key > best.key):
+            best = each.report
 
 
 def least_costs(found: Iterable[tuple[str, NetworkCost]], limits: Limits) -> str:
@@ -176,20 +191,25 @@ def least_costs(found: Iterable[tuple[str, NetworkCost]], limits: Limits) -> str
 
 
 class _Sampled:
-    """A space's samples, of which the first `asked` have been costed."""
+    """A space and those of its samples that have been costed."""
 
     def __init__(self, space: SearchSpace, index: int, samples: int, seed: int) -> None:
-        rng = np.random.default_rng((seed, 1, index))  # 1: the stage
         self.space = space
-        self.drawn = [sample(space, rng) for _ in range(samples)]
-        self.macs = [macs(space.architecture(chosen)) for chosen in self.drawn]
+        self.samples = samples
         self.asked = 0
         self.fitting: list[int] = []  # MACs
         self.smallest_macs = 0
+        self._rng = np.random.default_rng((seed, 1, index))  # 1: the stage
+
+    @property
+    def left(self) -> int:
+        """How many more are asked for at most."""
+        most = self.samples if len(self.fitting) >= FITTING else RAREST * self.samples
+        return max(0, most - self.asked)
 
     @property
     def complete(self) -> bool:
-        return self.asked == len(self.drawn)
+        return not self.left
 
     @property
     def report(self) -> SpaceReport:
@@ -203,43 +223,40 @@ class _Sampled:
             self.complete,
         )
 
-    def ask(self, costs: Costs, limits: Limits, count: int) -> None:
-        """Asks for `count` more, or as many as there are."""
-        stop = min(self.asked + count, len(self.drawn))
-        asked = [self.space.architecture(chosen) for chosen in self.drawn[self.asked : stop]]
-        for found, cost in zip(self.macs[self.asked : stop], costs(asked), strict=True):
+    def ask(self, costs: Costs, limits: Limits) -> None:
+        """Asks for `BATCH` more, or as many as `samples` or what it is a multiple of leave."""
+        count = min(BATCH, self.samples - self.asked % self.samples)
+        drawn = [self.space.architecture(sample(self.space, self._rng)) for _ in range(count)]
+        for architecture, cost in zip(drawn, costs(drawn), strict=True):
             if exceeds(cost, limits) is None:
-                self.fitting.append(found)
-        self.asked = stop
+                self.fitting.append(macs(architecture))
+        self.asked += count
 
-    def is_beaten_by(self, best: SpaceReport) -> bool:
-        """Whether this space will hardly be as good as a complete one.
+    def is_hopeless(self, best: SpaceReport | None) -> bool:
+        """Whether this space will hardly be chosen, given the best of those that are complete.
 
-        What was asked for are draws without replacement: if just enough of all samples fitted, the
-        number seen would be hypergeometric. If just a tenth of those that fit had the MACs of the
-        best one's reach, that number would be binomial at the most.
+        Were just enough of it to fit, the number seen among those asked for would be Poisson.
         """
-        left = len(self.drawn) - self.asked
-        level, seen = best.reach, len(self.fitting)
-        needed = _needed(len(self.drawn)) if level else len(best.macs)
-        if seen + left < needed or _hardly(seen, self.asked, needed, len(self.drawn)):
-            return True
-        if not level or not seen:
+        seen = len(self.fitting)
+        if seen < FITTING:
+            expected = FITTING * self.asked / (RAREST * self.samples)
+            return _poisson(seen, expected) < DOUBT
+        if best is None or not best.has_mean:
             return False
-        above = sum(found >= level for found in self.fitting)
-        return _binomial(above, seen, UPPER) < DOUBT
+        error = stdev(self.fitting) / math.sqrt(seen)
+        return fmean(self.fitting) + UNSURE * error < NEAR * best.mean
 
 
-def _with_smallest(drawn: Sequence[_Sampled], costs: Costs, limits: Limits) -> list[_Sampled]:
+def _with_smallest(sampled: Sequence[_Sampled], costs: Costs, limits: Limits) -> list[_Sampled]:
     """Those whose smallest network fits. Raises BudgetError where there are none."""
-    smallest = [each.space.architecture(each.space.smallest) for each in drawn]
+    smallest = [each.space.architecture(each.space.smallest) for each in sampled]
     found = costs(smallest)
-    for each, architecture, cost in zip(drawn, smallest, found, strict=True):
+    for each, architecture, cost in zip(sampled, smallest, found, strict=True):
         if exceeds(cost, limits) is None:
             each.smallest_macs = macs(architecture)
-    fitting = [each for each in drawn if each.smallest_macs]
+    fitting = [each for each in sampled if each.smallest_macs]
     if not fitting:
-        names = [each.space.name for each in drawn]
+        names = [each.space.name for each in sampled]
         least = least_costs(zip(names, found, strict=True), limits)
         raise BudgetError(
             f"no network of {len(names)} search spaces, {names[0]} to {names[-1]}, fits: their "
@@ -249,41 +266,11 @@ def _with_smallest(drawn: Sequence[_Sampled], costs: Costs, limits: Limits) -> l
     return fitting
 
 
-def _reach(fitting: Sequence[int], samples: int) -> int:
-    """MACs that the uppermost tenth of those that fit, at least one, have; 0 where few fit."""
-    if not fitting or len(fitting) < _needed(samples):
-        return 0
-    return sorted(fitting)[-math.ceil(UPPER * len(fitting))]
-
-
-def _needed(samples: int) -> int:
-    """How many of so many samples have to fit for a reach."""
-    return math.ceil(RARE * samples)
-
-
-def _hardly(seen: int, asked: int, needed: int, drawn: int) -> bool:
-    """Whether so few would hardly be seen among those asked for if `needed` of all drawn fitted."""
-    if seen >= needed:
-        return False
-    least = max(0, asked - (drawn - needed))
-    all_ways = _log_comb(drawn, asked)
-    chance = sum(
-        math.exp(_log_comb(needed, i) + _log_comb(drawn - needed, asked - i) - all_ways)
-        for i in range(least, seen + 1)
-    )
-    return chance < DOUBT
-
-
-def _binomial(most: int, of: int, chance: float) -> float:
-    """The probability of `most` or fewer successes."""
-    success, failure = math.log(chance), math.log1p(-chance)
+def _poisson(most: int, expected: float) -> float:
+    """The probability of `most` or fewer events."""
     return sum(
-        math.exp(_log_comb(of, i) + i * success + (of - i) * failure) for i in range(most + 1)
+        math.exp(i * math.log(expected) - expected - math.lgamma(i + 1)) for i in range(most + 1)
     )
-
-
-def _log_comb(of: int, chosen: int) -> float:
-    return math.lgamma(of + 1) - math.lgamma(chosen + 1) - math.lgamma(of - chosen + 1)
 
 
 # ---- JSON --------------------------------------------------------------------------------------

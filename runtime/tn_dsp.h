@@ -53,6 +53,12 @@ TN_INLINE uint32_t tn_sxtab16_ror8(uint32_t acc, uint32_t x) {
     __asm__ volatile("sxtab16 %0, %0, %1, ror #8" : "+r"(acc) : "r"(x));
     return acc;
 }
+/* a - b: each half modulo 2^16. */
+TN_INLINE uint32_t tn_ssub16(uint32_t a, uint32_t b) {
+    uint32_t r;
+    __asm__ volatile("ssub16 %0, %1, %2" : "=r"(r) : "r"(a), "r"(b) : "cc");
+    return r;
+}
 /* (a.low, b.low) */
 TN_INLINE uint32_t tn_pkhbt(uint32_t a, uint32_t b) {
     uint32_t r;
@@ -128,6 +134,9 @@ TN_INLINE uint32_t tn_sxtab16(uint32_t acc, uint32_t x) {
 TN_INLINE uint32_t tn_sxtab16_ror8(uint32_t acc, uint32_t x) {
     return tn_dsp_add16(acc, tn_sxtb16_ror8(x));
 }
+TN_INLINE uint32_t tn_ssub16(uint32_t a, uint32_t b) {
+    return ((a - b) & 0xFFFFu) | ((a - (b & 0xFFFF0000u)) & 0xFFFF0000u);
+}
 TN_INLINE uint32_t tn_pkhbt(uint32_t a, uint32_t b) { return (a & 0xFFFFu) | (b << 16); }
 TN_INLINE uint32_t tn_pkhtb(uint32_t a, uint32_t b) { return (a >> 16) | (b & 0xFFFF0000u); }
 TN_INLINE int32_t tn_smmlar(int32_t a, int32_t b, int32_t acc) {
@@ -142,6 +151,123 @@ TN_INLINE void tn_load_two(const uint32_t *p, uint32_t *first, uint32_t *second)
     *second = p[1];
 }
 TN_INLINE int32_t tn_ssat8(int32_t x) { return tn_clamp(x, -128, 127); }
+
+#endif
+
+/* ---- sums into a register of their own, and runs of loads and stores ---------------------------- */
+
+#if TN_DSP_NATIVE
+
+#define TN_DSP_SUM(NAME, MNEMONIC)                                                        \
+    TN_INLINE int32_t NAME(uint32_t a, uint32_t b, int32_t acc) {                         \
+        int32_t r;                                                                        \
+        __asm__ volatile(MNEMONIC " %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc)); \
+        return r;                                                                         \
+    }
+TN_DSP_SUM(tn_sum_smlad, "smlad")
+TN_DSP_SUM(tn_sum_smlatb, "smlatb")
+TN_DSP_SUM(tn_smladx, "smladx") /* acc + a.low * b.high + a.high * b.low */
+#undef TN_DSP_SUM
+
+/* (a.low, b.high) */
+TN_INLINE uint32_t tn_pack_low_high(uint32_t a, uint32_t b) {
+    uint32_t r;
+    __asm__ volatile("pkhbt %0, %1, %2" : "=r"(r) : "r"(a), "r"(b));
+    return r;
+}
+/* A word at p + offset; three and four words from p on; all 4-byte aligned. */
+TN_INLINE uint32_t tn_load_word(const int8_t *p, int32_t offset) {
+    uint32_t r;
+    __asm__ volatile("ldr %0, [%1, %2]" : "=r"(r) : "r"(p), "rI"(offset) : "memory");
+    return r;
+}
+TN_INLINE void tn_load_three(const int8_t *p, uint32_t *x) {
+    __asm__ volatile("ldr %0, [%3]\n\tldr %1, [%3, #4]\n\tldr %2, [%3, #8]"
+                     : "=&r"(x[0]), "=&r"(x[1]), "=r"(x[2])
+                     : "r"(p), "m"(*(const int8_t(*)[12])p));
+}
+TN_INLINE void tn_load_four(const int8_t *p, uint32_t *x) {
+    __asm__ volatile("ldr %0, [%4]\n\tldr %1, [%4, #4]\n\tldr %2, [%4, #8]\n\tldr %3, [%4, #12]"
+                     : "=&r"(x[0]), "=&r"(x[1]), "=&r"(x[2]), "=r"(x[3])
+                     : "r"(p), "m"(*(const int8_t(*)[16])p));
+}
+/* The low bytes of x[0..4), or x[0..6), `step` apart from p on; returns where the next would go. */
+TN_INLINE int8_t *tn_store_four(int8_t *p, int32_t step, const int32_t *x) {
+    __asm__ volatile("strb %1, [%0]\n\tstrb %2, [%0, %5]\n\tadd %0, %0, %5, lsl #1\n\t"
+                     "strb %3, [%0]\n\tstrb %4, [%0, %5]\n\tadd %0, %0, %5, lsl #1"
+                     : "+&r"(p)
+                     : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(step)
+                     : "memory");
+    return p;
+}
+TN_INLINE int8_t *tn_store_six(int8_t *p, int32_t step, const int32_t *x) {
+    __asm__ volatile("strb %1, [%0]\n\tstrb %2, [%0, %7]\n\tstrb %3, [%0, %7, lsl #1]\n\t"
+                     "add %0, %0, %7\n\tadd %0, %0, %7, lsl #1\n\t"
+                     "strb %4, [%0]\n\tstrb %5, [%0, %7]\n\tstrb %6, [%0, %7, lsl #1]\n\t"
+                     "add %0, %0, %7\n\tadd %0, %0, %7, lsl #1"
+                     : "+&r"(p)
+                     : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(x[4]), "r"(x[5]), "r"(step)
+                     : "memory");
+    return p;
+}
+/* Words at *p, `step` apart: the low half of each goes to *low, the high half to *high, which move on
+ * like *p. Four words, with *low and *high 4-byte aligned; one word. */
+TN_INLINE void tn_split_four(const int8_t **p, int32_t step, int8_t **low, int8_t **high) {
+    uint32_t a, b, c, d;
+    __asm__ volatile("ldr %3, [%0]\n\tldr %4, [%0, %7]\n\tadd %0, %0, %7, lsl #1\n\t"
+                     "pkhbt %5, %3, %4, lsl #16\n\tpkhtb %6, %4, %3, asr #16\n\t"
+                     "ldr %3, [%0]\n\tldr %4, [%0, %7]\n\tstr %5, [%1], #8\n\t"
+                     "str %6, [%2], #8\n\tadd %0, %0, %7, lsl #1\n\t"
+                     "pkhbt %5, %3, %4, lsl #16\n\tpkhtb %6, %4, %3, asr #16\n\t"
+                     "str %5, [%1, #-4]\n\tstr %6, [%2, #-4]"
+                     : "+&r"(*p), "+&r"(*low), "+&r"(*high), "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(d)
+                     : "r"(step)
+                     : "memory");
+}
+TN_INLINE void tn_split_one(const int8_t **p, int32_t step, int8_t **low, int8_t **high) {
+    uint32_t word;
+    __asm__ volatile("ldr %3, [%0]\n\tadd %0, %0, %4\n\tstrh %3, [%1], #2\n\t"
+                     "lsr %3, %3, #16\n\tstrh %3, [%2], #2"
+                     : "+&r"(*p), "+&r"(*low), "+&r"(*high), "=&r"(word)
+                     : "r"(step)
+                     : "memory");
+}
+
+#else
+
+TN_INLINE int32_t tn_sum_smlad(uint32_t a, uint32_t b, int32_t acc) { return tn_smlad(a, b, acc); }
+TN_INLINE int32_t tn_sum_smlatb(uint32_t a, uint32_t b, int32_t acc) {
+    return tn_smlatb(a, b, acc);
+}
+TN_INLINE int32_t tn_smladx(uint32_t a, uint32_t b, int32_t acc) {
+    return tn_smlatb(a, b, tn_smlabt(a, b, acc));
+}
+TN_INLINE uint32_t tn_pack_low_high(uint32_t a, uint32_t b) {
+    return (a & 0xFFFFu) | (b & 0xFFFF0000u);
+}
+TN_INLINE uint32_t tn_load_word(const int8_t *p, int32_t offset) {
+    uint32_t word;
+    memcpy(&word, p + offset, 4);
+    return word;
+}
+TN_INLINE void tn_load_three(const int8_t *p, uint32_t *x) { memcpy(x, p, 12); }
+TN_INLINE void tn_load_four(const int8_t *p, uint32_t *x) { memcpy(x, p, 16); }
+TN_INLINE int8_t *tn_store_four(int8_t *p, int32_t step, const int32_t *x) {
+    for (int32_t i = 0; i < 4; i++, p += step) *p = (int8_t)(uint8_t)((uint32_t)x[i] & 0xFFu);
+    return p;
+}
+TN_INLINE int8_t *tn_store_six(int8_t *p, int32_t step, const int32_t *x) {
+    for (int32_t i = 0; i < 6; i++, p += step) *p = (int8_t)(uint8_t)((uint32_t)x[i] & 0xFFu);
+    return p;
+}
+TN_INLINE void tn_split_one(const int8_t **p, int32_t step, int8_t **low, int8_t **high) {
+    memcpy(*low, *p, 2);
+    memcpy(*high, *p + 2, 2);
+    *p += step, *low += 2, *high += 2;
+}
+TN_INLINE void tn_split_four(const int8_t **p, int32_t step, int8_t **low, int8_t **high) {
+    for (int32_t i = 0; i < 4; i++) tn_split_one(p, step, low, high);
+}
 
 #endif
 

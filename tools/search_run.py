@@ -283,7 +283,7 @@ def _space_result(folder: Folder, space: SearchSpace) -> Result:
         "width": space.width,
         "input_shape": list(space.input_shape),
         "fits": best.fits,
-        "reach_macs": best.reach,
+        "mean_macs": round(best.mean),
         "sub_networks": space.size,
         "files": _files(folder.path),
     }

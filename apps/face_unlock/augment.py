@@ -6,7 +6,7 @@ Works on whole batches. All draws come from one generator, so a seed gives the s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +34,13 @@ class Ranges:
     noise: float = 0.03  # standard deviation
     erased: float = 0.2  # share of the pictures of which a rectangle is erased
     erasure: tuple[float, float] = (0.15, 0.5)  # its sides
+
+    def times(self, factor: float) -> Ranges:
+        """All of them wider, but for how large a blur or an erased rectangle is."""
+        reaches = {
+            name: factor * value for name, value in asdict(self).items() if isinstance(value, float)
+        }
+        return replace(self, **reaches)
 
 
 def augmented(pictures: Tensor, size: int, ranges: Ranges, generator: torch.Generator) -> Tensor:

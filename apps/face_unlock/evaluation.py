@@ -97,8 +97,7 @@ def evaluate(
 
 
 def _float_embeddings(model: Path, faces: Faces) -> NDArray[np.float32]:
-    from thumbnet.apps.face_unlock.network import architecture_from
-    from thumbnet.apps.face_unlock.training import embeddings, load_network
+    from thumbnet.apps.face_unlock.network import architecture_from, embeddings, load_network
 
     architecture = architecture_from(read_facts(model).architecture, model)
     return embeddings(load_network(architecture, read_weights(model), model), faces.inputs)

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from thumbnet.apps.face_unlock.model_files import SCALE, ZERO_POINT
@@ -51,6 +53,9 @@ class Architecture:
 
 
 SMALL = Architecture()
+LARGE = Architecture(  # to teach it
+    stages=(Stage(32), Stage(64, 64), Stage(96, 96), Stage(128, 128)), head=256, dimensions=128
+)
 
 
 def architecture_from(entry: Mapping[str, Any], source: Path) -> Architecture:
@@ -116,3 +121,29 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.
 def network_input(pictures: Tensor) -> Tensor:
     """What the network takes, float [N, 1, size, size], of int8 pictures [N, size, size]."""
     return (pictures.to(torch.float32).unsqueeze(1) - ZERO_POINT) * SCALE
+
+
+def embeddings(
+    network: nn.Module, pictures: NDArray[np.int8], batch: int = 256
+) -> NDArray[np.float32]:
+    """Outputs [n, dimensions] of a float network in evaluation mode, for int8 pictures [n, ...]."""
+    network.eval()
+    with torch.no_grad():
+        parts = [
+            network(network_input(torch.from_numpy(pictures[i : i + batch])))
+            for i in range(0, len(pictures), batch)
+        ]
+    return torch.cat(parts).numpy()
+
+
+def load_network(
+    architecture: Architecture, weights: Mapping[str, NDArray[Any]], source: Path
+) -> FaceNetwork:
+    """The float network with weights that were stored. ModelFormatError, naming `source`, where
+    they are another network's."""
+    network = FaceNetwork(architecture)
+    try:
+        network.load_state_dict({name: torch.from_numpy(a) for name, a in weights.items()})
+    except RuntimeError as error:
+        raise ModelFormatError(f"{source}: weights of another network: {error}") from error
+    return network.eval()

@@ -25,12 +25,18 @@ from thumbnet.apps.face_unlock.model_files import (
     write_facts,
     write_weights,
 )
-from thumbnet.apps.face_unlock.network import SMALL, Architecture, architecture_from
+from thumbnet.apps.face_unlock.network import (
+    SMALL,
+    Architecture,
+    FaceNetwork,
+    architecture_from,
+    load_network,
+)
 from thumbnet.apps.face_unlock.quantized import int8_tflite
 from thumbnet.apps.face_unlock.threshold import attempts, choose
-from thumbnet.apps.face_unlock.training import Recipe, load_network, train
+from thumbnet.apps.face_unlock.training import Recipe, train
 from thumbnet.codegen.compile import Compiled, Options, compile_model
-from thumbnet.codegen.errors import DataError
+from thumbnet.codegen.errors import DataError, ModelFormatError
 from thumbnet.codegen.files import write_text
 from thumbnet.codegen.output_folder import publish, staging_folder
 
@@ -51,6 +57,7 @@ class Training:
     seed: int
     recipe: Recipe
     architecture: Architecture = SMALL
+    teachers: tuple[Path, ...] = ()  # folders of trained networks to learn from
 
     @property
     def run(self) -> Path:
@@ -64,6 +71,7 @@ def run_training(chosen: Training, progress: Callable[[str], None]) -> Facts:
     One thread: the network is tiny, and a seed then gives the same weights on any number of cores.
     Raises ThumbnetError.
     """
+    teachers = [_teacher(folder, chosen) for folder in chosen.teachers]
     training, validation = _split(chosen)
     chosen.run.mkdir(parents=True, exist_ok=True)  # fails now rather than after the reading
     torch.set_num_threads(1)
@@ -82,6 +90,7 @@ def run_training(chosen: Training, progress: Callable[[str], None]) -> Facts:
         chosen.seed,
         chosen.run / CHECKPOINT,
         progress,
+        teachers,
     )
     facts = Facts(
         architecture=asdict(chosen.architecture),
@@ -98,6 +107,26 @@ def run_training(chosen: Training, progress: Callable[[str], None]) -> Facts:
     write_names(chosen.run / TRAINING, [identity.name for identity in training])
     write_facts(chosen.run, facts)
     return facts
+
+
+def _teacher(folder: Path, chosen: Training) -> FaceNetwork:
+    """Raises ModelFormatError where it takes pictures of another size, DataError where it has
+    learnt or was chosen by other identities: it would tell of people who are to be unknown."""
+    facts = read_facts(folder)
+    architecture = architecture_from(facts.architecture, folder)
+    if architecture.size != chosen.architecture.size:
+        raise ModelFormatError(
+            f"{folder}: the teacher sees {architecture.size}x{architecture.size} pixels, the "
+            f"network {chosen.architecture.size}x{chosen.architecture.size}"
+        )
+    unknown = {*chosen.held_out, *(chosen.validation or ())}
+    known = sorted(unknown.intersection(read_names(folder / TRAINING)))
+    if known:
+        raise DataError(
+            f"{folder}: the teacher has learnt '{known[0]}', who is held out or for validation; "
+            "train it with the same lists"
+        )
+    return load_network(architecture, read_weights(folder), folder)
 
 
 def _split(chosen: Training) -> tuple[tuple[Identity, ...], tuple[Identity, ...]]:

@@ -38,6 +38,17 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--seed", type=natural, default=0, metavar="N")
     parser.add_argument("--epochs", type=positive, metavar="N")
+    parser.add_argument(
+        "--large", action="store_true", help="train a network that is too large for the chip"
+    )
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a trained network, a DIR/seed-N, to learn from as well; may be given more than once",
+    )
     parsed = parser.parse_args(arguments)
     stopped = "stopped; the same command goes on from here"
     return ended("face_unlock", lambda: _train(parsed), stopped=stopped)
@@ -45,10 +56,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _train(parsed: argparse.Namespace) -> int:
     needs("training", "torch", "pytorch_metric_learning")
+    from thumbnet.apps.face_unlock.network import LARGE, SMALL
     from thumbnet.apps.face_unlock.pipeline import Training, run_training
-    from thumbnet.apps.face_unlock.training import Recipe
+    from thumbnet.apps.face_unlock.training import LARGE_RECIPE, SMALL_RECIPE
 
-    recipe = Recipe() if parsed.epochs is None else replace(Recipe(), epochs=parsed.epochs)
+    recipe = LARGE_RECIPE if parsed.large else SMALL_RECIPE
+    if parsed.epochs is not None:
+        recipe = replace(recipe, epochs=parsed.epochs)
     chosen = Training(
         data=parsed.data,
         out=parsed.out,
@@ -56,6 +70,8 @@ def _train(parsed: argparse.Namespace) -> int:
         validation=read_names(parsed.validation) if parsed.validation else None,
         seed=parsed.seed,
         recipe=recipe,
+        architecture=LARGE if parsed.large else SMALL,
+        teachers=tuple(parsed.teacher),
     )
     facts = run_training(chosen, lambda line: print(line, file=sys.stderr, flush=True))
     print(f"{chosen.run}: validation AUC {facts.validation_auc:.4f} at epoch {facts.epoch}")

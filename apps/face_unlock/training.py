@@ -1,10 +1,13 @@
 """Training: identities to tell apart now, so that others can be told apart later.
 
 The loss is CosFace (Wang et al., CVPR 2018): the cosine of an embedding and its identity's weights
-must exceed those of all other identities by a margin. The weights are dropped afterwards. What is
-kept is the moving average of the network at the epoch that does best on the validation identities.
+must exceed those of all other identities by a margin. The weights are dropped afterwards. A network
+may also learn the cosines that larger ones, its teachers, give the pairs of a batch. What is kept
+is the moving average of the network at the epoch that does best on the validation identities.
+
 Every epoch draws from generators seeded with (seed, epoch), and a checkpoint holds all else, so a
-run that was killed goes on to the very weights that it would have reached.
+run that was killed goes on to the very weights that it would have reached. Convolutions are in
+bfloat16 where the processor has it; weights are float32 all the while.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +24,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pytorch_metric_learning.losses import CosFaceLoss
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from thumbnet.apps.face_unlock.augment import Ranges, augmented
 from thumbnet.apps.face_unlock.dataset import Faces
-from thumbnet.apps.face_unlock.network import Architecture, FaceNetwork, network_input
+from thumbnet.apps.face_unlock.network import Architecture, FaceNetwork, embeddings
 from thumbnet.apps.face_unlock.verification import verified
-from thumbnet.codegen.errors import DataError, ModelFormatError
+from thumbnet.codegen.errors import DataError
 from thumbnet.codegen.files import replacing
 
 Progress = Callable[[str], None]
@@ -37,7 +41,7 @@ Progress = Callable[[str], None]
 class Recipe:
     """How to train."""
 
-    epochs: int = 150
+    epochs: int = 60
     judged: int = 5  # epochs from one look at the validation identities to the next
     batch: int = 64
     most: int = 20  # pictures of an identity in an epoch, drawn anew for each
@@ -48,8 +52,14 @@ class Recipe:
     scale: float = 16.0
     dropout: float = 0.2
     average: float = 0.998  # of the moving average of the weights, a step
+    taught: float = 5.0  # how much the cosines that teachers give count
     margin_pixels: int = 8  # of the pictures, for the augmentation to shift into view
     ranges: Ranges = field(default_factory=Ranges)
+
+
+# A large network knows its training faces by heart sooner.
+SMALL_RECIPE = Recipe()
+LARGE_RECIPE = Recipe(dropout=0.3, ranges=Ranges().times(1.5))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +79,13 @@ def train(
     seed: int,
     checkpoint: Path,
     progress: Progress,
+    teachers: Sequence[FaceNetwork] = (),
 ) -> Trained:
     """Trains, or goes on from `checkpoint`. `training` has the recipe's margin around its pictures,
-    `validation` none. Raises DataError where the checkpoint is of another run."""
+    `validation` none. Teachers take pictures of the same size. Raises DataError where the
+    checkpoint is of another run."""
     torch.manual_seed(seed)
-    run = _Run(training, architecture, recipe, seed)
+    run = _Run(training, architecture, recipe, seed, teachers)
     run.resume(checkpoint)
     while run.epoch < recipe.epochs:
         loss = run.train_epoch(training)
@@ -88,32 +100,6 @@ def train(
     network = FaceNetwork(architecture)
     network.load_state_dict(run.best_weights)
     return Trained(network.eval(), run.best, run.best_epoch)
-
-
-def embeddings(
-    network: nn.Module, pictures: NDArray[np.int8], batch: int = 256
-) -> NDArray[np.float32]:
-    """Outputs [n, dimensions] of a float network in evaluation mode, for int8 pictures [n, ...]."""
-    network.eval()
-    with torch.no_grad():
-        parts = [
-            network(network_input(torch.from_numpy(pictures[i : i + batch])))
-            for i in range(0, len(pictures), batch)
-        ]
-    return torch.cat(parts).numpy()
-
-
-def load_network(
-    architecture: Architecture, weights: Mapping[str, NDArray[Any]], source: Path
-) -> FaceNetwork:
-    """The float network with weights that were stored. ModelFormatError, naming `source`, where
-    they are another network's."""
-    network = FaceNetwork(architecture)
-    try:
-        network.load_state_dict({name: torch.from_numpy(a) for name, a in weights.items()})
-    except RuntimeError as error:
-        raise ModelFormatError(f"{source}: weights of another network: {error}") from error
-    return network.eval()
 
 
 def epoch_of(
@@ -131,9 +117,15 @@ class _Run:
     """State of one training run, between epochs."""
 
     def __init__(
-        self, training: Faces, architecture: Architecture, recipe: Recipe, seed: int
+        self,
+        training: Faces,
+        architecture: Architecture,
+        recipe: Recipe,
+        seed: int,
+        teachers: Sequence[FaceNetwork],
     ) -> None:
         self.recipe, self.seed, self.size = recipe, seed, architecture.size
+        self.teachers = [t.eval().to(memory_format=torch.channels_last) for t in teachers]
         network = FaceNetwork(architecture, recipe.dropout)
         self.network = network.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
@@ -166,6 +158,7 @@ class _Run:
             "seed": seed,
             "architecture": asdict(architecture),
             "data": _digest(training),
+            "teachers": [_weights_digest(teacher) for teacher in teachers],
         }
 
     def resume(self, file: Path) -> None:
@@ -215,8 +208,12 @@ class _Run:
         for chosen in np.array_split(order[: batches * self.recipe.batch], batches):
             pictures = torch.from_numpy(training.pictures[chosen])
             x = augmented(pictures, self.size, self.recipe.ranges, generator)
-            points = self.network(x.contiguous(memory_format=torch.channels_last))
+            x = x.contiguous(memory_format=torch.channels_last)
+            with _bfloat16():
+                points = self.network(x).float()
             loss = self.loss(points, torch.from_numpy(training.identities[chosen]))
+            if self.teachers:
+                loss = loss + self.recipe.taught * self._distance(points, x)
             self._set_learning_rate(batches)
             self.optimizer.zero_grad()
             loss.backward()
@@ -226,6 +223,14 @@ class _Run:
             total += loss.item()
         self.epoch += 1
         return total / batches
+
+    def _distance(self, points: Tensor, x: Tensor) -> Tensor:
+        """Squared, of the cosines of each picture with all of the batch from those that the
+        teachers give in the mean (Park et al., CVPR 2019, teach distances likewise)."""
+        with torch.no_grad(), _bfloat16():
+            said = [teacher(x).float() for teacher in self.teachers]
+        wanted = torch.stack([_cosines(each) for each in said]).mean(0)
+        return (_cosines(points) - wanted).square().sum(1).mean()
 
     def _set_learning_rate(self, epoch_steps: int) -> None:
         """Two epochs of warming up, then half a cosine."""
@@ -254,6 +259,24 @@ class _Run:
             self.best, self.best_epoch = auc, self.epoch
             self.best_weights = copy.deepcopy(self.average.state_dict())
         return auc
+
+
+def _bfloat16() -> torch.autocast:
+    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast("cpu", torch.bfloat16, enabled=supported)
+
+
+def _cosines(points: Tensor) -> Tensor:
+    """Of points [n, d], each with each."""
+    unit = normalize(points, dim=1)
+    return unit @ unit.T
+
+
+def _weights_digest(network: FaceNetwork) -> str:
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _digest(faces: Faces) -> str:

@@ -202,9 +202,7 @@ def _read_tensor(index: int, tensor: Any, buffers: list[Any], file: bytes) -> Fi
     if tensor.Buffer() >= len(buffers):
         raise ValueError(f"tensor '{name}' names buffer {tensor.Buffer()} of {len(buffers)}")
     data = _read_data(name, dtype, shape, buffers[tensor.Buffer()], file)
-    return FileTensor(
-        index, name, shape, dtype, scale, zero_point, axis, data
-    )
+    return FileTensor(index, name, shape, dtype, scale, zero_point, axis, data)
 
 
 def _read_quantization(

@@ -30,52 +30,102 @@ class Requantization:
     multiplier: NDArray[np.int32]
     shift: NDArray[np.int8]
     fast: int
+    largest: NDArray[np.int64]  # magnitude of an accumulator, whatever the input
 
 
-def pack_blocks(weights: NDArray[np.int8], requantization: Requantization) -> Constant:
-    """[O, K] int8 -> blocks of two channels in the layout of runtime/tn_dot.h."""
-    pairs = _channel_pairs(len(weights))
-    headers = block_headers(requantization, pairs)
-    return Constant(
-        "int8_t", np.concatenate([headers, _block_weights(weights[pairs])], axis=1).reshape(-1)
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Weights [O, ..., K] of a convolution or dense layer as runtime/tn_dot.h has them."""
+
+    joined: int
+    begin: NDArray[np.int8]  # [N, TN_BLOCK_BEGIN], by blocks of four channels
+    weights: NDArray[np.int8]  # [N, ..., 4 * pad4(K)]
+    end: NDArray[np.int8]  # [N, TN_BLOCK_END]
+
+
+def blocks_of(weights: NDArray[np.int8], requantization: Requantization) -> Blocks:
+    """`weights` are [O, K], or [O, H, K] of H rows whose sums are taken one by one."""
+    by_rows = weights.ndim == 3
+    largest = requantization.largest
+    if by_rows:
+        largest = 128 * np.abs(weights.astype(np.int64)).sum(axis=2).max(axis=1)
+    lanes = _by_fours(weights)
+    joined_weights = lanes[:, 0::2] + 256 * lanes[:, 1::2]  # [N, 2, ..., K]
+    bias = _by_fours(requantization.bias)
+    joined = bool(
+        np.all(joined_weights >= -(2**15))
+        and np.all(joined_weights < 2**15)
+        and np.all(_by_fours(largest)[:, 1::2] < 2**23)
+    )
+    if joined and not by_rows:
+        bias[:, 1::2] = bias[:, 0::2] + 256 * bias[:, 1::2]
+    k = weights.shape[-1]
+    padded = np.zeros((*joined_weights.shape[:-1], pad4(k)), np.int64)
+    padded[..., :k] = joined_weights
+    groups = padded.reshape(*padded.shape[:-1], pad4(k) // 4, 2, 2)  # of four k: [half, odd]
+    words = np.moveaxis(np.moveaxis(groups, 1, -1), -3, -1)  # [..., odd, channels, half]
+    shift = _raw(_by_fours(requantization.shift), "u1")
+    multiplier = _raw(_by_fours(requantization.multiplier), "<u4")
+    return Blocks(
+        int(joined),
+        _raw(bias, "<u4"),
+        _raw(words.reshape(*words.shape[:-4], -1), "<u2"),
+        np.concatenate([multiplier, shift], axis=1),
     )
 
 
-def pack_row_blocks(
-    weights: NDArray[np.int8], requantization: Requantization
-) -> tuple[Constant, Constant]:
-    """[O, H, K] int8 -> headers and weights of tn_fully_connected_rows."""
-    pairs = _channel_pairs(len(weights))
-    headers = block_headers(requantization, pairs)
-    rows = [_block_weights(weights[pairs, y]) for y in range(weights.shape[1])]
+def pack_blocks(blocks: Blocks) -> Constant:
+    """Blocks of [O, K], one after the other."""
+    parts = [blocks.begin, blocks.weights, blocks.end]
+    return Constant("int8_t", np.concatenate(parts, axis=1).reshape(-1))
+
+
+def pack_row_blocks(blocks: Blocks) -> tuple[Constant, Constant]:
+    """Blocks of [O, H, K]: ends and weights of tn_fully_connected_rows."""
     return (
-        Constant("int8_t", headers.reshape(-1)),
-        Constant("int8_t", np.concatenate(rows).reshape(-1)),
+        Constant("int8_t", np.concatenate([blocks.begin, blocks.end], axis=1).reshape(-1)),
+        Constant("int8_t", blocks.weights.swapaxes(0, 1).reshape(-1)),
     )
 
 
-def _channel_pairs(channels: int) -> NDArray[np.int64]:
-    """[N, 2] channels of the blocks of runtime/tn_dot.h."""
-    return np.minimum(np.arange(channels + channels % 2), channels - 1).reshape(-1, 2)
+def _by_fours(values: NDArray[np.integer]) -> NDArray[np.int64]:
+    """[O, ...] -> [N, 4, ...], channels that lack are zeros."""
+    channels = np.zeros((pad4(len(values)), *values.shape[1:]), np.int64)
+    channels[: len(values)] = values
+    return channels.reshape(-1, 4, *values.shape[1:])
 
 
-def _block_weights(weights: NDArray[np.int8]) -> NDArray[np.int8]:
-    """[N, 2, K] -> [N, 2 * pad4(K)]: a block's weights in the order of runtime/tn_dot.h."""
-    blocks, _, k = weights.shape
-    padded = np.zeros((blocks, 2, pad4(k)), np.int8)
-    padded[..., :k] = weights
-    groups = padded.reshape(blocks, 2, pad4(k) // 4, 4)[..., [0, 2, 1, 3]]
-    return groups.transpose(0, 2, 3, 1).reshape(blocks, -1)
+def _raw(values: NDArray[np.int64], dtype: str) -> NDArray[np.int8]:
+    """The bytes of `values` modulo the unsigned type `dtype`, along the last axis."""
+    bits = 8 * np.dtype(dtype).itemsize
+    unsigned = (values & (2**bits - 1)).astype(dtype)
+    return np.ascontiguousarray(unsigned).view(np.int8)
 
 
 def pack_depthwise(taps: NDArray[np.int8], requantization: Requantization) -> Constant:
-    """[KH * KW, C] int8 -> groups of four channels in the layout of tn_depthwise_conv_2d.h."""
+    """[KH * KW, C] int8 -> groups of four channels, for window 0 of tn_depthwise_conv_2d.h."""
     channels = taps.shape[1]
     order = np.minimum(np.arange(pad4(channels)), channels - 1).reshape(-1, 4)
     words = taps[:, order].transpose(1, 0, 2).reshape(len(order), -1)
     even = block_headers(requantization, order[:, [0, 2]])
     odd = block_headers(requantization, order[:, [1, 3]])
     return Constant("int8_t", np.concatenate([even, odd, words], axis=1).reshape(-1))
+
+
+def pack_depthwise_window(
+    taps: NDArray[np.int8], window: int, requantization: Requantization
+) -> Constant:
+    """[KH, KW, C] int8 -> a group for each channel, for `window` of tn_depthwise_conv_2d.h."""
+    kernel_h, kernel_w, channels = taps.shape
+    words_of_row = -(-window // 4)
+    padded = np.zeros((channels, kernel_h, 4 * words_of_row), np.int8)
+    padded[:, :, :kernel_w] = taps.transpose(2, 0, 1)
+    padded[:, :, window] = padded[:, :, window - 2]
+    order = np.arange(4 * words_of_row).reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1)
+    weights = padded[:, :, order].reshape(channels, -1)
+    numbers = (requantization.bias, requantization.multiplier, requantization.shift)
+    headers = np.stack([np.asarray(n, "<i4") for n in numbers], axis=1).view(np.int8)
+    return Constant("int8_t", np.concatenate([headers, weights], axis=1).reshape(-1))
 
 
 def block_headers(requantization: Requantization, channels: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -173,7 +223,9 @@ def requantization(
         multiplier = (2 * multiplier.astype(np.int64) - 2**32).astype(np.int32)
         shift = -shift
     wrapped = ((folded + 2**31) & 0xFFFFFFFF) - 2**31
-    return Requantization(wrapped.astype(np.int32), multiplier, shift.astype(np.int8), int(fast))
+    return Requantization(
+        wrapped.astype(np.int32), multiplier, shift.astype(np.int8), int(fast), largest
+    )
 
 
 def output_fields(out: Tensor, activation: str) -> dict[str, int]:

@@ -42,11 +42,10 @@ from thumbnet.nas.task import Task
 
 
 def compared(choice: SpaceChoice, seed: int) -> dict[str, str]:
-    """Names of spaces: the chosen one, the worst by the same criterion of those in which a network
-    that was sampled fits, and a random one of these that is neither."""
-    fitting = [space for space in choice.spaces if space.macs]
-    ranked = sorted(fitting, key=lambda space: space.key)
-    worst = ranked[0].name
+    """Names of spaces: the chosen one, the one of the least mean of those of which enough fits for
+    one, and a random one of these that is neither."""
+    fitting = [space for space in choice.spaces if space.has_mean]
+    worst = min(fitting, key=lambda space: space.mean).name
     others = [s.name for s in fitting if s.name not in (choice.chosen, worst)]
     drawn = others[int(np.random.default_rng((seed, 6)).integers(len(others)))]
     return {"chosen": choice.chosen, "worst": worst, "random": drawn}

@@ -369,12 +369,13 @@ def test_operators_that_change_nothing() -> None:
     assert kinds == ["CONV_2D", "RESHAPE", "RESHAPE", "RESHAPE", "CONV_2D"]
 
 
-@pytest.mark.parametrize("bias", [0, 10**6])
-def test_tiny_scales_of_dead_channels_do_not_slow_a_layer_down(bias: int) -> None:
+@pytest.mark.parametrize("bias", [0, 10**6, 2**30, -(2**30)])
+@pytest.mark.parametrize("scale", [1e-12, 0.004])
+def test_numbers_of_dead_channels_do_not_slow_a_layer_down(bias: int, scale: float) -> None:
     net = Net()
     weights = net.random.integers(-127, 128, (8, 1, 1, 4)).astype(np.int8)
     weights[3] = 0
-    scales = [0.004] * 3 + [1e-12] + [0.005] * 4
+    scales = [0.004] * 3 + [scale] + [0.005] * 4
     biases = net.random.integers(-900, 900, 8).astype(np.int32)
     biases[3] = bias
     y = net.b.op(
@@ -382,8 +383,8 @@ def test_tiny_scales_of_dead_channels_do_not_slow_a_layer_down(bias: int) -> Non
         Spec((1, 5, 6, 8), scale=0.05, zero_point=-7), padding="SAME", stride_h=1, stride_w=1,
     )  # fmt: skip
     graph = net.optimized(y)
-    kernel = LOWERINGS["CONV_2D"](graph, graph.operators[0])
-    assert kernel.calls[0].fields["fast_requantize"] == 1
+    fields = LOWERINGS["CONV_2D"](graph, graph.operators[0]).calls[0].fields
+    assert fields["fast_requantize"] == fields["joined"] == 1
 
 
 # ---- random networks -----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from thumbnet.nas.experiments.baselines import (
 from thumbnet.nas.experiments.contest import Contender, Score, row, score
 from thumbnet.nas.experiments.spaces import compared
 from thumbnet.nas.recipe import Recipe
-from thumbnet.nas.space_optimization import SpaceChoice, SpaceReport
+from thumbnet.nas.space_optimization import FITTING, SpaceChoice, SpaceReport
 
 TIGHT = Limits(16 * 1024, 64 * 1024, 3_000_000)
 
@@ -93,6 +93,11 @@ def test_spaces_that_are_compared() -> None:
     def space(name: str, macs: tuple[int, ...]) -> SpaceReport:
         return SpaceReport(name, 0.5, (32, 32, 3), 100, macs, 1, True)
 
-    reports = (space("a", (5,) * 9), space("b", ()), space("c", (1,)), space("d", (3,) * 4))
+    reports = (
+        space("a", (5,) * 30),
+        space("b", (0,) * (FITTING - 1)),
+        space("c", (1,) * FITTING),
+        space("d", (3,) * 40),
+    )
     found = compared(SpaceChoice(Limits(), 100, 0, reports, "a"), seed=0)
     assert found == {"chosen": "a", "worst": "c", "random": "d"}

@@ -288,7 +288,7 @@ def test_the_command_takes_every_choice(tmp_path: Path) -> None:
     told = network_cost(OURS, Deployment("cortex-m0", "latency", "rows"))
     assert (said["arena_bytes"], said["cycles"]) == (told.arena_bytes, told.cycles)
     assert said["flash"]["total"] == told.flash
-    stepped = result_of(thumbnet(tmp_path, "cost", path, "--json", "--max-step-cycles", "60000"))
+    stepped = result_of(thumbnet(tmp_path, "cost", path, "--json", "--max-step-cycles", "30000"))
     assert stepped["cycles"] > network_cost(OURS).cycles
     text = thumbnet(tmp_path, "cost", path, "--target", "host").stdout
     assert f"{network_cost(OURS).arena_bytes:,}" in text

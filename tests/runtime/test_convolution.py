@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass
 
@@ -26,8 +27,8 @@ from thumbnet.codegen.graph import (
 from thumbnet.codegen.kernel import Kernel
 from thumbnet.codegen.lowering.convolution import (
     conv_2d_scratch,
-    depthwise_columns,
     depthwise_conv_2d_scratch,
+    depthwise_window_scratch,
     lower_conv_2d,
     lower_depthwise_conv_2d,
     lower_fully_connected,
@@ -38,6 +39,7 @@ from thumbnet.codegen.lowering.quantize import (
     quantize_multiplier,
     quantize_multipliers,
 )
+from thumbnet.codegen.stack import ASSEMBLY_BYTES
 
 torch = pytest.importorskip("torch")
 EXAMPLES = settings(
@@ -370,7 +372,8 @@ def test_scratch_matches_the_header() -> None:
 int main(void) {
     printf("%d %d ", TN_CONV_2D_SCRATCH(27, 0, 4), TN_CONV_2D_SCRATCH(64, 1, 2));
     printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
-    printf("%d\\n", TN_DEPTHWISE_CONV_2D_SCRATCH(8, 3, 2));
+    printf("%d ", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(8, 3, 5, 2, 12));
+    printf("%d\\n", TN_DEPTHWISE_CONV_2D_WINDOW_SCRATCH(256, 3, 3, 1, 4));
     return 0;
 }
 """
@@ -380,8 +383,9 @@ int main(void) {
         assert [int(v) for v in done.stdout.split()] == [
             conv_2d_scratch(27, words=False, columns=4),
             conv_2d_scratch(64, words=True, columns=2),
-            depthwise_conv_2d_scratch(9, 5, depthwise_columns(3, 2, 2)),
-            depthwise_conv_2d_scratch(8, 3, depthwise_columns(2, 1, 0)),
+            depthwise_conv_2d_scratch(9, 5, 7),
+            depthwise_window_scratch(8, 3, 5, 2, 12),
+            depthwise_window_scratch(256, 3, 3, 1, 4),
         ]
 
 
@@ -420,3 +424,37 @@ def test_refusals_name_the_operator_and_the_tensor() -> None:
         graph = Graph("g", "g", {**case.graph.tensors, "w": tensor}, (op,), ("x",), ("y",))
         with pytest.raises(UnsupportedError, match="'layer'.*'w'"):
             lower_conv_2d(graph, op)
+
+
+@pytest.mark.parametrize(("k", "joined"), [(516, 1), (1300, 0)])
+@pytest.mark.parametrize("kind", ["CONV_2D", "FULLY_CONNECTED"])
+def test_long_sums_are_joined_only_where_that_is_exact(kind: str, k: int, joined: int) -> None:
+    numbers = Numbers(seed=9, real=0.0003)
+    if kind == "FULLY_CONNECTED":
+        case = dense_case(1, k, 6, numbers)
+    else:
+        case = conv_case(kind, (1, 5), (k, 6), (1, 1), (1, 1), (1, 1), Padding(), numbers)
+    assert case.kernel.calls[0].fields["joined"] == joined
+    for dsp in (False, True):
+        np.testing.assert_array_equal(case.run(dsp=dsp), case.expected)
+
+
+def test_least_scratch_takes_one_pixel_at_a_time() -> None:
+    for channels, kernel in (((8, 6), (1, 1)), ((3, 6), (3, 3)), ((4, 5), (3, 3))):
+        padding = Padding(1, 1, 1, 1) if kernel == (3, 3) else Padding()
+        case = conv_case(
+            "CONV_2D", (4, 5), channels, kernel, (1, 1), (1, 1), padding, Numbers(seed=11)
+        )
+        small = case.kernel.with_less_scratch
+        assert small is not None and small.scratch_bytes < case.kernel.scratch_bytes
+        for dsp in (False, True):
+            result = run_kernel(small, case.graph, {"x": case.x}, dsp=dsp)
+            np.testing.assert_array_equal(result, case.expected)
+
+
+def test_stack_of_assembly_is_what_it_pushes() -> None:
+    text = (RUNTIME / "tn_dot_armv7em.h").read_text()
+    frame = re.search(r'#define TN_FRAME "(\d+)"', text)
+    assert frame and '"push {r4-r11, lr}' in text
+    names = re.findall(r"#define (\w+) TN_VARIANT", text)
+    assert dict.fromkeys(names, 9 * 4 + int(frame[1])) == dict(ASSEMBLY_BYTES)

@@ -102,11 +102,11 @@ def test_one_patch_is_layer_by_layer() -> None:
 
 def test_patches_by_hand() -> None:
     """Two patches of rows: the second one makes 2 x 4 x 2 bytes beside the first one's 16, with
-    nothing of the image but what it reads; scratch is two columns of 12 int16 and one of bytes."""
+    nothing of the image but what it reads; the least scratch is one column of 3 x 3 bytes, 12."""
     net = Net(0)
     graph = net.graph("one", net.conv(net.input(1, 4, 4, 1), 2, (3, 3)))
     found = {p.what: p for p in patches(network(graph), outside=False)}
-    scratch = 2 * 2 * 12 + 12
+    scratch = 12
     assert found["2 x 1, 1 layers"].nbytes == 16 + 16 + scratch
     # the last of 4: 3 x 8 bytes are made, it reads 2 rows (8 bytes) and makes 8
     assert found["4 x 1, 1 layers"].nbytes == 32 + scratch
@@ -114,17 +114,17 @@ def test_patches_by_hand() -> None:
 
 def test_strips_by_hand() -> None:
     """While the second layer makes its row 5: two rows of the image, three of what lies between,
-    and the output so far; the second layer's scratch is two columns of 36 int16."""
+    and the output so far; the second layer's least scratch is one column of 3 x 3 x 4 bytes."""
     net = network(twins())
     found = {p.count: p for p in pieces(net, 1 << 20, outside=True) if p.end - p.first == 2}
     one = next(
         p for p in pieces(net, 1 << 20, outside=True)
         if p.end - p.first == 2 and p.count == 1 and p.bound < max(layer_peaks(net, outside=True))
     )  # fmt: skip
-    assert one.bound == one.by_rows == 2 * 8 + 3 * 32 + 6 * 8 + 144
+    assert one.bound == one.by_rows == 2 * 8 + 3 * 32 + 6 * 8 + 36
     # strips of 4 columns, 5 between, 6 of the image; the first strip's output stands beside it
-    assert found[2].bound == 2 * 6 + 3 * 20 + (8 * 4 + 6 * 4) + 144
-    assert found[2].by_rows == 2 * 6 + 3 * 20 + 64 + 144
+    assert found[2].bound == 2 * 6 + 3 * 20 + (8 * 4 + 6 * 4) + 36
+    assert found[2].by_rows == 2 * 6 + 3 * 20 + 64 + 36
     assert found[2].extra == pytest.approx(0.25 / 2)
 
 

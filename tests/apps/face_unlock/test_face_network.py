@@ -77,8 +77,7 @@ def test_the_c_is_the_reference_interpreter(network: HostNetwork, folder: Path) 
 
 def test_int8_says_what_float_says(network: HostNetwork, folder: Path) -> None:
     pytest.importorskip("torch")
-    from thumbnet.apps.face_unlock.network import architecture_from
-    from thumbnet.apps.face_unlock.training import embeddings, load_network
+    from thumbnet.apps.face_unlock.network import architecture_from, embeddings, load_network
 
     inputs = load_faces(read_identities(folder), network.size).inputs
     architecture = architecture_from(read_facts(COMMITTED).architecture, COMMITTED)

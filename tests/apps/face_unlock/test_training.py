@@ -13,6 +13,7 @@ from tests.apps.face_unlock.drawn_faces import make_folder
 from thumbnet.apps.face_unlock.__main__ import main
 from thumbnet.apps.face_unlock.dataset import load_faces, read_identities
 from thumbnet.apps.face_unlock.model_files import HostNetwork, read_decision, read_facts
+from thumbnet.apps.face_unlock.verification import cosines
 from thumbnet.codegen.errors import DataError, ModelFormatError
 from thumbnet.codegen.manifest import read_manifest
 
@@ -22,23 +23,23 @@ pytest.importorskip("pytorch_metric_learning")
 
 from thumbnet.apps.face_unlock.augment import Ranges, augmented  # noqa: E402
 from thumbnet.apps.face_unlock.network import (  # noqa: E402
+    LARGE,
     SMALL,
     Architecture,
     FaceNetwork,
     Stage,
     architecture_from,
+    embeddings,
+    load_network,
 )
 from thumbnet.apps.face_unlock.training import (  # noqa: E402
     Recipe,
-    embeddings,
     epoch_of,
-    load_network,
     train,
 )
 
 TINY = Architecture(size=32, stages=(Stage(8), Stage(12, 8), Stage(16)), head=24, dimensions=16)
-STILL = Ranges(*[0.0] * 10, blur=(0.5, 0.5), noise=0.0, erased=0.0)
-STILL = replace(STILL, blurred=0.0)
+STILL = Ranges().times(0)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,12 @@ def test_each_range_changes_pictures() -> None:
         assert not torch.equal(made(STILL), made(replace(STILL, **{name: value}))), name
 
 
+def test_ranges_times_a_factor() -> None:
+    wider = Ranges().times(2)
+    assert (wider.rotation, wider.erased) == (2 * Ranges().rotation, 2 * Ranges().erased)
+    assert (wider.blur, wider.erasure) == (Ranges().blur, Ranges().erasure)
+
+
 def test_an_epoch_has_each_picture_once_and_at_most_so_many_of_one() -> None:
     identities = np.repeat(np.arange(4), [3, 9, 1, 5])
     rng = np.random.default_rng(0)
@@ -116,6 +123,41 @@ def test_training_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> 
     (tmp_path / "whole.pt").write_bytes(b"no checkpoint")
     with pytest.raises(DataError, match="cannot read this checkpoint"):
         train(learnt, judged, TINY, recipe, 5, tmp_path / "whole.pt", print)
+
+
+def test_a_taught_network_comes_nearer_to_its_teacher(folder: Path, tmp_path: Path) -> None:
+    identities = read_identities(folder)
+    learnt, judged = load_faces(identities[:7], 32, 4), load_faces(identities[7:], 32)
+    seen = load_faces(identities[:7], 32).inputs
+    torch.manual_seed(1)
+    teacher = FaceNetwork(replace(TINY, dimensions=24)).eval()
+
+    def distance(taught: float) -> float:
+        recipe = Recipe(epochs=30, judged=30, batch=8, margin_pixels=4, taught=taught)
+        file = tmp_path / f"{taught}.pt"
+        trained = train(learnt, judged, TINY, recipe, 5, file, print, [teacher])
+        points = embeddings(trained.network, seen), embeddings(teacher, seen)
+        return float(np.square(cosines(points[0]) - cosines(points[1])).mean())
+
+    assert distance(50.0) < 0.7 * distance(0.0)
+
+
+def test_a_teacher_that_knows_whom_it_should_not(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--data", str(folder), "--epochs", "1"]
+    assert main([*words, "--large", "--out", str(tmp_path / "large")]) == 0
+    teacher = tmp_path / "large" / "seed-0"
+    assert architecture_from(read_facts(teacher).architecture, teacher) == LARGE
+    taught = [*words, "--teacher", str(teacher), "--teacher", str(teacher)]
+    assert main([*taught, "--out", str(tmp_path / "taught")]) == 0
+    (tmp_path / "names.txt").write_text((teacher / "training.txt").read_text().splitlines()[1])
+    capsys.readouterr()
+    held_out = ["--held-out", str(tmp_path / "names.txt"), "--out", str(tmp_path / "other")]
+    assert main([*taught, *held_out]) == 1
+    assert "the teacher has learnt 'person-" in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path / "taught")]) == 1
+    assert "a checkpoint of another run" in capsys.readouterr().err
 
 
 def test_train_export_and_evaluate(

@@ -1,0 +1,151 @@
+"""Each function of tn_dsp.h: the instructions of an emulated Cortex-M4 against the C twin.
+
+The header is compiled twice into one image, with the DSP extension and as if there was none. Every
+function gets edge and random operands and a block of random bytes; results, and the block after it,
+must be equal. On the host the twin alone gets the same operands under sanitizers.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from kernel_loader import RUNTIME, SANITIZE, compile_c
+from test_operators_on_arm import ARM, LINKER, START
+
+# By function: what is done to operands and results x[0..6), and to 64 bytes at m, word aligned.
+CALLS = {
+    **{
+        f"tn_{name}": f"x[0] = (uint32_t)tn_{name}(x[0], x[1], (int32_t)x[2])"
+        for name in (
+            "smlad", "smlabb", "smlabt", "smlatb", "smlatt", "smladx", "sum_smlad", "sum_smlatb"
+        )
+    },
+    **{f"tn_{name}": f"x[0] = tn_{name}(x[0])" for name in ("sxtb16", "sxtb16_ror8")},
+    **{
+        f"tn_{name}": f"x[0] = tn_{name}(x[0], x[1])"
+        for name in ("sxtab16", "sxtab16_ror8", "ssub16", "pkhbt", "pkhtb", "pack_low_high")
+    },
+    "tn_smmlar": "x[0] = (uint32_t)tn_smmlar((int32_t)x[0], (int32_t)x[1], (int32_t)x[2])",
+    "tn_asr_round_add": "x[0] = (uint32_t)tn_asr_round_add((int32_t)x[0], 1 + (int32_t)(x[1] % 31),"
+    " (int32_t)(x[2] & 255) - 128)",
+    "tn_ssat8": "x[0] = (uint32_t)tn_ssat8((int32_t)x[0])",
+    "tn_load_two": "tn_load_two((const uint32_t *)(const void *)m + x[0] % 14, x + 1, x + 2)",
+    "tn_load_word": "x[1] = tn_load_word(m, 4 * (int32_t)(x[0] % 16)); x[2] = tn_load_word(m, 60)",
+    "tn_load_three": "tn_load_three(m + 4 * (x[0] % 13), x + 1)",
+    "tn_load_four": "tn_load_four(m + 4 * (x[0] % 12), x + 1)",
+    "tn_store_four": "const int32_t y[] = {Y(0), Y(1), Y(2), Y(3)};"
+    "x[4] = (uint32_t)(tn_store_four(m + x[4] % 4, STEP(15), y) - m)",
+    "tn_store_six": "const int32_t y[] = {Y(0), Y(1), Y(2), Y(3), Y(4), Y(5)};"
+    "x[4] = (uint32_t)(tn_store_six(m + x[4] % 4, STEP(10), y) - m)",
+    "tn_split_four": "SPLIT(tn_split_four, 8)",
+    "tn_split_one": "SPLIT(tn_split_one, 32)",
+}  # fmt: skip
+
+# The twin's own helpers, and what declares the others.
+HELPERS = {"tn_dsp_low", "tn_dsp_high", "tn_dsp_mac", "tn_dsp_add16"}
+DECLARATION = re.compile(r"^TN_INLINE .*?(\w+)\(|^TN_DSP_(?:MAC|SUM)\((tn_\w+),", re.M)
+
+FUNCTIONS = """
+#include "tn_dsp.h"
+#if TN_DSP_NATIVE != NATIVE
+#error "not what is tested"
+#endif
+#define Y(i) ((int32_t)x[i])
+#define STEP(most) (1 + (int32_t)(x[5] % most))
+#define SPLIT(f, most)                                                      \\
+    const int8_t *p = m;                                                    \\
+    int8_t *low = m + 32 + 8 * (x[1] & 1), *high = low + 16;                \\
+    f(&p, 4 * (int32_t)(x[0] % (most / 4 + 1)), &low, &high);                 \\
+    x[0] = (uint32_t)(p - m), x[1] = (uint32_t)(low - m), x[2] = (uint32_t)(high - m)
+DEFINITIONS
+typedef void call(uint32_t *x, int8_t *m);
+extern call *const TABLE[];
+call *const TABLE[] = {NAMES};
+"""
+
+CHECK = """
+#include <stdint.h>
+#include <string.h>
+typedef void call(uint32_t *x, int8_t *m);
+extern call *const native[], *const twin[];
+static uint32_t seed = 1;
+static uint32_t next(void) { return seed = seed * 1664525u + 1013904223u, seed ^ seed >> 16; }
+static const uint32_t edges[] = {
+    0, 1, 0xFFFFFFFFu, 0x80000000u, 0x7FFFFFFFu, 0x80008000u, 0x7FFF7FFFu, 0x7FFF8000u,
+    0x80007FFFu, 0x80808080u, 0x7F7F7F7Fu, 0x7F807F80u, 0x0000FFFFu, 0xFFFF0000u, 0x80000001u};
+#define EDGES (sizeof edges / sizeof *edges)
+
+static int differ(int function, const uint32_t *operands) {
+    uint32_t x[2][6], m[2][16];
+    for (int i = 0; i < 16; i++) m[0][i] = m[1][i] = next();
+    for (int i = 0; i < 2; i++) memcpy(x[i], operands, sizeof x[i]);
+    native[function](x[0], (int8_t *)m[0]);
+    twin[function](x[1], (int8_t *)m[1]);
+    return memcmp(x[0], x[1], sizeof x[0]) != 0 || memcmp(m[0], m[1], sizeof m[0]) != 0;
+}
+
+int check(void);
+int check(void) {
+    uint32_t x[6];
+    for (int f = 0; f < COUNT; f++)
+        for (uint32_t i = 0; i < EDGES * EDGES * EDGES + 2000; i++) {
+            for (int j = 0; j < 6; j++) x[j] = next();
+            if (i < EDGES * EDGES * EDGES)
+                x[0] = edges[i % EDGES], x[1] = edges[i / EDGES % EDGES],
+                x[2] = edges[i / EDGES / EDGES];
+            if (differ(f, x)) return f + 1;
+        }
+    return 0;
+}
+"""
+
+
+def _functions(table: str, native: int) -> str:
+    """C of all CALLS and the table of them."""
+    definitions = "".join(
+        f"static void call_{name}(uint32_t *x, int8_t *m) {{ (void)m; {body}; }}\n"
+        for name, body in CALLS.items()
+    )
+    names = ", ".join(f"call_{name}" for name in CALLS)
+    text = FUNCTIONS.replace("DEFINITIONS", definitions).replace("NAMES", names)
+    return text.replace("TABLE", table).replace("NATIVE\n", f"{native}\n")
+
+
+def test_every_function_is_tested() -> None:
+    text = (RUNTIME / "tn_dsp.h").read_text()
+    found = {a or b for a, b in DECLARATION.findall(text)} - HELPERS
+    assert found - {"NAME"} == set(CALLS)
+
+
+@pytest.mark.parametrize("level", ["-O1", "-O2", "-Os"])
+def test_instructions_are_what_their_twins_say(level: str, tmp_path: Path, qemu: None) -> None:
+    start = START.replace("CHECKS", "int check(void);").replace("RUN", "stop(check());")
+    objects = []
+    for name, text, flags in (
+        ("native", _functions("native", 1), []),
+        ("twin", _functions("twin", 0), ["-U__ARM_FEATURE_DSP"]),
+        ("check", CHECK.replace("COUNT", str(len(CALLS))), []),
+        ("start", start, []),
+    ):
+        (tmp_path / f"{name}.c").write_text(text)
+        objects.append(str(tmp_path / f"{name}.o"))
+        command = [*ARM, level, *flags, f"-I{RUNTIME}", "-c", str(tmp_path / f"{name}.c")]
+        subprocess.run([*command, "-o", objects[-1]], check=True)
+    script, image = tmp_path / "image.ld", tmp_path / "image.elf"
+    script.write_text(LINKER)
+    link = [*ARM, "-nostartfiles", "-T", str(script), *objects, "-lc", "-lgcc", "-o", str(image)]
+    subprocess.run(link, check=True)
+    run = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting", "-kernel"]
+    status = subprocess.run([*run, str(image)], timeout=120, stdin=subprocess.DEVNULL).returncode
+    assert status == 0, f"'{['', *CALLS][status]}' differs" if status <= len(CALLS) else status
+
+
+def test_twins_have_no_undefined_behaviour() -> None:
+    text = _functions("native", 0) + CHECK.replace("COUNT", str(len(CALLS)))
+    text += "int main(void) { return check(); }\n"
+    program = compile_c(text, "dsp_twins", ["-O1", "-DTN_DSP=1", "-Dtwin=native", *SANITIZE])
+    done = subprocess.run([program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

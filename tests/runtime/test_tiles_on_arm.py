@@ -1,0 +1,166 @@
+"""The assembly of convolutions and dense layers on an emulated Cortex-M4, and registers it keeps.
+
+Sections lie where they are least welcome: behind a halfword, where they do not ask for more.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kernel_loader import RUNTIME
+from test_operators_on_arm import ARM, LINKER, START
+
+from thumbnet.codegen.compile import Options, compile_graph
+from thumbnet.codegen.host import HostModel
+from thumbnet.codegen.toolchain import host_library
+from thumbnet.tools.arrays import random_calls
+from thumbnet.tools.random_graphs import FAMILIES
+
+ODD = "".join(f". = ALIGN(4) + 2; *(.text.{f}*) " for f in ("tn_tile_1", "tn_tile_2"))
+FLAGS = ["-ffunction-sections", "-fdata-sections", "-fno-ipa-icf", "-Wl,--gc-sections"]
+NETWORKS = [("mobilenet", 2), ("resnet", 0), ("resnet", 2), ("ds_cnn", 0), ("plain", 0)]
+NETWORKS += [("plain", 1), ("temporal", 0), ("autoencoder", 0)]
+
+# call: a function and what its first four arguments are. 1 when r4 to r11 or sp come back changed.
+GUARD = """
+#include <stdint.h>
+int guarded(const uintptr_t *call);
+__attribute__((naked)) int guarded(const uintptr_t *call __attribute__((unused))) {
+    __asm__("push {r4-r11, lr}\\n sub sp, #4\\n"
+            "ldr r12, [r0]\\n ldr r1, [r0, #8]\\n ldr r2, [r0, #12]\\n ldr r3, [r0, #16]\\n"
+            "ldr r0, [r0, #4]\\n mov r4, sp\\n" SENTINELS "blx r12\\n"
+            "mov r0, #1\\n mov r12, sp\\n cmp r12, r4\\n bne 1f\\n" COMPARISONS "mov r0, #0\\n"
+            "1: add sp, #4\\n pop {r4-r11, pc}");
+}
+"""
+GUARD = GUARD.replace(
+    "SENTINELS", " ".join(f'"mov r{r}, #0x{r:02x}{r:02x}{r:02x}{r:02x}\\n"' for r in range(5, 12))
+).replace(
+    "COMPARISONS",
+    " ".join(f'"cmp r{r}, #0x{r:02x}{r:02x}{r:02x}{r:02x}\\n bne 1f\\n"' for r in range(5, 12)),
+)
+
+TILES = """
+#include "tn_dot.h"
+int guarded(const uintptr_t *call);
+static uint32_t seed = 1;
+static uint32_t next(void) { return seed = seed * 1664525u + 1013904223u, seed >> 8; }
+static int8_t blocks[4 * TN_BLOCK_BYTES(4 * 40)] __attribute__((aligned(4)));
+static int8_t columns[2][4 * 40] __attribute__((aligned(4)));
+static uint32_t widened[4 * 40];
+static int8_t wanted[2][24], found[2][24];
+
+/* Blocks of random weights in joined words, sums, multipliers and shifts. */
+static void fill(const tn_tile *t) {
+    int8_t *p = blocks;
+    for (int32_t o = 0; o < t->out_c; o += 4) {
+        for (int i = 0; i < 4; i++, p += 4) tn_store32(p, (next() % 20000) * 256u);
+        for (int32_t i = 0; i < 8 * t->groups; i++, p += 2) {
+            const int32_t a = (int32_t)(next() & 127) - 64, b = (int32_t)(next() & 127) - 64;
+            *(int16_t *)(void *)p = (int16_t)(256 * b + a);
+        }
+        for (int i = 0; i < 4; i++, p += 4) tn_store32(p, 0x40000000u + next());
+        for (int i = 0; i < 4; i++) *p++ = (int8_t)(6 + (next() & 3));
+    }
+    for (int32_t i = 0; i < 4 * t->groups; i++)
+        columns[0][i] = (int8_t)next(), columns[1][i] = (int8_t)next();
+}
+
+int check_tiles(void);
+int check_tiles(void) {
+    for (int32_t groups = 1; groups <= 40; groups++)
+        for (int32_t out_c = 1; out_c <= 13; out_c++) {
+            const int32_t clamp = (int32_t)(next() & 1);
+            const tn_tile t = {blocks, out_c, groups, -3, clamp ? -20 : -128, clamp ? 50 : 127, 1,
+                               clamp};
+            fill(&t);
+            tn_widen_2(widened, columns[0], columns[1], 4 * groups);
+            memset(wanted, 0x5A, sizeof wanted);
+            for (int i = 0; i < 2; i++) tn_tile_bytes(&t, 1, columns[i], wanted[i]);
+            memset(found, 0x5A, sizeof found);
+            const uintptr_t two[] = {(uintptr_t)tn_tile_2, (uintptr_t)&t, (uintptr_t)widened,
+                                     (uintptr_t)found[0], (uintptr_t)found[1]};
+            if (guarded(two) != 0) return 1;
+            if (memcmp(wanted, found, sizeof wanted) != 0) return 2;
+            memset(found, 0x5A, sizeof found);
+            for (int i = 0; i < 2; i++) {
+                const uintptr_t one[] = {(uintptr_t)tn_tile_1, (uintptr_t)&t,
+                                         (uintptr_t)columns[i], (uintptr_t)found[i], 0};
+                if (guarded(one) != 0) return 3;
+            }
+            if (memcmp(wanted, found, sizeof wanted) != 0) return 4;
+        }
+    return 0;
+}
+"""
+
+
+def _run(folder: Path, sources: Mapping[str, str], flags: list[str], checks: list[str]) -> int:
+    """The exit status of an image: 16 * number of the check that fails + what it returned, or 0."""
+    script, image = folder / "image.ld", folder / "image.elf"
+    script.write_text(LINKER.replace("*(.text*)", ODD + "*(.text*)"))
+    start = START.replace("CHECKS", "\n".join(f"int check_{c}(void);" for c in checks)).replace(
+        "RUN",
+        "\n".join(
+            f"{{ int r = check_{c}(); if (r) stop(16 * {i} + r); }}"
+            for i, c in enumerate(checks, 1)
+        ),
+    )
+    paths = []
+    for name, text in {"start": start, "guard": GUARD, **sources}.items():
+        (folder / f"{name}.c").write_text(text)
+        paths.append(str(folder / f"{name}.c"))
+    command = [*ARM, *flags, *FLAGS, f"-I{RUNTIME}", "-nostartfiles", "-T", str(script), *paths]
+    subprocess.run([*command, "-lc", "-lgcc", "-o", str(image)], check=True)
+    run = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting", "-kernel"]
+    return subprocess.run([*run, str(image)], timeout=120, stdin=subprocess.DEVNULL).returncode
+
+
+@pytest.mark.parametrize("level", ["-O1", "-O2", "-O3", "-Os"])
+def test_tiles(level: str, tmp_path: Path, qemu: None) -> None:
+    """Every count of groups to 40 and of channels to 13 against tn_tile_bytes."""
+    assert _run(tmp_path, {"tiles": TILES}, [level], ["tiles"]) == 0
+
+
+@pytest.mark.parametrize("optimize", ["balanced", "size"])
+def test_networks(optimize: str, tmp_path: Path, qemu: None) -> None:
+    """Two calls of each network against the host; a run gives back what the caller keeps."""
+    sources, names = {}, []
+    for family, seed in NETWORKS:
+        graph = FAMILIES[family](seed)
+        made = {}
+        for target in ("host", "cortex-m4"):
+            options, folder = Options(target, optimize), tmp_path / target / graph.name
+            made[target] = compile_graph(graph, Path(graph.source), folder, options)
+        manifest = made["cortex-m4"].manifest
+        name, folder = manifest.name, made["cortex-m4"].folder
+        assert not manifest.state and not manifest.row_fed
+        on_host = HostModel(host_library(made["host"].folder), made["host"].manifest)
+        body = ""
+        for call in random_calls(manifest.inputs, 8)[-2:]:
+            raw = [np.ascontiguousarray(a).tobytes() for a in call]
+            for edges, values, test in (
+                (manifest.inputs, raw, "memcpy(arena + {0}, v, sizeof v);"),
+                (manifest.outputs, on_host(raw), "if (memcmp(arena + {0}, v, sizeof v)) return 2;"),
+            ):
+                if edges is manifest.outputs:
+                    body += "if (guarded(call) != 0) return 1;\n"
+                for edge, value in zip(edges, values, strict=True):
+                    numbers = ",".join(map(str, value))
+                    body += f"{{ static const uint8_t v[] = {{{numbers}}}; "
+                    body += test.format(edge.offset) + " }\n"
+        sources[f"check_{name}"] = (
+            f'#include "{folder / name}.h"\n#include <string.h>\nint guarded(const uintptr_t *);\n'
+            f"int check_{name}(void);\nint check_{name}(void) {{\n"
+            f"static uint8_t arena[{manifest.arena_bytes}] __attribute__((aligned(8)));\n"
+            f"const uintptr_t call[5] = {{(uintptr_t){name}_run, (uintptr_t)arena}};\n"
+            f"{body}return 0;\n}}\n"
+        )
+        sources[name] = f'#include "{folder / name}.c"\n'
+        names.append(name)
+    status = _run(tmp_path, sources, ["-Os" if optimize == "size" else "-O2"], names)
+    assert status == 0, f"'{names[status // 16 - 1]}' (exit status {status})"
