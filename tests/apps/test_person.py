@@ -26,18 +26,22 @@ const uint8_t *tn_camera_row(void) {
 """
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of drawn weights that takes colours and gives two probabilities."""
-    net = SampleNet(5)
+def write_network(folder: Path, classes: int) -> Path:
+    """A network of drawn weights that takes colours and gives probabilities."""
+    net = SampleNet(7)  # not sure of anything, so that pictures matter
     x = net.builder.input((1, 20, 20, 3), scale=1 / 255, zero_point=-128, name="picture")
-    x = net.conv(net.conv(x, 8, 3, 2, activation="RELU6"), 4, 3, 2)
-    x = net.dense(net.reshape(x, (1, 4 * 5 * 5)), 2)
-    softmax = Spec((1, 2), scale=1 / 256, zero_point=-128)
-    net.builder.output(net.builder.op("SOFTMAX", [x], softmax, beta=0.05))
-    path = tmp_path_factory.mktemp("person") / "two.tflite"
+    x = net.pool("AVERAGE_POOL_2D", net.conv(x, 4, 3, 2), 5, 5)
+    x = net.dense(net.reshape(x, (1, 16)), classes)
+    softmax = Spec((1, classes), scale=1 / 256, zero_point=-128)
+    net.builder.output(net.builder.op("SOFTMAX", [x], softmax, beta=1.0))
+    path = folder / f"{classes}.tflite"
     path.write_bytes(net.builder.build())
     return path
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_network(tmp_path_factory.mktemp("person"), 2)
 
 
 @pytest.fixture
@@ -83,10 +87,12 @@ def test_images(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
             image.unlink()
 
 
-def test_refusals(network: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    face = Path(__file__).resolve().parents[2] / "apps" / "face_unlock" / "face.tflite"
+def test_refusals(
+    network: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three = write_network(tmp_path, 3)
     for words, reason in (
-        (["look", str(pictures), "--model", str(face)], "two probabilities are asked for"),
+        (["look", str(pictures), "--model", str(three)], "two probabilities are asked for"),
         (["look", str(pictures), "--model", "absent.tflite"], "there is no network"),
         (["look", str(pictures / "9.png"), "--model", str(network)], "no such file or folder"),
         (["look", str(network), "--model", str(network)], "cannot read this picture"),
