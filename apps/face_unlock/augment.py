@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class Ranges:
 
     def times(self, factor: float) -> Ranges:
         """All of them wider, but for how large a blur or an erased rectangle is."""
-        reaches = {
+        reaches: dict[str, Any] = {
             name: factor * value for name, value in asdict(self).items() if isinstance(value, float)
         }
         return replace(self, **reaches)
