@@ -21,12 +21,12 @@ from thumbnet.codegen.image import (
     overflows,
     read_elf,
 )
-from thumbnet.codegen.stack import read_call_graph, worst_stack
+from thumbnet.codegen.stack import CallGraph, functions_called, read_call_graph, worst_stack
 from thumbnet.codegen.targets import PORTS, Board, c_flags
 from thumbnet.codegen.toolchain import arm_compiler, run_tool
 
 _EXCEPTION_BYTES = 64  # an exception's frame, aligned, and what its handler takes before it leaves
-_STACK_BOUNDS = frozenset(("tn_stack_bottom", "tn_stack_top"))  # not functions: of the linker
+_DATA = frozenset(("tn_stack_bottom", "tn_stack_top", "tn_flash"))  # of ports: no functions
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
@@ -58,12 +58,14 @@ def build_firmware(
     work_dir: Path | None = None,
     *,
     linked: bool = False,
+    stores: bool = False,
 ) -> Firmware:
     """Compiles `sources` of `folder`, whose headers lie there too, and links them for `board`.
 
     They give `tn_main`; where `linked`, the link runner does, they give its `tn_model`
-    (ports/runner/runner.h) with functions called `init` and `run`. Raises BudgetError when
-    a memory is too small, ToolError when a tool is missing or fails, or the stack has no bound.
+    (ports/runner/runner.h) with functions called `init` and `run`. `stores`: they keep data in
+    flash (ports/flash.h). Raises BudgetError when a memory is too small, ToolError when a tool is
+    missing or fails, the stack has no bound, or the port has no flash to keep data in.
     """
     compiler = arm_compiler()
     files = sorted(p for p in folder.rglob("*") if p.suffix in (".c", ".h"))
@@ -71,14 +73,22 @@ def build_firmware(
         *board.target.cpu_flags, "-fcallgraph-info=su", *c_flags(optimize), *_WARNINGS,
         "-I", str(folder), "-I", str(PORTS), f'-DTN_BOARD="{board.name}"',
     )  # fmt: skip
-    port = compile_port(board, work_dir, LINK_RUNNER if linked else ())
+    more = list(LINK_RUNNER) if linked else []
+    if stores:
+        if board.storage is None:
+            raise ToolError(
+                f"board '{board.name}' has no flash to keep data in: its port needs a flash.c, see "
+                "ports/flash.h"
+            )
+        more.append(board.storage)
+    port = compile_port(board, work_dir, more)
     what = f"firmware for {board.name}"
 
     def build(place: Path) -> None:
         own = [f"{number}.o" for number in range(len(sources))]
         for source, name in zip(sources, own, strict=True):
             run_tool((compiler.path, *flags, "-c", str(folder / source), "-o", name), place, what)
-        stack = _linked_stack(place, own, board) if linked else _stack_bytes(place, own, port)
+        stack = _linked_stack(place, own, port, board) if linked else _stack_bytes(place, own, port)
         try:
             link(place, [*own, *sorted(map(str, port.glob("*.o")))], board, stack, what)
         except ToolError as error:
@@ -93,30 +103,32 @@ def build_firmware(
         *sources,
         *files,
         PORTS / "port.h",
+        PORTS / "flash.h",
         str(port),
         str(board.stack),
     ]
     return _read(cached(work_dir, "firmware", [*key, *link_key(board)], build))
 
 
-def _linked_stack(place: Path, own_objects: Sequence[str], board: Board) -> int:
+def _linked_stack(place: Path, own_objects: Sequence[str], port: Path, board: Board) -> int:
     """The board's, or what `init` and `run` of the application need beside the link runner."""
-    graph = read_call_graph(sorted(place.glob("*.ci")), [place / name for name in own_objects])
-    needed = worst_stack(graph, [f for f in ("init", "run") if f in graph.frames]) + LINK_STACK
+    graph = _calls(place, own_objects, port)
+    needed = worst_stack(graph, functions_called(graph, "init", "run")) + LINK_STACK
     return max(board.stack, -(-needed // 8) * 8)
 
 
 def _stack_bytes(place: Path, own_objects: Sequence[str], port: Path) -> int:
-    """What the reset handler and all below it take at worst, and an exception on top of that.
+    """What the reset handler and all below it take at worst, and an exception on top of that."""
+    bound = worst_stack(_calls(place, own_objects, port), ["tn_reset"])
+    return -(-(bound + _EXCEPTION_BYTES) // 8) * 8
 
-    Ports and what they print with call nothing of the C library, so only the application's objects
-    are searched for helpers that no call graph names.
-    """
+
+def _calls(place: Path, own_objects: Sequence[str], port: Path) -> CallGraph:
+    """Ports and what they print with call nothing of the C library, so only the application's
+    objects are searched for helpers that no call graph names."""
     graphs = sorted((*place.glob("*.ci"), *port.glob("*.ci")))
     found = read_call_graph(graphs, [place / name for name in own_objects])
-    calls = {name: callees - _STACK_BOUNDS for name, callees in found.calls.items()}
-    bound = worst_stack(replace(found, calls=calls), ["tn_reset"])
-    return -(-(bound + _EXCEPTION_BYTES) // 8) * 8
+    return replace(found, calls={name: callees - _DATA for name, callees in found.calls.items()})
 
 
 def _read(folder: Path) -> Firmware:

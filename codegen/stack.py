@@ -135,6 +135,11 @@ def read_call_graph(infos: Sequence[Path], objects: Sequence[Path]) -> CallGraph
     return CallGraph(frames, {name: frozenset(targets) for name, targets in calls.items()})
 
 
+def functions_called(graph: CallGraph, *names: str) -> list[str]:
+    """The functions of these names in the graph, where static ones have their file before them."""
+    return [title for title in graph.frames if _short(title) in names]
+
+
 def worst_stack(graph: CallGraph, roots: Iterable[str]) -> int:
     """Bytes below the stack pointer at the call of any of `roots`, at worst.
 

@@ -67,6 +67,7 @@ class Board:
     console: str | None  # how the console of a real board reaches a computer, in words
     pyocd: str | None  # what pyOCD calls the chip
     openocd: str | None  # OpenOCD's configuration file
+    storage: Path | None = None  # the port's flash.c (ports/flash.h)
 
 
 def _arm(name: str, dsp: bool, reference_board: str) -> Target:
@@ -122,6 +123,7 @@ def _read_board(path: Path) -> Board:
             console=table.get("console"),
             pyocd=table.get("pyocd"),
             openocd=table.get("openocd"),
+            storage=folder / table["storage"] if "storage" in table else None,
         )
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ToolError(f"board file {path} cannot be read: {error}") from error

@@ -15,7 +15,7 @@ from tflite_builder import Builder, Spec
 Shape = tuple[int, ...]
 
 
-class _Net:
+class SampleNet:
     """A builder with one method for each layer; all take and give tensor indices."""
 
     def __init__(self, seed: int) -> None:
@@ -110,7 +110,7 @@ class _Net:
 
 def small_cnn() -> Builder:
     """Convolutions, a depthwise one, pooling, a dense layer, SOFTMAX."""
-    net = _Net(1)
+    net = SampleNet(1)
     x = net.builder.input((1, 9, 8, 3), scale=0.05, zero_point=-3, name="image")
     x = net.conv(x, 8, 3, 2, activation="RELU6")
     x = net.depthwise(x, 3)
@@ -125,7 +125,7 @@ def small_cnn() -> Builder:
 
 def residual() -> Builder:
     """Skip connections, PAD into VALID convolutions, arithmetic with constants, MEAN."""
-    net = _Net(2)
+    net = SampleNet(2)
     x = net.builder.input((1, 7, 7, 4), scale=0.05, zero_point=-3)
     stem = net.conv(x, 8, 3)
     y = net.conv(stem, 8, 3, activation="RELU")
@@ -146,7 +146,7 @@ def residual() -> Builder:
 
 def branches() -> Builder:
     """SPLIT, SPLIT_V, SLICE, STRIDED_SLICE, CONCATENATION, TRANSPOSE, resizing; two outputs."""
-    net = _Net(3)
+    net = SampleNet(3)
     b = net.builder
     x = b.input((1, 6, 4, 8), scale=0.05, zero_point=-3)
     half = (1, 6, 4, 4)
@@ -174,7 +174,7 @@ def branches() -> Builder:
 
 def activations() -> Builder:
     """Every unary function, SQUEEZE, EXPAND_DIMS, SUM and L2_NORMALIZATION."""
-    net = _Net(4)
+    net = SampleNet(4)
     b = net.builder
     x = b.input((1, 3, 2, 8), scale=0.05, zero_point=-3)
     unit = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
@@ -196,7 +196,7 @@ def activations() -> Builder:
 
 def stateful() -> Builder:
     """A streaming network: a window of rows is kept in a variable; a counter in another."""
-    net = _Net(5)
+    net = SampleNet(5)
     b = net.builder
     x = b.input((1, 1, 1, 6), scale=0.05, zero_point=-3, name="frame")
     index, start = b.subgraph("initialise")
@@ -229,7 +229,7 @@ def stateful() -> Builder:
 
 def float_edges() -> Builder:
     """float32 in and out, quantised inside."""
-    net = _Net(6)
+    net = SampleNet(6)
     x = net.builder.input((1, 12), "float32", name="serving_default_x:0")
     x = net.builder.op("QUANTIZE", [x], net.spec((1, 12)))
     y = net.dense(x, 7)
@@ -240,7 +240,7 @@ def float_edges() -> Builder:
 
 def uint8_edges() -> Builder:
     """uint8 in; uint8 and int16 out."""
-    net = _Net(7)
+    net = SampleNet(7)
     b = net.builder
     x = b.input((1, 5, 5, 2), "uint8", 0.05, 125, "camera")
     x = b.op("QUANTIZE", [x], net.spec((1, 5, 5, 2)))
@@ -252,7 +252,7 @@ def uint8_edges() -> Builder:
 
 def two_inputs() -> Builder:
     """Two inputs of different shapes, broadcast together; two outputs, one of them inside."""
-    net = _Net(8)
+    net = SampleNet(8)
     b = net.builder
     image = b.input((1, 4, 4, 6), scale=0.05, zero_point=-3, name="image")
     gain = b.input((1, 1, 1, 6), scale=0.02, zero_point=10, name="gain")

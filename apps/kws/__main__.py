@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from thumbnet.apps.kws.command import ended, natural, positive
+from thumbnet.apps.command import ended, natural, positive
 from thumbnet.apps.kws.dataset import most_frequent_words, read_corpus
 from thumbnet.apps.kws.evaluation import Evaluation, Score, evaluate
 from thumbnet.apps.kws.model_files import COMMITTED, read_architecture
@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }[parsed.command]
     again = "; the same command goes on from here" if parsed.command == "train" else ""
     as_json = bool(getattr(parsed, "json", False))
-    return ended(lambda: run(parsed) or 0, as_json=as_json, stopped=f"stopped{again}")
+    stopped = f"stopped{again}"
+    return ended("kws", lambda: run(parsed) or 0, as_json=as_json, stopped=stopped)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from thumbnet.apps.kws.command import amount, ended, natural
+from thumbnet.apps.command import amount, ended, natural
 from thumbnet.apps.kws.dataset import (
     Corpus,
     check_commands,
@@ -265,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         board = result["board"]
         return 0 if board is None or (board["equal_posteriors"] and board["equal_events"]) else 1
 
-    return ended(tested, as_json=parsed.json)
+    return ended("kws", tested, as_json=parsed.json)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from thumbnet.apps.kws.command import ended
+from thumbnet.apps.command import ended
 from thumbnet.apps.kws.detector import read_settings
 from thumbnet.apps.kws.listener import Heard, HostListener
 from thumbnet.apps.kws.model_files import COMMITTED
@@ -26,7 +26,7 @@ from thumbnet.codegen.targets import board
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 refused with a reason, 2 wrong usage."""
     parsed = _parser().parse_args(arguments)
-    return ended(lambda: _listen(parsed), as_json=parsed.json)
+    return ended("kws", lambda: _listen(parsed), as_json=parsed.json)
 
 
 def _parser() -> argparse.ArgumentParser:

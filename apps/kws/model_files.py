@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import cffi
 import numpy as np
 from numpy.typing import NDArray
 
+from thumbnet.apps.arrays import read_arrays, write_arrays
 from thumbnet.apps.kws.dataset import class_names
 from thumbnet.apps.kws.features import BANDS, COLUMNS, SCALE, ZERO_POINT
 from thumbnet.codegen.build_cache import default_work_dir
@@ -114,24 +114,12 @@ def fitting(architecture: Architecture, classes: Sequence[str], source: str) -> 
 
 def write_weights(folder: Path, weights: Mapping[str, NDArray[Any]]) -> None:
     """The same arrays give the same bytes."""
-    with zipfile.ZipFile(folder / f"{NAME}.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in sorted(weights.items()):
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as file:
-                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+    write_arrays(folder / f"{NAME}.npz", weights)
 
 
 def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
     """Raises ModelFormatError."""
-    path = folder / f"{NAME}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            weights = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelFormatError(f"{path}: cannot read the float weights: {error}") from error
-    for name, array in weights.items():
-        if array.dtype.kind not in "fi" or not np.isfinite(array).all():
-            raise ModelFormatError(f"{path}: '{name}' holds what is no finite number; train again")
-    return weights
+    return read_arrays(folder / f"{NAME}.npz")
 
 
 class HostNetwork:

@@ -1,4 +1,4 @@
-/* nrf52.h: the registers of the nRF52840 that board.c uses.
+/* nrf52.h: the registers of the nRF52840 that board.c and flash.c use.
  *
  * SPDX-License-Identifier: Apache-2.0
  *
@@ -16,6 +16,13 @@
 #define CLOCK_EVENTS_HFCLKSTARTED TN_REG(CLOCK_BASE + 0x100u)
 
 #define NVMC_BASE 0x4001E000u
+#define NVMC_READY TN_REG(NVMC_BASE + 0x400u)
+#define NVMC_READY_READY_READY (1u << 0)
+#define NVMC_CONFIG TN_REG(NVMC_BASE + 0x504u)
+#define NVMC_CONFIG_WEN_REN (0u << 0) /* read only */
+#define NVMC_CONFIG_WEN_WEN (1u << 0) /* words may be written */
+#define NVMC_CONFIG_WEN_EEN (2u << 0) /* pages may be erased */
+#define NVMC_ERASEPAGE TN_REG(NVMC_BASE + 0x508u) /* takes the page's address */
 #define NVMC_ICACHECNF TN_REG(NVMC_BASE + 0x540u)
 #define NVMC_ICACHECNF_CACHEEN_ENABLED (1u << 0)
 

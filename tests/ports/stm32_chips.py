@@ -61,6 +61,35 @@ DIFFERENCES: Mapping[str, Mapping[str, Difference]] = {
     },
     "stm32h743": {
         # RM0433 2.2.4 (AXI_TARG7_FN_MOD: 0x1108 + 0x1000 * 7), 6.8.4, 12.3.5, 60.5.8
+        # 4.9: the registers of bank 2 are those of bank 1, 0x100 further on
+        "FLASH.KEYR2": (0x104, 0x00000000, {}),
+        "FLASH.CR2": (
+            0x10C,
+            0x00000031,
+            {
+                "LOCK2": Field(0, 1),
+                "PG2": Field(1, 1),
+                "SER2": Field(2, 1),
+                "PSIZE2": Field(4, 2),
+                "START2": Field(7, 1),
+                "SNB2": Field(8, 3),
+            },
+        ),
+        "FLASH.SR2": (
+            0x110,
+            0x00000000,
+            {
+                "BSY2": Field(0, 1),
+                "QW2": Field(2, 1),
+                "WRPERR2": Field(17, 1),
+                "PGSERR2": Field(18, 1),
+                "STRBERR2": Field(19, 1),
+                "INCERR2": Field(21, 1),
+                "OPERR2": Field(22, 1),
+                "DBECCERR2": Field(26, 1),
+            },
+        ),
+        "FLASH.CCR2": (0x114, 0x00000000, {}),
         "AXI.TARG7_FN_MOD": (0x8108, 0x00000000, {"READ_ISS_OVERRIDE": Field(0, 1)}),
         "PWR.CR3": (0x0C, None, {"SCUEN": Field(2, 1)}),
         "SYSCFG.PWRCR": (0x2C, 0x00000000, {"ODEN": Field(0, 1)}),

@@ -1,4 +1,4 @@
-"""What the commands of this application share: how they end, how they write, and numbers."""
+"""What the commands of the applications share: how they end, how they write, and numbers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from collections.abc import Callable
 from thumbnet.codegen.errors import ThumbnetError, ToolError
 
 
-def ended(action: Callable[[], int], *, as_json: bool = False, stopped: str = "stopped") -> int:
-    """Runs a command. Exit status: what it gives, 1 where it is refused with a reason."""
+def ended(
+    name: str, action: Callable[[], int], *, as_json: bool = False, stopped: str = "stopped"
+) -> int:
+    """Runs a command of the application `name`. Exit status: what it gives, 1 where it is refused
+    with a reason."""
     try:
         return action()
     except (ThumbnetError, OSError) as error:
         kind, message = _told(error)
         if as_json:
             print(json.dumps({"error": {"kind": kind, "message": message}}))
-        print(f"kws: {message}", file=sys.stderr)
+        print(f"{name}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"kws: {stopped}", file=sys.stderr)
+        print(f"{name}: {stopped}", file=sys.stderr)
         return 130
 
 
