@@ -234,7 +234,7 @@ def _conv_2d_pixels(work: Work) -> _Pixels:
                 single[x % out_w] += n
             pixels -= done
             x += done
-            x -= line if x >= line else 0
+            x %= line
     return _Pixels(calls, total, alone, single)
 
 

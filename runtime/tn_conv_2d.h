@@ -293,7 +293,8 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
         pixels -= done;
         x += done;
         target += done * g->out_c;
-        if (x >= line && pixels > 0) x -= line, target = tn_row(out, ++y) + x * g->out_c;
+        for (; x >= line && pixels > 0; x -= line, y++)
+            target = tn_row(out, y + 1) + (x - line) * g->out_c;
     }
 }
 

@@ -27,6 +27,7 @@ CALLS = {
         for name in ("sxtab16", "sxtab16_ror8", "ssub16", "pkhbt", "pkhtb")
     },
     "tn_smmlar": "x[0] = (uint32_t)tn_smmlar((int32_t)x[0], (int32_t)x[1], (int32_t)x[2])",
+    "tn_smmla": "x[0] = (uint32_t)tn_smmla((int32_t)x[0], (int32_t)x[1], (int32_t)x[2])",
     "tn_asr_round_add": "x[0] = (uint32_t)tn_asr_round_add((int32_t)x[0], 1 + (int32_t)(x[1] % 31),"
     " (int32_t)(x[2] & 255) - 128)",
     "tn_ssat8": "x[0] = (uint32_t)tn_ssat8((int32_t)x[0])",
