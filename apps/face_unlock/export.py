@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _export(parsed: argparse.Namespace) -> int:
     needs("quantising", "torch", "torchao", "pytorch_metric_learning")
-    from thumbnet.apps.face_unlock.model_files import ONE, read_decision
+    from thumbnet.apps.face_unlock.match import ONE
+    from thumbnet.apps.face_unlock.model_files import read_decision
     from thumbnet.apps.face_unlock.pipeline import run_export
     from thumbnet.codegen.compile import Options
 

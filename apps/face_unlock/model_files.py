@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.apps.arrays import read_arrays, write_arrays
+from thumbnet.apps.face_unlock.match import ONE
 from thumbnet.codegen.build_cache import default_work_dir
 from thumbnet.codegen.compile import Options, compile_model
 from thumbnet.codegen.errors import DataError, ModelFormatError
@@ -25,7 +26,6 @@ COMMITTED = Path(__file__).resolve().parent
 NAME = "face"
 DECISION = "decision.json"
 SCALE, ZERO_POINT = 1 / 128, 0  # of the network's int8 input, grey - 128
-ONE = 1 << 15  # the cosine 1 of a threshold
 
 
 @dataclass(frozen=True)

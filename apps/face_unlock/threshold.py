@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import combinations, islice
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.apps.face_unlock.model_files import ONE, Decision
+from thumbnet.apps.face_unlock.match import ONE, cosine, template, unit
+from thumbnet.apps.face_unlock.model_files import Decision
 from thumbnet.codegen.errors import DataError
 
 FRAMES = 3  # pictures of a template
@@ -24,26 +24,24 @@ _MOST_TEMPLATES = 20  # of an identity: others count as well
 
 @dataclass(frozen=True, eq=False)
 class Attempts:
-    """Cosines with templates, of the templates' identities and of others."""
+    """Cosines with templates in Q15, of the templates' identities and of others."""
 
-    own: NDArray[np.float64]
-    others: NDArray[np.float64]
+    own: NDArray[np.int64]
+    others: NDArray[np.int64]
 
 
 def attempts(
-    embeddings: NDArray[Any], identities: NDArray[np.int64], frames: int = FRAMES
+    embeddings: NDArray[np.integer], identities: NDArray[np.int64], frames: int = FRAMES
 ) -> Attempts:
-    """Of embeddings [n, d]. DataError where no identity has more than `frames` pictures, or there
-    is one only."""
-    vectors = embeddings.astype(np.float64)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(lengths > 0, lengths, 1)
+    """Of embeddings [n, d], zero point subtracted, in the lock's integers. DataError where no
+    identity has more than `frames` pictures, or there is one only."""
+    units = [unit(each) for each in embeddings]
     own, others = [], []
     for identity in np.unique(identities):
         mine = np.flatnonzero(identities == identity)
         for chosen in islice(combinations(mine, frames), _MOST_TEMPLATES):
-            total = unit[list(chosen)].sum(0)
-            scores = unit @ (total / max(float(np.linalg.norm(total)), 1e-9))
+            enrolled = template([embeddings[i] for i in chosen])
+            scores = np.array([cosine(each, enrolled) for each in units])
             own.append(scores[np.setdiff1d(mine, chosen)])
             others.append(scores[identities != identity])
     if not any(map(len, own)) or not any(map(len, others)):
@@ -58,12 +56,12 @@ def choose(found: Attempts, far: float, chosen: str) -> Decision:
     """The lowest threshold that at most the share `far` of the others reach, and not below 1/32768:
     nobody is known by a right angle."""
     allowed = math.floor(far * len(found.others))
-    reached = np.sort(found.others)[::-1][min(allowed, len(found.others) - 1)]
-    threshold = min(ONE, max(1, math.floor(reached * ONE) + 1))
+    reached = int(np.sort(found.others)[::-1][min(allowed, len(found.others) - 1)])
+    threshold = min(ONE, max(1, reached + 1))
     return Decision(
         threshold=threshold,
         frames=FRAMES,
-        far=float((found.others * ONE >= threshold).mean()),
-        tar=float((found.own * ONE >= threshold).mean()),
+        far=float((found.others >= threshold).mean()),
+        tar=float((found.own >= threshold).mean()),
         chosen=chosen,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from thumbnet.apps.face_unlock.model_files import ONE
+from thumbnet.apps.face_unlock.match import ONE
 from thumbnet.apps.face_unlock.threshold import Attempts, attempts, choose
 from thumbnet.apps.face_unlock.verification import cosines, pairs_of, verification, verified
 from thumbnet.codegen.errors import DataError
@@ -62,24 +62,25 @@ def test_pairs_of_one_kind_only_are_refused(identities: list[int], message: str)
 @pytest.mark.parametrize("far", [0.0, 1e-3, 0.05])
 def test_the_lowest_threshold_that_keeps_others_out(far: float) -> None:
     rng = np.random.default_rng(3)
-    found = Attempts(own=rng.normal(0.6, 0.2, 500).clip(-1, 1), others=rng.normal(0.1, 0.2, 3000))
+    own, others = rng.normal(0.6, 0.2, 500).clip(-1, 1), rng.normal(0.1, 0.2, 3000)
+    found = Attempts((own * ONE).astype(np.int64), (others * ONE).astype(np.int64))
     decision = choose(found, far, "here")
 
     def share(threshold: int) -> float:
-        return float((found.others * ONE >= threshold).mean())
+        return float((found.others >= threshold).mean())
 
     assert share(decision.threshold) <= far < share(decision.threshold - 1) or far == 0
     assert decision.far == share(decision.threshold) <= far
-    assert decision.tar == (found.own * ONE >= decision.threshold).mean() > 0
+    assert decision.tar == (found.own >= decision.threshold).mean() > 0
 
 
 def test_nobody_is_known_by_a_right_angle() -> None:
-    found = Attempts(own=np.array([0.5]), others=np.full(10, -0.9))
+    found = Attempts(own=np.array([ONE // 2]), others=np.full(10, -9 * ONE // 10))
     assert choose(found, 0.01, "here").threshold == 1
 
 
 def test_attempts_are_at_templates_of_three() -> None:
-    embeddings, _ = some_embeddings(2, 0.3)
+    embeddings = (40 * some_embeddings(2, 0.3)[0]).astype(np.int16)
     identities = np.array([0] * 4 + [1] * 5 + [2] * 2 + [3] * 17)
     found = attempts(embeddings, identities)
     templates = {0: 4, 1: 10, 3: 20}  # 4, 5 and 17 over 3, at most 20 of one
@@ -90,5 +91,6 @@ def test_attempts_are_at_templates_of_three() -> None:
         attempts(embeddings[:6], np.array([0, 0, 0, 1, 1, 1]))
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     template = unit[:3].sum(0)
-    assert found.own[0] == pytest.approx(unit[3] @ template / np.linalg.norm(template))
+    expected = unit[3] @ template / np.linalg.norm(template)
+    assert found.own[0] / ONE == pytest.approx(expected, abs=1e-3)
     assert verification(pairs_of(cosines(embeddings), identities)).same == 6 + 10 + 1 + 136
