@@ -250,7 +250,7 @@ def _conv_2d(work: Work) -> None:
     work.add(f"conv.{form}.call", calls)
     work.add(f"conv.{form}.pair", any_pairs)
     work.add(f"conv.{form}.single", singles)
-    tile, turn, size = ("tile_taps", 4, groups // 3) if taps else ("tile_2", 16, groups)
+    tile, turn, size = ("tile_taps", 8, groups // 3) if taps else ("tile_2", 16, groups)
     work.add(f"{tile}.call", calls + any_pairs)
     _tile(work, tile, pixels.pairs + any_pairs, size, turn)
     _tile_column(work, singles, 4 * groups)

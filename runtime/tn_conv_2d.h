@@ -164,17 +164,26 @@ TN_INLINE void tn_conv_2d_words(const tn_conv_2d *g, tn_rows in, int32_t y, int3
 /* The inputs of output pixels (y, x) and (y, x + 1) become taps. */
 TN_INLINE void tn_conv_2d_taps(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
                                uint32_t *column) {
-    const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
+    const uint32_t pad = tn_pkhbt((uint32_t)g->in_zero_point, (uint32_t)g->in_zero_point);
     int32_t iy = y * g->stride_h - g->pad_top;
-    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, column += 2 * g->in_c)
+    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h) {
+        const int32_t ix = x - g->pad_left, inside = iy >= 0 && iy < g->in_h;
+        const int8_t *const row = inside ? tn_row(in, iy) : NULL;
+        uint32_t *const end = column + 2 * g->in_c;
         for (int32_t j = 0; j < 4; j++) {
-            const int8_t *const src = tn_conv_2d_pixel(g, in, iy, x - g->pad_left + j);
-            for (int32_t i = 0; i < g->in_c; i += 4) {
-                const uint32_t word = src != NULL ? tn_load32(src + i) : pad;
-                column[2 * i + j] = tn_sxtb16(word);
-                column[2 * i + 4 + j] = tn_sxtb16_ror8(word);
+            uint32_t *d = column + j;
+            if (inside && ix + j >= 0 && ix + j < g->in_w) {
+                const int8_t *src = row + (ix + j) * g->in_c;
+                for (; d < end; d += 8, src += 4) {
+                    const uint32_t word = tn_load32(src);
+                    d[0] = tn_sxtb16(word), d[4] = tn_sxtb16_ror8(word);
+                }
+            } else {
+                for (; d < end; d += 4) d[0] = pad;
             }
         }
+        column = end;
+    }
 }
 
 /* The inputs of two output pixels become two widened columns, or taps: then of pixels next to each

@@ -19,6 +19,20 @@
 #define TN_TAPS_FOUR(W, X)                                                                         \
     TN_TAPS_PAIR(W, X, W "+40]", X "+16]") TN_TAPS_PAIR(W "+8", X "+16", W "+48]", X "+32]")
 
+/* Sixteen channels; the last words move the pointers. */
+#define TN_TAPS_SIXTEEN                                                                            \
+    TN_TAPS_FOUR("0", "0") TN_TAPS_FOUR("48", "32") TN_TAPS_FOUR("96", "64")                       \
+    TN_TAPS_PAIR("144", "96", "144+40]", "96+16]")                                                 \
+    TN_TAPS_PAIR("144+8", "96+16", "144+48]!", "96+32]!")
+
+/* Four channels of four input pixels, from r1 on, at r0. */
+#define TN_TAPS_WIDEN                                                                              \
+    "ldr r11, [r1, r2]\n ldr r12, [r1, r2, lsl #1]\n ldr lr, [r1, r3]\n ldr r10, [r1], #4\n"       \
+    "sxtb16 r5, r10\n sxtb16 r7, r11\n sxtb16 r8, r12\n sxtb16 r9, lr\n"                           \
+    "sxtb16 r10, r10, ror #8\n sxtb16 r11, r11, ror #8\n"                                         \
+    "sxtb16 r12, r12, ror #8\n sxtb16 lr, lr, ror #8\n stmia r0!, {r5, r7-r12, lr}\n"             \
+    "subs r6, #4\n"
+
 /* The taps of the next pair: rows of the kernel from r1 on, at r0; r2, r3: to the next pixel and to the
  * third from it, r4: what is skipped behind a row, r6: channels. Then on to the blocks. */
 #define TN_TAPS_GATHER                                                                             \
@@ -28,11 +42,7 @@
     "ldr r4, [r12, #" TN_PAIRS_SKIPS "]\n"                                                         \
     "add r7, r1, r2, lsl #1\n add r3, r2, r2, lsl #1\n"                                            \
     "str r7, [r12, #" TN_PAIRS_BASE "]\n str r5, " TN_AT_ROWS "\n"                                 \
-    "11: ldr r11, [r1, r2]\n ldr r12, [r1, r2, lsl #1]\n ldr lr, [r1, r3]\n ldr r10, [r1], #4\n"   \
-    "sxtb16 r5, r10\n sxtb16 r7, r11\n sxtb16 r8, r12\n sxtb16 r9, lr\n"                           \
-    "sxtb16 r10, r10, ror #8\n sxtb16 r11, r11, ror #8\n"                                         \
-    "sxtb16 r12, r12, ror #8\n sxtb16 lr, lr, ror #8\n"                                           \
-    "stmia r0!, {r5, r7-r12, lr}\n subs r6, #4\n bne 11b\n"                                        \
+    "11: " TN_TAPS_WIDEN "beq 12f\n" TN_TAPS_WIDEN "bne 11b\n12: "                                  \
     "ldr r5, " TN_AT_ROWS "\n subs r5, #1\n beq 16f\n"                                             \
     "ldr r7, [r4], #4\n ldr r12, " TN_AT_PAIRS "\n ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n"           \
     "str r5, " TN_AT_ROWS "\n add r1, r1, r7\n b 11b\n"                                            \
@@ -44,11 +54,9 @@
 #define tn_tile_taps TN_VARIANT(tn_tile_taps)
 TN_SHARED TN_ASSEMBLY void tn_tile_taps(const tn_tile *t TN_UNUSED, tn_pairs *pairs TN_UNUSED) {
     __asm__(TN_TILE_2_BEGIN "mov r3, #3\n udiv r4, r4, r3\n"
-            TN_TILE_BEGIN("5", "48", "320", "3", "3")
+            TN_TILE_BEGIN("5", "48", "320", "7", "3")
             "cmp r2, #0\n beq 16f\n" TN_TAPS_GATHER
-            "2:\n" TN_TAPS_FOUR("0", "0") TN_TAPS_FOUR("48", "32") TN_TAPS_FOUR("96", "64")
-            TN_TAPS_PAIR("144", "96", "144+40]", "96+16]")
-            TN_TAPS_PAIR("144+8", "96+16", "144+48]!", "96+32]!") TN_TILE_2_END(TN_TAPS_FIRST));
+            "2:\n" TN_TAPS_SIXTEEN TN_TAPS_SIXTEEN TN_TILE_2_END(TN_TAPS_FIRST));
 }
 
 #endif

@@ -20,7 +20,8 @@ from thumbnet.codegen.toolchain import host_library
 from thumbnet.tools.arrays import random_calls
 from thumbnet.tools.random_graphs import FAMILIES
 
-ODD = "".join(f". = ALIGN(4) + 2; *(.text.{f}*) " for f in ("tn_tile_1", "tn_tile_2"))
+ASSEMBLY = ("tn_tile_1", "tn_tile_2", "tn_tile_taps")
+ODD = "".join(f". = ALIGN(4) + 2; *(.text.{f}*) " for f in ASSEMBLY)
 FLAGS = ["-ffunction-sections", "-fdata-sections", "-fno-ipa-icf", "-Wl,--gc-sections"]
 NETWORKS = [("mobilenet", 2), ("resnet", 0), ("resnet", 2), ("ds_cnn", 0), ("plain", 0)]
 NETWORKS += [("plain", 1), ("temporal", 0), ("autoencoder", 0)]
@@ -45,7 +46,7 @@ GUARD = GUARD.replace(
 )
 
 TILES = """
-#include "tn_dot.h"
+#include "tn_taps.h"
 int guarded(const uintptr_t *call);
 static uint32_t seed = 1;
 static uint32_t next(void) { return seed = seed * 1664525u + 1013904223u, seed >> 8; }
@@ -137,6 +138,32 @@ int check_runs(void) {
     }
     return 0;
 }
+
+/* Two pairs of taps, of up to three rows of the kernel and sixteen channels. */
+int check_taps(void);
+int check_taps(void) {
+    for (int32_t turn = 0; turn < 200; turn++) {
+        const int32_t rows = 1 + turn % 3, c = 4 + 4 * (turn / 3 % 4), first = turn / 7 % rows;
+        const tn_tile t = random_tile(3 * rows * c / 4, 1 + (int32_t)(next() % 13));
+        for (int32_t i = 0; i < 300; i++) input[0][i] = (int8_t)next();
+        memset(input[0], 0, 100 * (size_t)first); /* rows before it are in place */
+        memset(widened, 0, sizeof widened);
+        for (int32_t p = 0; p < 4; p++) {
+            for (int32_t i = 0; i < 3 * rows * c; i += 4) {
+                const int32_t four = i / 4 / 3, row = 4 * four / c;
+                memcpy(columns[p] + i, input[row] + (p + i / 4 % 3) * c + 4 * four % c, 4);
+            }
+            tn_tile_bytes(&t, 1, columns[p], wanted[p]);
+        }
+        int32_t skips[2] = {100 - c, 100 - c};
+        tn_pairs pairs = {widened, found[0], 24, 2, rows - first, input[first], c,
+                          widened + first * 2 * c, c, skips, NULL, NULL, 0, NULL};
+        const uintptr_t call[] = {(uintptr_t)tn_tile_taps, (uintptr_t)&t, (uintptr_t)&pairs, 0, 0};
+        if (guarded(call) != 0) return 1;
+        if (memcmp(wanted, found, sizeof wanted) != 0) return 2;
+    }
+    return 0;
+}
 """
 
 
@@ -163,8 +190,8 @@ def _run(folder: Path, sources: Mapping[str, str], flags: list[str], checks: lis
 
 @pytest.mark.parametrize("level", ["-O1", "-O2", "-O3", "-Os"])
 def test_tiles(level: str, tmp_path: Path, qemu: None) -> None:
-    """Every count of groups to 40 and of channels to 13 against tn_tile_bytes, and runs."""
-    assert _run(tmp_path, {"tiles": TILES}, [level], ["tiles", "runs"]) == 0
+    """Every count of groups to 40 and of channels to 13 against tn_tile_bytes; runs and taps."""
+    assert _run(tmp_path, {"tiles": TILES}, [level], ["tiles", "runs", "taps"]) == 0
 
 
 @pytest.mark.parametrize("optimize", ["balanced", "size"])
