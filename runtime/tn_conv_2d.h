@@ -2,19 +2,20 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * out[y][x][o] = requantise(bias[o] + sum of w[o][ky][kx][i] * in[y*sh - pt + ky*dh][...][i]);
- * a tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
+ * out[y][x][o] = requantise(bias[o] + sum of w[o][ky][kx][i] * in[y*sh - pt + ky*dh][...][i]); a
+ * tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
  *
- * Columns: the inputs of an output pixel are gathered in scratch, two pixels at a time or one, before
- * any of their outputs is written. So a pointwise output pixel may lie over input pixels up to its
- * own; in general output row y may lie over input rows that no output row >= y reads.
+ * Columns: the inputs of an output pixel are gathered in scratch, two pixels at a time or one,
+ * before any of their outputs is written. So a pointwise output pixel may lie over input pixels up
+ * to its own; in general output row y may lie over input rows that no output row >= y reads.
  *
- * A column is made of runs, one for each row of the kernel, or one for each tap where dilation_w is not
- * 1: inputs that follow each other in memory. The first `width` of each, a multiple of four, come
- * first, run by run; a run may have one more, and then these last bytes of all runs follow, every four
- * of them in the order 0, 2, 1, 3. Where a run has less than `width`, there is anything (weights of
- * zero). A column of `taps` is as tn_taps.h has it; its runs are rows of the kernel, and `width` is
- * in_c.
+ * A column is made of runs, one for each row of the kernel, or one for each tap where dilation_w is
+ * not 1: inputs that follow each other in memory. The first `width` of each, a multiple of four,
+ * come first, run by run; a run may have one more, and then these last bytes of all runs follow,
+ * every four of them in the order 0, 2, 1, 3. Where a run has less than `width`, there is anything
+ * (weights of zero). A column of `taps` is as tn_taps.h has it; its runs are rows of the kernel,
+ * and `width` is in_c.
+ *
  */
 #ifndef TN_CONV_2D_H
 #define TN_CONV_2D_H
@@ -29,21 +30,21 @@ typedef struct {
     int32_t pad_top, pad_left;
     int32_t runs, width; /* of a column */
     int32_t groups;      /* of four k: of a column */
-    int32_t left, right; /* of output pixels left <= x < right `width` bytes are inside an input row */
+    int32_t left, right; /* pixels left <= x < right: `width` bytes of a run are inside a row */
     int32_t in_zero_point;
     int32_t out_zero_point, out_min, out_max;
     int32_t pointwise;       /* 1: kernel 1x1, stride 1, no padding */
     int32_t word_taps;       /* 1: in_c is a multiple of four */
-    int32_t taps;            /* 1: word_taps, kernel_w 3, stride_w and dilation_w 1, see tn_taps.h */
+    int32_t taps;            /* 1: word_taps, kernel_w 3, stride_w, dilation_w 1: see tn_taps.h */
     int32_t tiles;           /* see tn_dot.h: 2, or 1 in little scratch; 0: none */
     int32_t fast_requantize; /* of a tn_tile */
     int32_t joined;          /* see tn_dot.h */
     const int8_t *blocks;    /* as in tn_dot.h */
 } tn_conv_2d;
 
-/* Bytes of scratch, k a multiple of four: a column of bytes; or for tiles of two pixels two widened
- * columns (of taps, four thirds of one), a word for every run but the first, and two columns of bytes
- * unless they are gathered in words (pointwise, or word_taps). */
+/* Bytes of scratch, k a multiple of four: a column of bytes; or for tiles of two pixels two
+ * widened columns (of taps, four thirds of one), a word for every run but the first, and two
+ * columns of bytes unless they are gathered in words (pointwise, or word_taps). */
 #define TN_CONV_2D_SCRATCH(k, runs, words, taps, tiles)                   \
     ((tiles) < 2 ? (k)                                                    \
                  : ((taps) != 0 ? 8 * ((k) / 3) : 4 * (k)) + 4 * ((runs) - 1) + \
@@ -123,8 +124,8 @@ TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g) {
 
 #if TN_DSP
 
-/* n more inputs, a multiple of four, of one of two widened columns: from src, or the pair `pad` where
- * src is NULL. */
+/* n more inputs, a multiple of four, of one of two widened columns: from src, or the pair `pad`
+ * where src is NULL. */
 TN_INLINE uint32_t *tn_conv_2d_put(uint32_t *x, const int8_t *src, int32_t n, uint32_t pad) {
     uint32_t *const end = x + n;
     if (src != NULL) {

@@ -57,7 +57,8 @@ TN_INLINE int32_t tn_second_sum(int32_t joined, int32_t a, int32_t ab) {
     return joined != 0 ? (int32_t)((uint32_t)ab - (uint32_t)a) >> 8 : ab;
 }
 
-/* Sums of a block become the outputs of channels o, o + 1, ... `end`: what is behind its weights. */
+/* Sums of a block become the outputs of channels o, o + 1, ... `end`: what is behind its
+ * weights. */
 TN_INLINE void tn_tile_store_4(const tn_tile *t, int32_t joined, const int8_t *end, int32_t o,
                                const int32_t *sums, int8_t *out) {
     if (t->fast == 2) {
@@ -178,10 +179,11 @@ TN_SHARED void tn_widen_2(uint32_t *x, const int8_t *p, const int8_t *q, int32_t
 
 /* ---- tiles: layers that are `fast` and `joined` -------------------------------------------------- */
 
-/* Pairs of output pixels next to each other, and where their columns come from: `runs` runs of `width`
- * bytes, a multiple of four, and where `last` is not NULL the byte behind each. Two such bytes, of both
- * pixels, lie side by side and become two pairs that follow those of the runs. What of a column is not
- * gathered is in place before. tn_dot_armv7em.h knows the order of the fields. */
+/* Pairs of output pixels next to each other, and where their columns come from: `runs` runs of
+ * `width` bytes, a multiple of four, and where `last` is not NULL the byte behind each. Two such
+ * bytes, of both pixels, lie side by side and become two pairs that follow those of the runs.
+ * What of a column is not gathered is in place before. tn_dot_armv7em.h knows the order of the
+ * fields. */
 typedef struct {
     uint32_t *columns;      /* two, widened; 4-byte aligned */
     int8_t *out;            /* of the first pixel */
@@ -256,8 +258,8 @@ TN_INLINE void tn_tile_1(const tn_tile *t, const int8_t *column, int8_t *out) {
 #endif
 #endif
 
-/* All channels of one pixel from a column of bytes, readable to 4 * groups. tiles 0: of any layer, not
- * only those of tiles. */
+/* All channels of one pixel from a column of bytes, readable to 4 * groups. tiles 0: of any
+ * layer, not only those of tiles. */
 TN_INLINE void tn_tile_column(const tn_tile *t, int32_t tiles, int32_t joined,
                               const int8_t *column, int8_t *out) {
 #if TN_DSP

@@ -13,8 +13,8 @@
 
 #include "tn_dot.h"
 
-/* Aligned: ADR and literals count from a word's address, and the assembler takes a function to begin at
- * one. With -Os functions begin at any halfword. */
+/* Aligned: ADR and literals count from a word's address, and the assembler takes a function to
+ * begin at one. With -Os functions begin at any halfword. */
 #if defined(__clang__)
 #define TN_ASSEMBLY __attribute__((naked, aligned(4)))
 #else
@@ -49,8 +49,8 @@
 /* the stack frame: words at these bytes */
 #define TN_FRAME "44"
 #define TN_AT_X "[sp, #0]"       /* where x begins, less 4 and what a late entry skips */
-#define TN_AT_STEP "[sp, #4]"    /* from 4 before a block's end to 4 before the next weights, less what
-                                    a late entry skips. Both are others in tn_tile_2 */
+#define TN_AT_STEP "[sp, #4]"    /* from 4 before a block's end to 4 before the next weights, less
+                                    what a late entry skips. Both are others in tn_tile_2 */
 #define TN_AT_ENTRY "[sp, #8]"   /* of the first turn */
 #define TN_AT_END "[sp, #12]"    /* x after the last turn; less 1 unless requantisation is folded */
 #define TN_AT_OUT "[sp, #16]"    /* outputs of pixel 0 */
@@ -64,9 +64,9 @@
 /* What is behind a block's weights, from r0, 4 before it; and the next block's sums. */
 #define TN_AT_SUMS "28"
 
-/* Fills the frame but for outputs. In: r0 the tile, r1 where x begins, r4 groups. X_LOG: log2 of the
- * bytes of x in a group; W: bytes of weights in it; GROUP: bytes of its code, at 2f; TURN, MOVED: groups
- * of a turn, and after how many the pointers move, less 1. Out: r3 as TN_AT_END. */
+/* Fills the frame but for outputs. In: r0 the tile, r1 where x begins, r4 groups. X_LOG: log2 of
+ * the bytes of x in a group; W: bytes of weights in it; GROUP: bytes of its code, at 2f; TURN,
+ * MOVED: groups of a turn, and after how many the pointers move, less 1. Out: r3 as TN_AT_END. */
 #define TN_TILE_BEGIN(X_LOG, W, GROUP, TURN, MOVED)                                                \
     "str r0, " TN_AT_TILE "\n ldr r6, [r0, #" TN_TILE_FAST "]\n"                                   \
     "rsb r5, r4, #0\n and r5, r5, #" TURN "\n"                                                     \
@@ -85,13 +85,14 @@
     "ldr r1, " TN_AT_X "\n ldr r12, " TN_AT_STEP "\n ldr lr, " TN_AT_ENTRY "\n"                    \
     "add r0, r0, r12\n"
 
-/* r2 and r3 are multiplier and right shift: `sum` as tn_requantize_fast with addend lr, saturated. */
+/* r2 and r3 are multiplier and right shift: `sum` as tn_requantize_fast with addend lr,
+ * saturated. */
 #define TN_TILE_OUTPUT(SUM)                                                                        \
     "add r12, " SUM ", " SUM ", asr #31\n smmlar " SUM ", " SUM ", r2, r12\n"                      \
     "asrs " SUM ", " SUM ", r3\n adc " SUM ", " SUM ", lr\n ssat " SUM ", #8, " SUM "\n"
 #define TN_TILE_SECOND(A, AB) "sub " AB ", " AB ", " A "\n asr " AB ", " AB ", #8\n"
 
-/* Folded sums multiplied: what tn_folded and tn_folded_second saturate. */
+/* Folded sums, multiplied: as tn_requantize_folded and tn_requantize_folded_256 saturate them. */
 #define TN_TILE_FOLDED(A, AB, C, CD)                                                               \
     "ssat " A ", #8, " A ", asr #3\n ssat " AB ", #8, " AB ", asr #11\n"                           \
     "ssat " C ", #8, " C ", asr #3\n ssat " CD ", #8, " CD ", asr #11\n"
@@ -112,16 +113,16 @@
 
 /* ---- two pixels ------------------------------------------------------------------------------ */
 
-/* Sums a, ab, c, cd: r4 to r7 of pixel 0, r8 to r11 of pixel 1. 16 products of a pair of k: of words
- * of weights in r2 and r3 and a word of each column. */
+/* Sums a, ab, c, cd: r4 to r7 of pixel 0, r8 to r11 of pixel 1. 16 products of a pair of k: of
+ * words of weights in r2 and r3 and a word of each column. */
 #define TN_TILE_2_MACS(X, OTHER)                                                                   \
     "smlad r5, " X ", r2, r5\n smlad r9, " OTHER ", r2, r9\n sxtb16.w r2, r2\n"                    \
     "smlad r4, " X ", r2, r4\n smlad r8, " OTHER ", r2, r8\n"                                      \
     "smlad r7, " X ", r3, r7\n smlad r11, " OTHER ", r3, r11\n sxtb16.w r3, r3\n"                  \
     "smlad r6, " X ", r3, r6\n smlad r10, " OTHER ", r3, r10\n"
 
-/* r0, r1 are 4 before weights and x. One pair of k, 15 cycles. W and X: bytes of the first word and the
- * second; the last words of eight groups move the pointers. */
+/* r0, r1 are 4 before weights and x. One pair of k, 15 cycles. W and X: bytes of the first word
+ * and the second; the last words of eight groups move the pointers. */
 #define TN_TILE_2_PAIR(W, X, W_LAST, X_LAST)                                                       \
     "ldr.w r2, [r0, #" W "]\n ldr.w r3, [r0, #" W_LAST "\n"                                        \
     "ldr.w r12, [r1, #" X "]\n ldr.w lr, [r1, #" X_LAST "\n" TN_TILE_2_MACS("r12", "lr")
@@ -190,9 +191,9 @@
     "str r6, " TN_AT_LAST "\n str r5, " TN_AT_SKIP "\n str r2, " TN_AT_OTHER "\n"                  \
     "ldr r2, [r1, #" TN_PAIRS_RUNS "]\n mov r1, r7\n"
 
-/* Behind the loop at 2: turns; outputs, of folded sums first, of others at 3, of one to three channels at
- * 5; the next block at 1, FIRST: its first sums and where the loop is entered in lr; the next pair,
- * gathered at 10. */
+/* Behind the loop at 2: turns; outputs, of folded sums first, of others at 3, of one to three
+ * channels at 5; the next block at 1, FIRST: its first sums and where the loop is entered in lr;
+ * the next pair, gathered at 10. */
 #define TN_TILE_2_END(FIRST)                                                                       \
     "ldr r2, " TN_AT_END "\n cmp r1, r2\n blo 2b\n bhi.w 3f\n"                                     \
     "ldr r2, [r0, #4]\n ldr r3, [r0, #8]\n ldr r12, [r0, #12]\n ldr lr, [r0, #16]\n"               \
@@ -259,8 +260,8 @@ TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, tn_pairs *pairs
 
 /* ---- one pixel --------------------------------------------------------------------------------- */
 
-/* Sums in r4 to r7, outputs at r2, r3 is the end of x. A group, 20 cycles for 16 products: four words
- * of weights, one of x. */
+/* Sums in r4 to r7, outputs at r2, r3 is the end of x. A group, 20 cycles for 16 products: four
+ * words of weights, one of x. */
 #define TN_TILE_1_GROUP(X, A, B, C, D)                                                             \
     "ldr.w r12, [r1, #" X "\n ldr.w r8, [r0, #" A "]\n ldr.w r9, [r0, #" B "]\n"                   \
     "ldr.w r10, [r0, #" C "]\n ldr.w r11, [r0, #" D "\n"                                           \

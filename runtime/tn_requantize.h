@@ -69,9 +69,9 @@ TN_INLINE int8_t tn_requantize_s8(int32_t x, int32_t multiplier, int32_t shift, 
     return (int8_t)(clamp != 0 ? tn_clamp(y, low, high) : tn_ssat8(y));
 }
 
-/* Requantisation folded into one multiplication: the sum began with an offset, and offset, multiplier
- * and addend are such that this is what tn_requantize_s8 gives for every sum that the layer can have
- * (codegen/lowering/folding.py finds them). */
+/* Requantisation folded into one multiplication: the sum began with an offset, and offset,
+ * multiplier and addend are such that this is what tn_requantize_s8 gives for every sum that the
+ * layer can have (codegen/lowering/folding.py finds them). */
 TN_INLINE int8_t tn_requantize_folded(int32_t sum, int32_t multiplier, int32_t addend) {
     return (int8_t)tn_ssat8(tn_smmla(sum, multiplier, addend) >> 3);
 }

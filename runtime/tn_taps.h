@@ -2,11 +2,11 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Under a kernel three wide at stride 1 two neighbours among the output pixels have four input pixels
- * of a row, of which they share two: these are widened once, and read once for both. Taps: four input
- * pixels are interleaved, word x[4 * pair + pixel], where pairs are (c, c + 2) and (c + 1, c + 3) of
- * every four channels, for each row of the kernel. In a column of bytes, and so in the blocks of
- * tn_dot.h, the three taps follow each other in words of four channels.
+ * Under a kernel three wide at stride 1 two neighbours among the output pixels have four input
+ * pixels of a row, of which they share two: these are widened once, and read once for both. Taps:
+ * four input pixels are interleaved, word x[4 * pair + pixel], where pairs are (c, c + 2) and
+ * (c + 1, c + 3) of every four channels, for each row of the kernel. In a column of bytes, and so in
+ * the blocks of tn_dot.h, the three taps follow each other in words of four channels.
  */
 #ifndef TN_TAPS_H
 #define TN_TAPS_H
@@ -37,8 +37,9 @@ TN_INLINE void tn_gather_taps(tn_pairs *p) {
     p->base += 2 * p->next;
 }
 
-/* All channels of pairs of pixels next to each other. The tn_pairs are those of taps: runs are rows of
- * the kernel, of the `width` channels of one input pixel, and `next` is from one to the next. */
+/* All channels of pairs of pixels next to each other. The tn_pairs are those of taps: runs are
+ * rows of the kernel, of the `width` channels of one input pixel, and `next` is from one to the
+ * next. */
 TN_INLINE void tn_tile_taps(const tn_tile *t, tn_pairs *p) {
     for (int8_t *out = p->out; p->pairs > 0; p->pairs--, out += 2 * p->apart) {
         const uint32_t *w = (const uint32_t *)(const void *)t->blocks;

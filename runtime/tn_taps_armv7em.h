@@ -7,8 +7,8 @@
 
 #include "tn_dot_armv7em.h"
 
-/* Three taps of a pair of channels, 43 cycles for 48 products. W, X: bytes from r0 and r1, which are 4
- * before, of the first words; W_LAST and X_LAST are those of the last ones. */
+/* Three taps of a pair of channels, 43 cycles for 48 products. W, X: bytes from r0 and r1, which
+ * are 4 before, of the first words; W_LAST and X_LAST are those of the last ones. */
 #define TN_TAPS_PAIR(W, X, W_LAST, X_LAST)                                                         \
     "ldr.w r2, [r0, #" W "+4]\n ldr.w r3, [r0, #" W "+8]\n"                                        \
     "ldr.w r12, [r1, #" X "+4]\n ldr.w lr, [r1, #" X "+8]\n" TN_TILE_2_MACS("r12", "lr")           \
@@ -33,8 +33,8 @@
     "sxtb16 r12, r12, ror #8\n sxtb16 lr, lr, ror #8\n stmia r0!, {r5, r7-r12, lr}\n"             \
     "subs r6, #4\n"
 
-/* The taps of the next pair: rows of the kernel from r1 on, at r0; r2, r3: to the next pixel and to the
- * third from it, r4: what is skipped behind a row, r6: channels. Then on to the blocks. */
+/* The taps of the next pair: rows of the kernel from r1 on, at r0; r2, r3: to the next pixel and
+ * to the third from it, r4: what is skipped behind a row, r6: channels. Then on to the blocks. */
 #define TN_TAPS_GATHER                                                                             \
     "10: ldr r12, " TN_AT_PAIRS "\n ldr r5, [r12, #" TN_PAIRS_RUNS "]\n"                           \
     "ldr r1, [r12, #" TN_PAIRS_BASE "]\n ldr r2, [r12, #" TN_PAIRS_NEXT "]\n"                      \
