@@ -8,13 +8,13 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("torchao")
 
-from thumbnet.codegen.frontends.pytorch.layout import (  # noqa: E402
+from thumbnet.codegen.frontends.pytorch.layout import (
     Layout,
     layout_of,
     permuted,
     reshaped,
 )
-from thumbnet.codegen.frontends.pytorch.values import from_graph, to_graph  # noqa: E402
+from thumbnet.codegen.frontends.pytorch.values import from_graph, to_graph
 
 Shape = tuple[int, ...]
 
