@@ -34,6 +34,7 @@ from thumbnet.codegen.passes import optimize
 from thumbnet.codegen.tflm_memory import greedy_arena, whole_tensors
 from thumbnet.nas import evolution, search_plan, search_state, shortlist
 from thumbnet.nas.architecture import from_json
+from thumbnet.nas.checkpoint import load_file, write_checkpoint
 from thumbnet.nas.cost import CostOracle
 from thumbnet.nas.cost_graph import cost_graph
 from thumbnet.nas.distributed import ALONE, Workers
@@ -63,7 +64,6 @@ from thumbnet.nas.search_space import SearchSpace, SubNetwork
 from thumbnet.nas.super_network import SuperNetwork
 from thumbnet.nas.super_training import train_super_network
 from thumbnet.nas.task import Task
-from thumbnet.nas.training import load_file, write_checkpoint
 
 TaskAt = Callable[[Shape], Task]  # the task with inputs of (height, width, channels)
 

@@ -8,14 +8,12 @@ takes its part of every batch and gradients are averaged (DistributedDataParalle
 
 from __future__ import annotations
 
-import io
 import math
 import time
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from thumbnet.codegen.errors import DataError
-from thumbnet.codegen.files import replacing
+from thumbnet.nas.checkpoint import load_file, read_checkpoint, write_checkpoint
 from thumbnet.nas.distributed import ALONE, Workers
 from thumbnet.nas.progress import Progress, duration
 from thumbnet.nas.recipe import Recipe as Recipe
@@ -252,50 +250,9 @@ class _Run:
         self.total = sum(totals) / len(totals)
 
 
-# ---- checkpoints -------------------------------------------------------------------------------
-
-
-def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint so that the file is whole or the old one. Raises ToolError."""
-    content = io.BytesIO()
-    torch.save(state, content)  # to a full disk it would say things that nobody understands
-    with replacing(file) as partial:
-        partial.write_bytes(content.getbuffer())
-
-
-def read_checkpoint(file: Path, identity: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """The state in `file`. Raises DataError where it cannot be read or is another run's."""
-    state = load_file(file, device)
-    found = state.get("identity")
-    if found != identity:
-        known = found if isinstance(found, dict) else {}
-        changed = [k for k in identity if known.get(k) != identity[k]]
-        raise DataError(
-            f"{file}: a checkpoint of another run ({', '.join(changed)} differ); remove it or "
-            "write to another folder"
-        )
-    return state
-
-
 def losses_of(file: Path) -> tuple[float, ...]:
     """The mean losses of the epochs that a checkpoint has behind it. Raises DataError."""
     losses = load_file(file).get("losses")
     if not isinstance(losses, list) or not all(isinstance(loss, float) for loss in losses):
         raise DataError(f"{file}: no checkpoint of a training run; remove it")
     return tuple(losses)
-
-
-def load_file(file: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What `write_checkpoint` wrote. Raises DataError."""
-    try:
-        state = torch.load(file, map_location=device, weights_only=True)
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}") from error
-    except Exception as error:  # torch raises many types, with long texts
-        reason = type(error).__name__
-        raise DataError(
-            f"{file}: is damaged, or no file of weights ({reason}); remove it"
-        ) from error
-    if not isinstance(state, dict):
-        raise DataError(f"{file}: holds no weights; remove it")
-    return state

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.apps.camera.board import Meter, check_firmware, linked_board
+from thumbnet.apps.board import Meter, check_firmware, linked_board
 from thumbnet.apps.camera.eye import LINK_ROWS
 from thumbnet.apps.face_unlock.match import MOST_FRAMES
 from thumbnet.apps.face_unlock.unlock import Lock, firmware, lock_eye

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +29,8 @@ from thumbnet.apps.face_unlock.augment import Ranges, augmented
 from thumbnet.apps.face_unlock.dataset import Faces
 from thumbnet.apps.face_unlock.network import Architecture, FaceNetwork, embeddings
 from thumbnet.apps.face_unlock.verification import verified
-from thumbnet.codegen.errors import DataError
-from thumbnet.codegen.files import replacing
+from thumbnet.apps.training import follow, learning_rate_share
+from thumbnet.nas.checkpoint import read_checkpoint, write_checkpoint
 
 Progress = Callable[[str], None]
 
@@ -164,15 +162,7 @@ class _Run:
     def resume(self, file: Path) -> None:
         if not file.exists():
             return
-        try:
-            state: dict[str, Any] = torch.load(file, weights_only=True)
-        except Exception as error:  # torch raises many types
-            raise DataError(f"{file}: cannot read this checkpoint: {error}; remove it") from error
-        if state.get("identity") != self.identity:
-            raise DataError(
-                f"{file}: a checkpoint of another run (other options or pictures); remove it or "
-                "give another folder with --out"
-            )
+        state = read_checkpoint(file, self.identity)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.loss.load_state_dict(state["loss"])
@@ -181,20 +171,19 @@ class _Run:
         self.epoch, self.steps, self.best_epoch = state["counters"]
 
     def save(self, file: Path) -> None:
-        with replacing(file) as partial:
-            torch.save(
-                {
-                    "identity": self.identity,
-                    "network": self.network.state_dict(),
-                    "average": self.average.state_dict(),
-                    "loss": self.loss.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "best": self.best,
-                    "best_weights": self.best_weights,
-                    "counters": (self.epoch, self.steps, self.best_epoch),
-                },
-                partial,
-            )
+        write_checkpoint(
+            file,
+            {
+                "identity": self.identity,
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "loss": self.loss.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "best": self.best,
+                "best_weights": self.best_weights,
+                "counters": (self.epoch, self.steps, self.best_epoch),
+            },
+        )
 
     def train_epoch(self, training: Faces) -> float:
         """One pass; the mean loss."""
@@ -214,12 +203,14 @@ class _Run:
             loss = self.loss(points, torch.from_numpy(training.identities[chosen]))
             if self.teachers:
                 loss = loss + self.recipe.taught * self._distance(points, x)
-            self._set_learning_rate(batches)
+            share = learning_rate_share(self.steps, batches, self.recipe.epochs)
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["most"] * share
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             self.steps += 1
-            self._follow()
+            follow(self.average, self.network, self.steps, self.recipe.average)
             total += loss.item()
         self.epoch += 1
         return total / batches
@@ -231,25 +222,6 @@ class _Run:
             said = [teacher(x).float() for teacher in self.teachers]
         wanted = torch.stack([_cosines(each) for each in said]).mean(0)
         return (_cosines(points) - wanted).square().sum(1).mean()
-
-    def _set_learning_rate(self, epoch_steps: int) -> None:
-        """Two epochs of warming up, then half a cosine."""
-        done = self.steps / (epoch_steps * self.recipe.epochs)
-        warm = min(1.0, (self.steps + 1) / (2 * epoch_steps))
-        share = warm * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-3
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["most"] * share
-
-    def _follow(self) -> None:
-        """Moves the average towards the network, faster in the first steps."""
-        keep = min(self.recipe.average, (1 + self.steps) / (10 + self.steps))
-        values = self.average.state_dict().values(), self.network.state_dict().values()
-        with torch.no_grad():
-            for mean, now in zip(*values, strict=True):
-                if mean.dtype.is_floating_point:
-                    mean.lerp_(now, 1 - keep)
-                else:
-                    mean.copy_(now)
 
     def judge(self, validation: Faces) -> float:
         """AUC of the average on validation; it is kept where that is higher than any before."""

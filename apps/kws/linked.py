@@ -6,9 +6,8 @@ It stands at the edge as `emulated.py` does: it looks into `tools` for the link.
 from __future__ import annotations
 
 import struct
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.apps.audio.host import checked_pcm
+from thumbnet.apps.board import check_firmware, linked_board
 from thumbnet.apps.kws.detector import DetectorSettings, settings_text
 from thumbnet.apps.kws.features import PARAMETERS
 from thumbnet.apps.kws.listener import HOP_SECONDS, Heard, application_folder, firmware
@@ -23,9 +23,7 @@ from thumbnet.apps.kws.model_files import read_facts
 from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.manifest import read_manifest
 from thumbnet.codegen.targets import board
-from thumbnet.tools.emulator import find_qemu, started_with_uart
 from thumbnet.tools.link import Link
-from thumbnet.tools.transport import is_port, open_transport
 
 HEARD = struct.Struct("<iii")  # of a hop: whether the network ran, the word or -1, its score
 
@@ -80,43 +78,17 @@ def listen_over_link(
     return LinkedRun(there.board, heard, found, cycles, hops, there.hz)
 
 
-@contextmanager
 def linked(
     on: str, model: Path, settings: DetectorSettings, work_dir: Path | None = None
-) -> Iterator[Link]:
+) -> AbstractContextManager[Link]:
     """The link to a board: at a serial port or URL, or emulated with its UART at the other end.
     Raises ThumbnetError."""
-    if is_port(on):
-        with closing(open_transport(on)) as transport:
-            yield Link(transport, on)
-        return
-    there = board(on)
-    if not there.emulated or there.machine is None:
-        raise ToolError(
-            f"board '{on}' is not emulated: put the firmware on it ('python -m thumbnet.apps.kws "
-            "firmware', 'thumbnet flash') and give the port that it is at"
-        )
-    image = firmware(model, settings, there, work_dir)
-    with tempfile.TemporaryDirectory(prefix="thumbnet-listen-") as temporary:
-        folder = Path(temporary)
-        (folder / "image.elf").symlink_to(image.elf)
-        command = (
-            find_qemu(), "-M", there.machine, "-display", "none", "-monitor", "none", "-nic",
-            "none", "-kernel", "image.elf",
-        )  # fmt: skip
-        with started_with_uart(command, folder) as transport:
-            yield Link(transport, f"{on} in QEMU")
+    return linked_board(on, lambda there: firmware(model, settings, there, work_dir), "kws")
 
 
 def _check_firmware(link: Link, model: Path, settings: DetectorSettings) -> None:
-    there = link.firmware
-    target = board(there.board).target.name
+    target = board(link.firmware.board).target.name
     crc = read_manifest(application_folder(model, settings, target)).weights_crc
     name = f"kws listener {settings_text(settings)}"  # as firmware/linked.c says
     sizes = (2 * PARAMETERS.hop,), (HEARD.size, len(read_facts(model).classes))
-    if (there.model, there.weights_crc, (there.inputs, there.outputs)) != (name, crc, sizes):
-        raise ToolError(
-            f"{link.name}: the {there.board} holds '{there.model}' (weights {there.weights_crc:08x}"
-            f"), not '{name}' ({crc:08x}): 'python -m thumbnet.apps.kws firmware --board "
-            f"{there.board} -o kws.elf', then 'thumbnet flash kws.elf --board {there.board}'"
-        )
+    check_firmware(link, name, crc, "kws", sizes)

@@ -23,9 +23,10 @@ from torch.nn.functional import cross_entropy
 from thumbnet.apps.kws.column_augment import GENTLE, STRONG, ColumnRanges, augment_columns
 from thumbnet.apps.kws.features import SCALE, ZERO_POINT
 from thumbnet.apps.kws.network import SMALL, Architecture, make_network, network_input
-from thumbnet.codegen.errors import DataError, ModelFormatError
-from thumbnet.codegen.files import replacing
+from thumbnet.apps.training import follow, learning_rate_share
+from thumbnet.codegen.errors import ModelFormatError
 from thumbnet.nas import architecture as nas
+from thumbnet.nas.checkpoint import read_checkpoint, write_checkpoint
 
 Progress = Callable[[str], None]
 AnyArchitecture = Architecture | nas.Architecture  # made by hand, or searched
@@ -212,15 +213,7 @@ class _Run:
     def resume(self, file: Path) -> None:
         if not file.exists():
             return
-        try:
-            state: dict[str, Any] = torch.load(file, weights_only=True)
-        except Exception as error:  # torch raises many types
-            raise DataError(f"{file}: cannot read this checkpoint: {error}; remove it") from error
-        if state.get("identity") != self.identity:
-            raise DataError(
-                f"{file}: a checkpoint of another run (other options or clips); remove it or give "
-                "another folder with --out"
-            )
+        state = read_checkpoint(file, self.identity)
         self.network.load_state_dict(state["network"])
         self.words.load_state_dict(state["words"])
         self.average.load_state_dict(state["average"])
@@ -229,20 +222,19 @@ class _Run:
         self.epoch, self.steps, self.best_epoch = state["counters"]
 
     def save(self, file: Path) -> None:
-        with replacing(file) as partial:
-            torch.save(
-                {
-                    "identity": self.identity,
-                    "network": self.network.state_dict(),
-                    "words": self.words.state_dict(),
-                    "average": self.average.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "best": (self.best.loss, self.best.accuracy),
-                    "best_weights": self.best_weights,
-                    "counters": (self.epoch, self.steps, self.best_epoch),
-                },
-                partial,
-            )
+        write_checkpoint(
+            file,
+            {
+                "identity": self.identity,
+                "network": self.network.state_dict(),
+                "words": self.words.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "best": (self.best.loss, self.best.accuracy),
+                "best_weights": self.best_weights,
+                "counters": (self.epoch, self.steps, self.best_epoch),
+            },
+        )
 
     def train_epoch(self, training: TrainingSet) -> float:
         """One pass; the mean loss."""
@@ -270,13 +262,14 @@ class _Run:
                 label_smoothing=self.recipe.smoothing,
                 ignore_index=_NO_WORD,
             )
+            share = learning_rate_share(self.steps, len(batches), self.recipe.epochs)
             for group in self.optimizer.param_groups:
-                group["lr"] = self._learning_rate(len(batches))
+                group["lr"] = self.recipe.learning_rate * share
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             self.steps += 1
-            self._follow()
+            follow(self.average, self.network, self.steps, self.recipe.average)
             total += loss.item()
         self.epoch += 1
         return total / len(batches)
@@ -289,23 +282,6 @@ class _Run:
         with torch.no_grad():
             wanted = torch.softmax(self.teacher.network(x) / warmth, dim=1)
         return 0.5 * loss + 0.5 * warmth**2 * cross_entropy(said / warmth, wanted)
-
-    def _learning_rate(self, epoch_steps: int) -> float:
-        """Two epochs of warming up, then half a cosine."""
-        done = self.steps / (epoch_steps * self.recipe.epochs)
-        warm = min(1.0, (self.steps + 1) / (2 * epoch_steps))
-        return self.recipe.learning_rate * (warm * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-3)
-
-    def _follow(self) -> None:
-        """Moves the average towards the network, faster in the first steps."""
-        keep = min(self.recipe.average, (1 + self.steps) / (10 + self.steps))
-        values = self.average.state_dict().values(), self.network.state_dict().values()
-        with torch.no_grad():
-            for mean, now in zip(*values, strict=True):
-                if mean.dtype.is_floating_point:
-                    mean.lerp_(now, 1 - keep)
-                else:
-                    mean.copy_(now)
 
     def judge(self, validation: Labelled) -> _Judged:
         """The average on validation; it is kept where its loss, which is steadier than the count

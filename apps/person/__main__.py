@@ -78,7 +78,7 @@ def look_on_board(
 ) -> Iterator[NDArray[np.int8]]:
     """What the network says, int8 [2], of each of frames [n, height, row bytes], on an emulated
     board or one at a port. Raises ThumbnetError."""
-    from thumbnet.apps.camera.board import check_firmware, linked_board
+    from thumbnet.apps.board import check_firmware, linked_board
     from thumbnet.codegen.targets import board
 
     with linked_board(

@@ -35,6 +35,26 @@ typedef struct {
 
 extern const tn_runner_model tn_model;
 
+/* Defines the model of an application (apps/APPLICATION/firmware/linked.c) from its own functions
+ * init and run and its arrays inputs and outputs. MEMORY has canaries `before` and `after` around
+ * the member KEPT, its arena. TN_BOARD comes from the build. */
+#define TN_RUNNER_APPLICATION(NAME, WEIGHTS_CRC, MEMORY, KEPT)                                     \
+    const tn_runner_model tn_model = {                                                             \
+        .name = (NAME),                                                                            \
+        .board = TN_BOARD,                                                                         \
+        .weights_crc = (WEIGHTS_CRC),                                                              \
+        .arena = (uint8_t *)&(MEMORY).KEPT,                                                        \
+        .arena_bytes = sizeof (MEMORY).KEPT,                                                       \
+        .canary_before = (MEMORY).before,                                                          \
+        .canary_after = (MEMORY).after,                                                            \
+        .init = init,                                                                              \
+        .run = run,                                                                                \
+        .inputs = inputs,                                                                          \
+        .input_count = sizeof inputs / sizeof inputs[0],                                           \
+        .outputs = outputs,                                                                        \
+        .output_count = sizeof outputs / sizeof outputs[0],                                        \
+    }
+
 /* --- measure.c ---------------------------------------------------------------------------- */
 
 /* Empty functions by whose addresses the meter knows where a run begins and ends. */

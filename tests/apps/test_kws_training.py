@@ -149,7 +149,7 @@ def test_a_checkpoint_of_another_run_is_refused(
     assert "a checkpoint of another run" in capsys.readouterr().err
     (tmp_path / "seed-0" / "checkpoint.pt").write_bytes(b"cut off")
     assert main([*arguments, "--words=go,no,yes", "--epochs=1"]) == 1
-    assert "cannot read this checkpoint" in capsys.readouterr().err
+    assert "is damaged, or no file of weights" in capsys.readouterr().err
 
 
 def test_from_recordings_to_a_score(

@@ -26,19 +26,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torchao")
 F, nn = torch.nn.functional, torch.nn
 
-from thumbnet.codegen.frontends.pytorch.layout import (  # noqa: E402
-    Layout,
-    layout_of,
-    permuted,
-    reshaped,
-)
 from thumbnet.codegen.frontends.pytorch.program import Lowered, lower_program  # noqa: E402
 from thumbnet.codegen.frontends.pytorch.qat import convert, prepare_qat  # noqa: E402
 from thumbnet.codegen.frontends.pytorch.quantize import quantize  # noqa: E402
 from thumbnet.codegen.frontends.pytorch.values import (  # noqa: E402
-    from_graph,
     program_values,
-    to_graph,
 )
 
 Shape = tuple[int, ...]
@@ -423,42 +415,3 @@ def test_nominal_macs() -> None:
     assert _lowered("conv")[1].macs == 9 * 8 * 8 * 6 * 9
     assert _lowered("conv_grouped")[1].macs == 7 * 6 * 8 * 3 * 9
     assert _lowered("linear_rows")[1].macs == 5 * 7 * 10
-
-
-# ---- layouts -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_layout_follows_views(seed: int) -> None:
-    """Random views and permutations: the layout finds every element where memory has it."""
-    random = np.random.default_rng(seed)
-    shape = (1, 4, 6, 5)
-    array = np.arange(120).reshape(shape)
-    layout = layout_of(shape, (0, 2, 3, 1))
-    memory = to_graph(array, layout)
-    for _ in range(6):
-        if random.random() < 0.5:
-            order = [int(d) for d in random.permutation(array.ndim)]
-            array, layout = array.transpose(order), permuted(layout, order)
-        else:
-            target = _random_shape(random, array.size)
-            found = reshaped(layout, target)
-            if found is None:
-                continue
-            array, layout = array.reshape(target), found
-        assert layout.shape == array.shape
-        np.testing.assert_array_equal(from_graph(memory, layout), array)
-        np.testing.assert_array_equal(to_graph(array, layout), memory)
-
-
-def test_a_view_across_the_memory_is_not_a_layout() -> None:
-    assert reshaped(Layout((6, 5), ((0,), (1,)), (1, 0)), (10, 3)) is None
-
-
-def _random_shape(random: np.random.Generator, size: int) -> Shape:
-    shape, rest = [], size
-    while rest > 1 and len(shape) < 4:
-        divisors = [d for d in range(1, rest + 1) if rest % d == 0]
-        shape.append(int(random.choice(divisors)))
-        rest //= shape[-1]
-    return (*shape, rest)

@@ -27,13 +27,14 @@ from thumbnet.codegen.errors import BudgetError, DataError, ThumbnetError, ToolE
 from thumbnet.codegen.files import read_json, write_json
 from thumbnet.nas import cost, evolution, search, search_plan, search_state
 from thumbnet.nas.architecture import from_json
+from thumbnet.nas.checkpoint import load_file
 from thumbnet.nas.cost import Deployment, Limits, network_cost
 from thumbnet.nas.evolution import Candidate, Search, Settings
 from thumbnet.nas.network import Network, build
 from thumbnet.nas.recipe import Effort, Sandwich
 from thumbnet.nas.search_plan import BEST, HISTORY, PLAN, SHARED, SHORTLIST, STATE, Folder, Plan
 from thumbnet.nas.task import Task
-from thumbnet.nas.training import load_file, losses_of
+from thumbnet.nas.training import losses_of
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,6 +19,7 @@ from toy_task import CLASSES, toy_task
 
 from thumbnet.codegen.errors import DataError
 from thumbnet.nas.architecture import Pair, macs
+from thumbnet.nas.checkpoint import load_file
 from thumbnet.nas.evaluation import recalibrate, shared_accuracy
 from thumbnet.nas.network import build
 from thumbnet.nas.recipe import Effort, Recipe, Sandwich
@@ -30,7 +31,7 @@ from thumbnet.nas.search_space import (
 from thumbnet.nas.super_network import SuperNetwork, nested_kernel
 from thumbnet.nas.super_training import SuperObjective, train_super_network
 from thumbnet.nas.task import Task, batch
-from thumbnet.nas.training import Objective, load_file, train
+from thumbnet.nas.training import Objective, train
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -101,19 +101,5 @@ static const tn_runner_port outputs[] = {{said, sizeof tn_memory.said}};
 #define TN_TEXT_NOW(value) #value
 #define TN_TEXT(value) TN_TEXT_NOW(value)
 
-/* TN_BOARD comes from the build. */
-const tn_runner_model tn_model = {
-    .name = "face unlock " TN_EYE_TEXT ", >=" TN_TEXT(TN_FACE_THRESHOLD),
-    .board = TN_BOARD,
-    .weights_crc = FACE_WEIGHTS_CRC,
-    .arena = (uint8_t *)&tn_memory.unlock,
-    .arena_bytes = sizeof tn_memory.unlock,
-    .canary_before = tn_memory.before,
-    .canary_after = tn_memory.after,
-    .init = init,
-    .run = run,
-    .inputs = inputs,
-    .input_count = 1,
-    .outputs = outputs,
-    .output_count = 1,
-};
+TN_RUNNER_APPLICATION("face unlock " TN_EYE_TEXT ", >=" TN_TEXT(TN_FACE_THRESHOLD),
+                      FACE_WEIGHTS_CRC, tn_memory, unlock);

@@ -56,19 +56,5 @@ static const tn_runner_port inputs[] = {{pcm, sizeof tn_memory.pcm}};
 static const tn_runner_port outputs[] = {{heard, sizeof tn_memory.heard},
                                          {posteriors, KWS_OUTPUT_SIZE}};
 
-/* TN_BOARD comes from the build. */
-const tn_runner_model tn_model = {
-    .name = "kws listener " TN_LISTENER_SETTINGS_TEXT,
-    .board = TN_BOARD,
-    .weights_crc = KWS_WEIGHTS_CRC,
-    .arena = (uint8_t *)&tn_memory.listener,
-    .arena_bytes = sizeof tn_memory.listener,
-    .canary_before = tn_memory.before,
-    .canary_after = tn_memory.after,
-    .init = init,
-    .run = run,
-    .inputs = inputs,
-    .input_count = 1,
-    .outputs = outputs,
-    .output_count = 2,
-};
+TN_RUNNER_APPLICATION("kws listener " TN_LISTENER_SETTINGS_TEXT, KWS_WEIGHTS_CRC, tn_memory,
+                      listener);

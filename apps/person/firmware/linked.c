@@ -59,19 +59,4 @@ static void *said(uint8_t *arena) {
 static const tn_runner_port inputs[] = {{asked, sizeof tn_memory.asked}};
 static const tn_runner_port outputs[] = {{said, sizeof tn_memory.said}};
 
-/* TN_BOARD comes from the build. */
-const tn_runner_model tn_model = {
-    .name = "person " TN_EYE_TEXT,
-    .board = TN_BOARD,
-    .weights_crc = NETWORK_IS(WEIGHTS_CRC),
-    .arena = (uint8_t *)&tn_memory.eye,
-    .arena_bytes = sizeof tn_memory.eye,
-    .canary_before = tn_memory.before,
-    .canary_after = tn_memory.after,
-    .init = init,
-    .run = run,
-    .inputs = inputs,
-    .input_count = 1,
-    .outputs = outputs,
-    .output_count = 1,
-};
+TN_RUNNER_APPLICATION("person " TN_EYE_TEXT, NETWORK_IS(WEIGHTS_CRC), tn_memory, eye);

@@ -1,4 +1,4 @@
-"""A link to firmware with a camera: on a board at a serial port, or on an emulated one.
+"""A link to an application's firmware: on a board at a serial port, or on an emulated one.
 
 It stands at the edge: it looks into `tools` for the link and the emulator.
 """
@@ -54,7 +54,7 @@ def linked_board(
             f"{application} firmware', 'thumbnet flash') and give the port that it is at"
         )
     image = build(there)
-    with tempfile.TemporaryDirectory(prefix="thumbnet-camera-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="thumbnet-board-") as temporary:
         folder = Path(temporary)
         (folder / "image.elf").symlink_to(image.elf)
         (folder / "image.bin").symlink_to(image.binary)
@@ -70,10 +70,18 @@ def linked_board(
             yield Link(transport, f"{on} in QEMU")
 
 
-def check_firmware(link: Link, name: str, weights_crc: int, application: str) -> None:
-    """Raises ToolError where the board holds other firmware."""
+def check_firmware(
+    link: Link,
+    name: str,
+    weights_crc: int,
+    application: str,
+    sizes: tuple[tuple[int, ...], tuple[int, ...]] | None = None,
+) -> None:
+    """Raises ToolError where the board holds other firmware; `sizes` are the bytes of each input
+    and of each output, where name and weights do not tell them."""
     there = link.firmware
-    if (there.model, there.weights_crc) != (name, weights_crc):
+    found = there.inputs, there.outputs
+    if (there.model, there.weights_crc, found) != (name, weights_crc, sizes or found):
         raise ToolError(
             f"{link.name}: the {there.board} holds '{there.model}' (weights "
             f"{there.weights_crc:08x}), not '{name}' ({weights_crc:08x}): 'python -m thumbnet.apps."
