@@ -51,8 +51,8 @@ LEAF_BYTES: Mapping[str, int] = {
     "__gnu_thumb1_case_si": 8,
 }
 
-# Of the runtime's functions in assembly (runtime/tn_dot_armv7em.h), whose frames gcc does not see.
-ASSEMBLY_BYTES: Mapping[str, int] = {"tn_tile_1": 84, "tn_tile_2": 84}
+# Of the runtime's functions in assembly (runtime/tn_*_armv7em.h), whose frames gcc does not see.
+ASSEMBLY_BYTES: Mapping[str, int] = {"tn_tile_1": 84, "tn_tile_2": 84, "tn_winograd_products": 60}
 
 _NODE = re.compile(r'^node: \{ title: "([^"]*)" label: "([^"]*)"')
 _VARIANT = re.compile(r"_[0-9a-f]{8}(_dsp)?(_small)?$")  # TN_VARIANT of runtime/tn_core.h

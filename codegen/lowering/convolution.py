@@ -24,6 +24,7 @@ from thumbnet.codegen.lowering.packing import (
     real_multipliers,
     requantization,
 )
+from thumbnet.codegen.lowering.winograd import with_winograd
 
 
 def conv_2d_scratch(k: int, words: bool, columns: int) -> int:
@@ -117,7 +118,8 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         calls=(replace(call, fields={**fields, "columns": 1}),),
         scratch_bytes=conv_2d_scratch(k, words, columns=1),
     )
-    return replace(kernel, with_less_scratch=small)
+    kernel = replace(kernel, with_less_scratch=small)
+    return with_winograd(kernel, graph, op, data, numbers)
 
 
 def depthwise_window(kernel_w: int, stride_w: int, out_w: int) -> int:
