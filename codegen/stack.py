@@ -52,7 +52,13 @@ LEAF_BYTES: Mapping[str, int] = {
 }
 
 # Of the runtime's functions in assembly (runtime/tn_*_armv7em.h), whose frames gcc does not see.
-ASSEMBLY_BYTES: Mapping[str, int] = {"tn_tile_1": 84, "tn_tile_2": 84, "tn_winograd_products": 60}
+ASSEMBLY_BYTES: Mapping[str, int] = {
+    "tn_tile_1": 84,
+    "tn_tile_2": 84,
+    "tn_winograd_products": 60,
+    "tn_winograd_out_2": 44,
+    "tn_winograd_out_4": 44,
+}
 
 _NODE = re.compile(r'^node: \{ title: "([^"]*)" label: "([^"]*)"')
 _VARIANT = re.compile(r"_[0-9a-f]{8}(_dsp)?(_small)?$")  # TN_VARIANT of runtime/tn_core.h

@@ -29,22 +29,29 @@ typedef struct {
     int32_t in_zero_point;
     int32_t out_zero_point, out_min, out_max;
     int32_t tile;             /* m: 2 or 4 */
-    int32_t fast_requantize;  /* see tn_requantize_s8 */
     /* for every four output channels: (m + 2)^2 positions, in_c / 2 pairs of input channels, four
      * channels, a word of two int16. Pairs: (0, 2), (1, 3) of every four. Channels that lack are
      * zeros. */
     const uint32_t *weights;
-    const int32_t *numbers;   /* of an output channel: bias, multiplier, shift */
+    const int32_t *numbers;   /* of channels, a multiple of four: bias, multiplier, shift as in
+                                 tn_requantize_fast */
 } tn_winograd_conv_2d;
+
+#if defined(__GNUC__) || defined(__clang__)
+#define TN_WINOGRAD_UNROLL _Pragma("GCC unroll 6")
+#else
+#define TN_WINOGRAD_UNROLL
+#endif
 
 #define TN_WINOGRAD_POSITIONS(m) (((m) + 2) * ((m) + 2))
 
 /* Columns of a row of tiles. */
 #define TN_WINOGRAD_COLUMNS(m, out_w) (((out_w) + (m) - 1) / (m) * (m) + 2)
 
-/* Bytes of scratch: transformed inputs and sums of two tiles, rows of a row of tiles, padding. */
+/* Bytes of scratch: transformed inputs, sums and outputs of two tiles, lines of a row of tiles, and
+ * padding. */
 #define TN_WINOGRAD_SCRATCH(m, in_w, in_c, out_w)                            \
-    (4 * TN_WINOGRAD_POSITIONS(m) * ((in_c) + 8) +                           \
+    (4 * TN_WINOGRAD_POSITIONS(m) * ((in_c) + 8) + 8 * (m) * (m) +           \
      2 * ((m) + 2) * TN_WINOGRAD_COLUMNS(m, out_w) * (in_c) + (in_w) * (in_c))
 
 /* ---- inputs ------------------------------------------------------------------------------------ */
@@ -80,13 +87,13 @@ TN_INLINE void tn_winograd_columns(int32_t m, const int8_t *const *rows, int32_t
                                    int32_t pitch) {
     for (int32_t i = 0; i < n; i += 4, lines += 2) {
         uint32_t x[6], d[6], v[6];
-        for (int32_t y = 0; y < m + 2; y++) x[y] = tn_load32(rows[y] + i);
-        for (int32_t y = 0; y < m + 2; y++) d[y] = tn_winograd_even(x[y]);
+        TN_WINOGRAD_UNROLL for (int32_t y = 0; y < m + 2; y++) x[y] = tn_load32(rows[y] + i);
+        TN_WINOGRAD_UNROLL for (int32_t y = 0; y < m + 2; y++) d[y] = tn_winograd_even(x[y]);
         tn_winograd_in(m, d, 0, v);
-        for (int32_t y = 0; y < m + 2; y++) lines[y * pitch] = v[y];
-        for (int32_t y = 0; y < m + 2; y++) d[y] = tn_winograd_odd(x[y]);
+        TN_WINOGRAD_UNROLL for (int32_t y = 0; y < m + 2; y++) lines[y * pitch] = v[y];
+        TN_WINOGRAD_UNROLL for (int32_t y = 0; y < m + 2; y++) d[y] = tn_winograd_odd(x[y]);
         tn_winograd_in(m, d, 0, v);
-        for (int32_t y = 0; y < m + 2; y++) lines[y * pitch + 1] = v[y];
+        TN_WINOGRAD_UNROLL for (int32_t y = 0; y < m + 2; y++) lines[y * pitch + 1] = v[y];
     }
 }
 TN_SHARED void tn_winograd_columns_2(const int8_t *const *rows, int32_t n, uint32_t *lines,
@@ -136,14 +143,14 @@ TN_INLINE void tn_winograd_tile(int32_t m, int32_t in_c, const uint32_t *lines, 
         uint32_t *to = x;
         for (const uint32_t *from = lines; from != lines + half; from++, to += 2) {
             uint32_t d[6], v[6];
-            for (int32_t j = 0; j < m + 2; j++) d[j] = from[j * half];
+            TN_WINOGRAD_UNROLL for (int32_t j = 0; j < m + 2; j++) d[j] = from[j * half];
             tn_winograd_in(m, d, 0x8000u, v);
-            for (int32_t j = 0; j < m + 2; j++) to[j * in_c] = v[j] ^ 0x8000u;
+            TN_WINOGRAD_UNROLL for (int32_t j = 0; j < m + 2; j++) to[j * in_c] = v[j] ^ 0x8000u;
         }
     }
 }
 
-/* ---- products ---------------------------------------------------------------------------------- */
+/* ---- products and outputs ------------------------------------------------------------------------ */
 
 #if TN_DSP_NATIVE
 
@@ -162,12 +169,8 @@ TN_INLINE void tn_winograd_products(const uint32_t *weights, const uint32_t *x, 
     }
 }
 
-#endif
-
-/* ---- outputs ----------------------------------------------------------------------------------- */
-
-/* At of m + 2 sums, where output i lacks a factor 2^TN_WINOGRAD_LACKS(m, i). */
-#define TN_WINOGRAD_LACKS(m, i) ((m) == 2 || (i) == 0 ? 0 : (i) == 1 ? 1 : 2)
+/* At of m + 2 sums. Of tiles of 4, output i lacks a factor 2^TN_WINOGRAD_LACKS(i). */
+#define TN_WINOGRAD_LACKS(i) ((i) < 2 ? (i) : 2)
 TN_INLINE void tn_winograd_out(int32_t m, const uint32_t *s, uint32_t *y) {
     if (m == 2) {
         y[0] = s[0] + s[1] + s[2];
@@ -181,35 +184,67 @@ TN_INLINE void tn_winograd_out(int32_t m, const uint32_t *s, uint32_t *y) {
     }
 }
 
-/* The sum of a convolution and its bias from output (i, j) of a tile. 0x38E38E39 * 9 is 1. */
-TN_INLINE int32_t tn_winograd_sum(int32_t m, int32_t i, int32_t j, uint32_t y, int32_t bias) {
-    if (m == 2) return ((int32_t)y >> 2) + bias;
-    const int32_t ninth = (int32_t)y >> (6 - TN_WINOGRAD_LACKS(m, i) - TN_WINOGRAD_LACKS(m, j));
-    return (int32_t)((uint32_t)ninth * 0x38E38E39u + (uint32_t)bias);
+/* Outputs [2 tiles][m][m][4 channels] from sums as of tn_winograd_products, which are lost, and
+ * numbers of four channels. 0x38E38E39 * 9 is 1. */
+TN_INLINE void tn_winograd_outputs(int32_t m, int32_t *sums, const int32_t *numbers,
+                                   int32_t zero_point, uint32_t *out) {
+    const int32_t pitch = 8 * (m + 2);
+    int8_t *bytes = (int8_t *)out;
+    for (int32_t *p = sums; p != sums + pitch; p++) {
+        uint32_t s[6], y[4];
+        for (int32_t i = 0; i < m + 2; i++) s[i] = (uint32_t)p[i * pitch];
+        tn_winograd_out(m, s, y);
+        for (int32_t i = 0; i < m; i++) p[i * pitch] = (int32_t)y[i];
+    }
+    for (int32_t t = 0; t < 2; t++)
+        for (int32_t i = 0; i < m; i++)
+            for (int32_t k = 0; k < 4; k++) {
+                const int32_t *const c = numbers + 3 * k, *const p = sums + i * pitch + 4 * t + k;
+                uint32_t s[6], y[4];
+                for (int32_t j = 0; j < m + 2; j++) s[j] = (uint32_t)p[8 * j];
+                tn_winograd_out(m, s, y);
+                for (int32_t j = 0; j < m; j++) {
+                    const int32_t right = m == 2 ? 2 : 6 - TN_WINOGRAD_LACKS(i) - TN_WINOGRAD_LACKS(j);
+                    const uint32_t part = (uint32_t)((int32_t)y[j] >> right);
+                    const uint32_t sum = part * (m == 2 ? 1u : 0x38E38E39u) + (uint32_t)c[0];
+                    bytes[4 * (m * (m * t + i) + j) + k] = (int8_t)tn_ssat8(
+                        tn_requantize_fast((int32_t)sum, c[1], c[2], zero_point));
+                }
+            }
 }
 
-/* Outputs of one channel of a tile, of which the first `width` columns and `height` rows are wanted:
- * rows[i] is where those of row i begin. */
-TN_INLINE void tn_winograd_store(const tn_winograd_conv_2d *g, const int32_t *sums,
-                                 const int32_t *numbers, int8_t *const *rows, int32_t width,
-                                 int32_t height) {
-    const int32_t m = g->tile, clamp = tn_clamps(g->out_min, g->out_max);
-    uint32_t half[4][6];
-    for (int32_t j = 0; j < m + 2; j++) {
-        uint32_t s[6], y[4];
-        for (int32_t i = 0; i < m + 2; i++) s[i] = (uint32_t)sums[8 * ((m + 2) * i + j)];
-        tn_winograd_out(m, s, y);
-        for (int32_t i = 0; i < m; i++) half[i][j] = y[i];
-    }
-    for (int32_t i = 0; i < m; i++) {
-        uint32_t y[4];
-        if (i >= height) break;
-        tn_winograd_out(m, half[i], y);
-        for (int32_t j = 0; j < m; j++) {
-            if (j >= width) break;
-            rows[i][j * g->out_c] = tn_requantize_s8(
-                tn_winograd_sum(m, i, j, y[j], numbers[0]), numbers[1], numbers[2],
-                g->fast_requantize, g->out_zero_point, clamp, g->out_min, g->out_max);
+TN_INLINE void tn_winograd_out_2(int32_t *sums, const int32_t *numbers, int32_t zero_point,
+                                 uint32_t *out) {
+    tn_winograd_outputs(2, sums, numbers, zero_point, out);
+}
+TN_INLINE void tn_winograd_out_4(int32_t *sums, const int32_t *numbers, int32_t zero_point,
+                                 uint32_t *out) {
+    tn_winograd_outputs(4, sums, numbers, zero_point, out);
+}
+
+#endif
+
+/* ---- a layer ----------------------------------------------------------------------------------- */
+
+/* Outputs of channels o to o + 3 of two tiles to (y, x), as many of them as there are, down to y_end. */
+TN_INLINE void tn_winograd_store(const tn_winograd_conv_2d *g, const uint32_t *outputs, tn_rows out,
+                                 int32_t y, int32_t x, int32_t o, int32_t y_end) {
+    const int32_t m = g->tile, clamp = tn_clamps(g->out_min, g->out_max), n = g->out_c - o;
+    for (int32_t i = 0; i < m && y + i < y_end; i++, outputs += m) {
+        int8_t *to = tn_row(out, y + i) + x * g->out_c + o;
+        for (int32_t j = 0; j < 2 * m && x + j < g->out_w; j++, to += g->out_c) {
+            uint32_t word = outputs[j < m ? j : m * m - m + j];
+            if (clamp) {
+                for (int32_t k = 0; k < 32; k += 8) {
+                    const int32_t v = (int8_t)(word >> k & 0xFFu);
+                    const uint32_t kept = (uint8_t)tn_clamp(v, g->out_min, g->out_max);
+                    word = (word & ~(0xFFu << k)) | kept << k;
+                }
+            }
+            if (n >= 4)
+                tn_store32(to, word);
+            else
+                for (int32_t k = 0; k < n; k++) to[k] = (int8_t)(word >> (8 * k) & 0xFFu);
         }
     }
 }
@@ -221,29 +256,22 @@ TN_INLINE void tn_winograd_conv_2d_s8(const tn_winograd_conv_2d *g, tn_rows in, 
     const int32_t pitch = TN_WINOGRAD_COLUMNS(m, g->out_w) * (in_c / 2);
     uint32_t *const x = (uint32_t *)scratch;
     int32_t *const sums = (int32_t *)(x + positions * in_c);
-    uint32_t *const lines = (uint32_t *)(sums + 8 * positions);
+    uint32_t *const outputs = (uint32_t *)(sums + 8 * positions), *const lines = outputs + 2 * m * m;
     int8_t *const padding = (int8_t *)(lines + (m + 2) * pitch);
     for (int32_t y = y_begin; y < y_end; y += m) {
-        int8_t *rows[4];
-        const int32_t height = tn_min(m, y_end - y);
-        for (int32_t i = 0; i < m; i++) rows[i] = tn_row(out, i < height ? y + i : y);
         tn_winograd_lines(g, in, y, y_end + 2 - g->pad_top, lines, padding);
         for (int32_t left = 0; left < g->out_w; left += 2 * m) {
-            const int32_t tiles = left + m < g->out_w ? 2 : 1;
-            const uint32_t *weights = g->weights;
-            for (int32_t t = 0; t < 2; t++) /* a tile that lacks is what another is */
-                tn_winograd_tile(m, in_c, lines + (left + m * t * (tiles - 1)) * (in_c / 2), pitch,
-                                 x + t);
+            const int32_t second = left + m < g->out_w ? m : 0; /* one that lacks: the first again */
+            const uint32_t *const from = lines + left * (in_c / 2), *weights = g->weights;
+            tn_winograd_tile(m, in_c, from, pitch, x);
+            tn_winograd_tile(m, in_c, from + second * (in_c / 2), pitch, x + 1);
             for (int32_t o = 0; o < g->out_c; o += 4, weights += 2 * positions * in_c) {
                 tn_winograd_products(weights, x, sums, in_c / 2, positions);
-                for (int32_t i = 0; i < 4 * tiles; i++) {
-                    const int32_t channel = o + (i & 3), from = left + m * (i >> 2);
-                    int8_t *to[4];
-                    if (channel >= g->out_c) continue;
-                    for (int32_t r = 0; r < m; r++) to[r] = rows[r] + from * g->out_c + channel;
-                    tn_winograd_store(g, sums + i, g->numbers + 3 * channel, to, g->out_w - from,
-                                      height);
-                }
+                if (m == 2)
+                    tn_winograd_out_2(sums, g->numbers + 3 * o, g->out_zero_point, outputs);
+                else
+                    tn_winograd_out_4(sums, g->numbers + 3 * o, g->out_zero_point, outputs);
+                tn_winograd_store(g, outputs, out, y, left, o, y_end);
             }
         }
     }

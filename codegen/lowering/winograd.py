@@ -27,7 +27,8 @@ _ORDER = np.array([[0, 2], [1, 3]])  # of four input channels: the pairs of word
 def winograd_scratch(tile: int, in_w: int, in_c: int, out_w: int) -> int:
     """TN_WINOGRAD_SCRATCH."""
     lines, columns = tile + 2, -(-out_w // tile) * tile + 2
-    return 4 * lines * lines * (in_c + 8) + 2 * lines * columns * in_c + in_w * in_c
+    pair = 4 * lines * lines * (in_c + 8) + 8 * tile * tile
+    return pair + 2 * lines * columns * in_c + in_w * in_c
 
 
 def transformed(data: NDArray[np.int8], tile: int) -> NDArray[np.int64]:
@@ -49,7 +50,7 @@ def with_winograd(
     strides = (attributes.stride_h, attributes.stride_w, attributes.dilation_h)
     if data.shape[1:3] != (3, 3) or data.shape[3] % 4 or (*strides, attributes.dilation_w) != (
         (1,) * 4
-    ):
+    ) or not requantization.fast:
         return kernel
     forms = [_form(kernel, graph, op, data, requantization, tile) for tile in TILES]
     return replace(kernel, faster=tuple(form for form in forms if form is not None))
@@ -71,7 +72,9 @@ def _form(
     if np.any(abs(weights) >= 2**15) or np.any(FACTOR[tile] * most > INT32_MAX):
         return None
     bias = (requantization.bias - 128 * wide.sum(axis=1)).astype(np.int64)  # of inputs x + 128
-    numbers = np.stack([bias, requantization.multiplier, requantization.shift], axis=1)
+    numbers = np.zeros((pad4(len(data)), 3), np.int64)
+    for i, each in enumerate((bias, requantization.multiplier, requantization.shift)):
+        numbers[: len(data), i] = each
     activation = op.attributes.activation
     call = Call(
         function="tn_winograd_conv_2d_s8",
@@ -88,12 +91,11 @@ def _form(
             "in_zero_point": x.zero_point,
             **output_fields(out, activation),
             "tile": tile,
-            "fast_requantize": requantization.fast,
             "weights": Constant("uint32_t", _packed(weights)),
             "numbers": Constant("int32_t", (numbers & 0xFFFFFFFF).astype("<u4").view("<i4").ravel()),
         },
         inputs=(0,),
-        literals=("in_c", "out_c", "tile", "fast_requantize"),
+        literals=("in_c", "tile"),
         scratch=True,
     )
     scratch = winograd_scratch(tile, x.shape[2], x.shape[3], out.shape[2])
