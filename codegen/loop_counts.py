@@ -17,6 +17,7 @@ import numpy as np
 from thumbnet.codegen.graph import Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel
 from thumbnet.codegen.schedule import Schedule
+from thumbnet.codegen.winograd_counts import winograd_conv_2d
 
 Counts = dict[str, float]
 
@@ -544,6 +545,7 @@ def _unknown(work: Work) -> None:
 
 COUNTERS: dict[str, Callable[[Work], None]] = {
     "tn_conv_2d_s8": _conv_2d,
+    "tn_winograd_conv_2d_s8": winograd_conv_2d,
     "tn_depthwise_conv_2d_s8": _depthwise,
     "tn_fully_connected_s8": _fully_connected,
     "tn_fully_connected_rows_s8": _fully_connected_rows,

@@ -41,6 +41,12 @@ class Target:
     dsp: bool  # SMLAD, SXTB16 and their kin
     reference_board: str | None
 
+    @property
+    def forms(self) -> bool:
+        """Whether what takes less time on a Cortex-M4 does here: the DSP extension, or its twins
+        on the host."""
+        return self.dsp or self.reference_board is None
+
 
 @dataclass(frozen=True)
 class Board:
@@ -154,6 +160,12 @@ def board(name: str) -> Board:
 def reference_board(of: Target) -> Board | None:
     """The board on which code for target `of` is linked to learn its size; None for the host."""
     return board(of.reference_board) if of.reference_board is not None else None
+
+
+def flash_of(of: Target) -> int:
+    """Bytes of flash of its reference board; of the host, more than any model needs."""
+    board = reference_board(of)
+    return 1 << 40 if board is None else board.flash
 
 
 def sizing_board(of: Target) -> Board:

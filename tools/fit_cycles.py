@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.compile import Options, compile_graph, load_graph
-from thumbnet.codegen.cost import code_counts, cost
+from thumbnet.codegen.cost import cost
 from thumbnet.codegen.cycles import MODEL, cycle_model
+from thumbnet.codegen.flash import code_counts
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.image import build_image
 from thumbnet.codegen.loop_counts import Counts, layer_counts
