@@ -72,7 +72,7 @@ def _form(
     if np.any(abs(weights) >= 2**15) or np.any(FACTOR[tile] * most > INT32_MAX):
         return None
     bias = (requantization.bias - 128 * wide.sum(axis=1)).astype(np.int64)  # of inputs x + 128
-    numbers = np.zeros((pad4(len(data)), 3), np.int64)
+    numbers = np.tile(np.array([[0, 0, 1]]), (pad4(len(data)), 1))
     for i, each in enumerate((bias, requantization.multiplier, requantization.shift)):
         numbers[: len(data), i] = each
     activation = op.attributes.activation

@@ -457,4 +457,5 @@ def test_stack_of_assembly_is_what_it_pushes() -> None:
     frame = re.search(r'#define TN_FRAME "(\d+)"', text)
     assert frame and '"push {r4-r11, lr}' in text
     names = re.findall(r"#define (\w+) TN_VARIANT", text)
-    assert dict.fromkeys(names, 9 * 4 + int(frame[1])) == dict(ASSEMBLY_BYTES)
+    tiles = {name: ASSEMBLY_BYTES[name] for name in ("tn_tile_1", "tn_tile_2")}
+    assert dict.fromkeys(names, 9 * 4 + int(frame[1])) == tiles
