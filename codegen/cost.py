@@ -18,6 +18,7 @@ from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.planner import WHOLE, Mode
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.steps import plan_steps
+from thumbnet.codegen.targets import flash_for_forms
 from thumbnet.codegen.targets import target as target_named
 
 OPTIMIZE = ("latency", "balanced", "size")
@@ -45,13 +46,14 @@ def cost(
     mode: Mode = WHOLE,
     max_step_cycles: int | None = None,
 ) -> Cost:
-    """The cost of an optimised graph (`compile.load_graph`); `optimize` goes before the mode's,
-    `max_step_cycles` is as in `steps.plan_steps`. Raises ThumbnetError.
+    """The cost of an optimised graph (`compile.load_graph`); `target` and `optimize` go before the
+    mode's, `max_step_cycles` is as in `steps.plan_steps`. Raises ThumbnetError.
     """
-    target_named(target)
+    flash = flash_for_forms(target_named(target), mode.max_flash)
     if optimize not in OPTIMIZE:
         raise ToolError(f"unknown --optimize '{optimize}': one of {', '.join(OPTIMIZE)}")
-    schedule = plan_steps(graph, replace(mode, optimize=optimize), max_step_cycles)
+    mode = replace(mode, optimize=optimize, max_flash=flash, target=target)
+    schedule = plan_steps(graph, mode, max_step_cycles)
     return schedule_cost(schedule, target, optimize)
 
 

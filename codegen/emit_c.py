@@ -155,7 +155,9 @@ class _Emitter:
         tensors = self.schedule.graph.tensors
         shapes = ", ".join(str(list(tensors[r.tensor].shape)) for r in kernel.reads)
         form = f", {kernel.form}" if kernel.form else ""
-        comment = f"/* {number} {kernel.kind}{form}: {shapes} -> {list(tensors[kernel.output].shape)}"
+        comment = (
+            f"/* {number} {kernel.kind}{form}: {shapes} -> {list(tensors[kernel.output].shape)}"
+        )
         comment += f", {kernel.macs} MACs */" if kernel.macs else " */"
         number_in_manifest = len(self.layers)
         statements.insert(0, f"    TN_LAYER_BEGIN({number_in_manifest});")

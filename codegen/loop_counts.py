@@ -167,6 +167,7 @@ def _tile(work: Work, name: str, times: float, k: int, turn: int) -> None:
     work.add(name, times)
     work.add(f"{name}.block", blocks)
     work.add(f"{name}.clamp", blocks if work.clamps else 0)
+    work.add(f"{name}.long", blocks if work.number("fast_requantize") == 1 else 0)
     work.add(f"{name}.turn", blocks * -(-groups // turn))
     work.add(f"{name}.group", blocks * groups)
     work.add(f"{name}.rest", times * (out_c % 4))

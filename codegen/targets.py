@@ -162,10 +162,15 @@ def reference_board(of: Target) -> Board | None:
     return board(of.reference_board) if of.reference_board is not None else None
 
 
-def flash_of(of: Target) -> int:
-    """Bytes of flash of its reference board; of the host, more than any model needs."""
+def flash_for_forms(of: Target, max_flash: int | None) -> int | None:
+    """Bytes of flash that faster forms of layers may fill; `max_flash` None: those of the reference
+    board, or on the host more than any model needs. None for a target that has no such forms."""
+    if not of.forms:
+        return None
     board = reference_board(of)
-    return 1 << 40 if board is None else board.flash
+    if max_flash is None:
+        return 1 << 40 if board is None else board.flash
+    return max_flash
 
 
 def sizing_board(of: Target) -> Board:

@@ -8,7 +8,7 @@
  *   weights, padded with zeros to K a multiple of four. 16 bytes are a group of four k, four words:
  *     ab[0] ab[2]   cd[0] cd[2]   ab[1] ab[3]   cd[1] cd[3]
  *   of int16 256 * b + a, modulo 2^16: the weights of two channels, joined
- *   int32 multiplier a, b, c, d, int8 shift a, b, c, d
+ *   int32 multiplier a, b, c, d, int16 shift a, b, c, d
  * SXTB16 of a word gives the weights of channel a (or c) alone. The word as it is gives the sum of
  * x * (256 * b + a); less that of channel a it is 256 times that of channel b. Where that is exact
  * (`joined` 1: every 256 * b + a is an int16, and 256 times a sum with its bias, of any x, is an
@@ -25,7 +25,7 @@
 
 #define TN_PAD4(n) (((n) + 3) & ~3)
 #define TN_BLOCK_BEGIN 16 /* bytes before the weights */
-#define TN_BLOCK_END 20   /* and behind them */
+#define TN_BLOCK_END 24   /* and behind them */
 #define TN_BLOCK_BYTES(k) (TN_BLOCK_BEGIN + 4 * TN_PAD4(k) + TN_BLOCK_END)
 
 /* Multipliers and shifts of two channels: bias a, bias b, multiplier a, multiplier b, shifts (int8
@@ -60,7 +60,9 @@ TN_INLINE void tn_tile_store_4(const tn_tile *t, int32_t joined, const int8_t *e
                                const int32_t *sums, int8_t *out) {
     for (int32_t i = 0; i < 4 && o + i < t->out_c; i++) {
         const int32_t sum = (i & 1) != 0 ? tn_second_sum(joined, sums[i - 1], sums[i]) : sums[i];
-        out[o + i] = tn_tile_output(t, sum, (int32_t)tn_load32(end + 4 * i), end[16 + i]);
+        const int8_t *const p = end + 16 + 2 * i; /* two bytes, the shift or addend */
+        const int32_t shift = p[1] * 256 + (uint8_t)p[0];
+        out[o + i] = tn_tile_output(t, sum, (int32_t)tn_load32(end + 4 * i), shift);
     }
 }
 

@@ -27,6 +27,7 @@
 #define TN_TILE_ZERO_POINT "12"
 #define TN_TILE_LOW "16"
 #define TN_TILE_HIGH "20"
+#define TN_TILE_FAST "24"
 #define TN_TILE_CLAMP "28"
 
 /* the stack frame: words at these bytes */
@@ -42,9 +43,10 @@
 #define TN_AT_LOW "[sp, #32]"   /* four times the byte */
 #define TN_AT_HIGH "[sp, #36]"
 #define TN_AT_ZERO_POINT "[sp, #40]"
+#define TN_AT_FAST "[sp, #44]" /* tn_tile.fast: 1 or 2 */
 
 /* Fills the frame. In: r0 the tile, r1 x, r2 and r3 outputs, r12 log2 of the bytes of a group of x.
- * Out: r0 24 bytes before the blocks, r3 as TN_AT_END. GROUP: bytes of code of a group, at 2f; MASK:
+ * Out: r0 28 bytes before the blocks, r3 as TN_AT_END. GROUP: bytes of code of a group, at 2f; MASK:
  * groups of a turn, less 1. */
 #define TN_TILE_BEGIN(GROUP, MASK)                                                                 \
     "push {r4-r11, lr}\n sub sp, #" TN_FRAME "\n"                                                  \
@@ -58,16 +60,17 @@
     "ldr r6, [r0, #" TN_TILE_OUT_C "]\n str r6, " TN_AT_LEFT "\n"                                  \
     "ldr r6, [r0, #" TN_TILE_CLAMP "]\n str r6, " TN_AT_CLAMP "\n"                                 \
     "ldr r6, [r0, #" TN_TILE_ZERO_POINT "]\n str r6, " TN_AT_ZERO_POINT "\n"                       \
+    "ldr r6, [r0, #" TN_TILE_FAST "]\n str r6, " TN_AT_FAST "\n"                                   \
     "ldrb r6, [r0, #" TN_TILE_LOW "]\n ldrb r7, [r0, #" TN_TILE_HIGH "]\n"                         \
     "mov r8, #0x01010101\n mul r6, r6, r8\n mul r7, r7, r8\n"                                      \
     "str r6, " TN_AT_LOW "\n str r7, " TN_AT_HIGH "\n"                                             \
-    "ldr r0, [r0]\n sub r0, #24\n"
+    "ldr r0, [r0]\n sub r0, #28\n"
 
 #define TN_TILE_RETURN "add sp, #" TN_FRAME "\n pop {r4-r11, pc}\n"
 
-/* The next block's first sums, and into the loop. Before: r0 is 24 bytes before the block. */
+/* The next block's first sums, and into the loop. Before: r0 is 28 bytes before the block. */
 #define TN_TILE_SUMS                                                                               \
-    "ldr r4, [r0, #24]!\n ldr r5, [r0, #4]\n ldr r6, [r0, #8]\n ldr r7, [r0, #12]\n"               \
+    "ldr r4, [r0, #28]!\n ldr r5, [r0, #4]\n ldr r6, [r0, #8]\n ldr r7, [r0, #12]\n"               \
     "ldr r1, " TN_AT_X "\n ldr r12, " TN_AT_BACK "\n ldr lr, " TN_AT_ENTRY "\n"                    \
     "sub r0, r0, r12\n"
 
@@ -75,6 +78,14 @@
 #define TN_TILE_OUTPUT(SUM)                                                                        \
     "add r12, " SUM ", " SUM ", asr #31\n smmlar " SUM ", " SUM ", r2, r12\n"                      \
     "asrs " SUM ", " SUM ", r3\n adc " SUM ", " SUM ", lr\n ssat " SUM ", #8, " SUM "\n"
+
+/* The same as tn_requantize_short, MULTIPLIER and ADDEND being registers. */
+#define TN_TILE_SHORT(SUM, MULTIPLIER, ADDEND)                                                     \
+    "smmlar " SUM ", " SUM ", " MULTIPLIER ", " ADDEND "\n ssat " SUM ", #8, " SUM ", asr #4\n"
+/* Multipliers and addends of two channels: r2 and r3, r12 and lr. From where multipliers begin. */
+#define TN_TILE_TWO(M0, M1, A0, A1)                                                                \
+    "ldr r2, [r0, #" M0 "]\n ldr r12, [r0, #" M1 "]\n"                                             \
+    "ldrsh r3, [r0, #" A0 "]\n ldrsh lr, [r0, #" A1 "]\n"
 #define TN_TILE_SECOND(A, AB) "sub " AB ", " AB ", " A "\n asr " AB ", " AB ", #8\n"
 
 /* Four bytes become a word in the first register. */
@@ -122,11 +133,13 @@ TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, const uint32_t 
         "ldr r2, " TN_AT_END "\n cmp r1, r2\n bne 2b\n"
         TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")
         TN_TILE_SECOND("r8", "r9") TN_TILE_SECOND("r10", "r11")
-        "ldr lr, " TN_AT_ZERO_POINT "\n"
-        "ldr r2, [r0, #4]\n ldrb r3, [r0, #20]\n" TN_TILE_OUTPUT("r4") TN_TILE_OUTPUT("r8")
-        "ldr r2, [r0, #8]\n ldrb r3, [r0, #21]\n" TN_TILE_OUTPUT("r5") TN_TILE_OUTPUT("r9")
-        "ldr r2, [r0, #12]\n ldrb r3, [r0, #22]\n" TN_TILE_OUTPUT("r6") TN_TILE_OUTPUT("r10")
-        "ldr r2, [r0, #16]\n ldrb r3, [r0, #23]\n" TN_TILE_OUTPUT("r7") TN_TILE_OUTPUT("r11")
+        "ldr r1, " TN_AT_FAST "\n" TN_TILE_TWO("4", "8", "20", "22") "cmp r1, #2\n bne 6f\n"
+        TN_TILE_SHORT("r4", "r2", "r3") TN_TILE_SHORT("r8", "r2", "r3")
+        TN_TILE_SHORT("r5", "r12", "lr") TN_TILE_SHORT("r9", "r12", "lr")
+        TN_TILE_TWO("12", "16", "24", "26")
+        TN_TILE_SHORT("r6", "r2", "r3") TN_TILE_SHORT("r10", "r2", "r3")
+        TN_TILE_SHORT("r7", "r12", "lr") TN_TILE_SHORT("r11", "r12", "lr")
+        "7:\n"
         TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")
         "ldr r2, " TN_AT_OUT "\n ldr r3, " TN_AT_OTHER "\n ldr r12, " TN_AT_LEFT "\n"
         "ldr r1, " TN_AT_CLAMP "\n cbz r1, 3f\n"
@@ -138,7 +151,12 @@ TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, const uint32_t 
         TN_TILE_RETURN
         "4: adds r12, #4\n" /* one to three channels */
         "5: strb r4, [r2], #1\n strb r8, [r3], #1\n lsr r4, r4, #8\n lsr r8, r8, #8\n"
-        "subs r12, #1\n bne 5b\n" TN_TILE_RETURN);
+        "subs r12, #1\n bne 5b\n" TN_TILE_RETURN
+        "6: ldr lr, " TN_AT_ZERO_POINT "\n" TN_TILE_OUTPUT("r4") TN_TILE_OUTPUT("r8")
+        "ldr r2, [r0, #8]\n ldrh r3, [r0, #22]\n" TN_TILE_OUTPUT("r5") TN_TILE_OUTPUT("r9")
+        "ldr r2, [r0, #12]\n ldrh r3, [r0, #24]\n" TN_TILE_OUTPUT("r6") TN_TILE_OUTPUT("r10")
+        "ldr r2, [r0, #16]\n ldrh r3, [r0, #26]\n" TN_TILE_OUTPUT("r7") TN_TILE_OUTPUT("r11")
+        "b 7b");
 }
 
 /* ---- one pixel --------------------------------------------------------------------------------- */
@@ -171,12 +189,11 @@ TN_SHARED TN_ASSEMBLY void tn_tile_1(const tn_tile *t TN_UNUSED, const int8_t *c
         TN_TILE_1_GROUP("32]!", "116", "120", "124", "128]!")
         "cmp r1, r3\n bne 2b\n"
         TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")
-        "ldr lr, " TN_AT_ZERO_POINT "\n"
-        "ldr r2, [r0, #4]\n ldrb r3, [r0, #20]\n ldr r8, [r0, #8]\n ldrb r9, [r0, #21]\n"
-        "ldr r10, [r0, #12]\n ldrb r11, [r0, #22]\n" TN_TILE_OUTPUT("r4")
-        "mov r2, r8\n mov r3, r9\n" TN_TILE_OUTPUT("r5")
-        "mov r2, r10\n mov r3, r11\n" TN_TILE_OUTPUT("r6")
-        "ldr r2, [r0, #16]\n ldrb r3, [r0, #23]\n" TN_TILE_OUTPUT("r7")
+        "ldr r1, " TN_AT_FAST "\n" TN_TILE_TWO("4", "8", "20", "22") "cmp r1, #2\n bne 6f\n"
+        TN_TILE_SHORT("r4", "r2", "r3") TN_TILE_SHORT("r5", "r12", "lr")
+        TN_TILE_TWO("12", "16", "24", "26")
+        TN_TILE_SHORT("r6", "r2", "r3") TN_TILE_SHORT("r7", "r12", "lr")
+        "7:\n"
         TN_TILE_PACK("r4", "r5", "r6", "r7")
         "ldr r2, " TN_AT_OUT "\n ldr r3, " TN_AT_END "\n ldr r12, " TN_AT_LEFT "\n"
         "ldr r1, " TN_AT_CLAMP "\n cbz r1, 3f\n"
@@ -185,7 +202,13 @@ TN_SHARED TN_ASSEMBLY void tn_tile_1(const tn_tile *t TN_UNUSED, const int8_t *c
         "str r4, [r2], #4\n str r2, " TN_AT_OUT "\n str r12, " TN_AT_LEFT "\n bne 1b\n"
         TN_TILE_RETURN
         "4: adds r12, #4\n" /* one to three channels */
-        "5: strb r4, [r2], #1\n lsr r4, r4, #8\n subs r12, #1\n bne 5b\n" TN_TILE_RETURN);
+        "5: strb r4, [r2], #1\n lsr r4, r4, #8\n subs r12, #1\n bne 5b\n" TN_TILE_RETURN
+        "6: mov r8, r12\n mov r9, lr\n"
+        "ldr lr, " TN_AT_ZERO_POINT "\n ldr r10, [r0, #12]\n ldrh r11, [r0, #24]\n"
+        TN_TILE_OUTPUT("r4") "mov r2, r8\n mov r3, r9\n" TN_TILE_OUTPUT("r5")
+        "mov r2, r10\n mov r3, r11\n" TN_TILE_OUTPUT("r6")
+        "ldr r2, [r0, #16]\n ldrh r3, [r0, #26]\n" TN_TILE_OUTPUT("r7")
+        "b 7b");
 }
 
 #endif

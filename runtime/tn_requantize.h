@@ -44,6 +44,14 @@ TN_INLINE int32_t tn_requantize_fast(int32_t x, int32_t doubled, int32_t right, 
     return tn_asr_round_add(tn_smmlar(x, doubled, x + (x >> 31)), right, addend);
 }
 
+/* (round(x * multiplier / 2^32) + addend) >> TN_SHORT_BITS, halves up: with the saturation that
+ * follows two instructions of the DSP extension. Where it gives the same outputs as the reference is a matter of the
+ * numbers: codegen/lowering/short_requantize.py. */
+#define TN_SHORT_BITS 4
+TN_INLINE int32_t tn_requantize_short(int32_t x, int32_t multiplier, int32_t addend) {
+    return tn_smmlar(x, multiplier, addend) >> TN_SHORT_BITS;
+}
+
 /* tn_multiply_by_quantized_multiplier, out of line: the uncommon case. */
 static TN_NOINLINE TN_UNUSED int32_t tn_requantize_exact(int32_t x, int32_t multiplier,
                                                          int32_t shift) {
@@ -53,13 +61,15 @@ static TN_NOINLINE TN_UNUSED int32_t tn_requantize_exact(int32_t x, int32_t mult
 /* Whether an int8 can lie outside of low..high. */
 TN_INLINE int32_t tn_clamps(int32_t low, int32_t high) { return low != -128 || high != 127; }
 
-/* An accumulator becomes an int8 output. fast 1: multiplier and shift are `doubled` and `right` of
- * tn_requantize_fast; 0: as tn_multiply_by_quantized_multiplier has them. clamp 0: low and high
+/* An accumulator becomes an int8 output. fast 2: multiplier and shift are those and the addend of
+ * tn_requantize_short, and clamp is 0; 1: `doubled` and `right` of tn_requantize_fast; 0: as tn_multiply_by_quantized_multiplier has them. clamp 0: low and high
  * are -128 and 127. */
 TN_INLINE int8_t tn_requantize_s8(int32_t x, int32_t multiplier, int32_t shift, int32_t fast,
                                   int32_t zero_point, int32_t clamp, int32_t low, int32_t high) {
     int32_t y;
-    if (fast != 0) {
+    if (fast == 2) {
+        y = tn_requantize_short(x, multiplier, shift);
+    } else if (fast != 0) {
         y = tn_requantize_fast(x, multiplier, shift, zero_point);
     } else {
         /* modulo 2^32 as the reference adds; the narrow cases never come near */

@@ -24,6 +24,7 @@ from thumbnet.codegen.lowering.packing import (
     real_multipliers,
     requantization,
 )
+from thumbnet.codegen.lowering.short_requantize import shortened
 from thumbnet.codegen.lowering.winograd import with_winograd
 
 
@@ -60,7 +61,9 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
     matrix = data.reshape(out_c, -1)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
     bias = constant_bias(graph, op, out_c)
-    numbers = requantization(op, real, bias, matrix, x.zero_point)
+    exact = requantization(op, real, bias, matrix, x.zero_point)
+    output = output_fields(out, attributes.activation)
+    numbers = shortened(exact, output)
     blocks = blocks_of(matrix, numbers)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
@@ -77,7 +80,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         "pad_top": padding.top,
         "pad_left": padding.left,
         "in_zero_point": x.zero_point,
-        **output_fields(out, attributes.activation),
+        **output,
         "pointwise": int(pointwise),
         "word_taps": int(in_c % 4 == 0),
         "columns": 2,
@@ -119,7 +122,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         scratch_bytes=conv_2d_scratch(k, words, columns=1),
     )
     kernel = replace(kernel, with_less_scratch=small)
-    return with_winograd(kernel, graph, op, data, numbers)
+    return with_winograd(kernel, graph, op, data, exact)
 
 
 def depthwise_window(kernel_w: int, stride_w: int, out_w: int) -> int:
@@ -268,13 +271,14 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
     batches = x.elements // in_c
     real = real_multipliers(x, weights, out, out_c, product_in_float=True)
     bias = constant_bias(graph, op, out_c)
-    numbers = requantization(op, real, bias, matrix, x.zero_point)
+    output = output_fields(out, op.attributes.activation)
+    numbers = shortened(requantization(op, real, bias, matrix, x.zero_point), output)
     blocks = blocks_of(matrix, numbers)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "batches": batches,
         "in_c": in_c,
         "out_c": out_c,
-        **output_fields(out, op.attributes.activation),
+        **output,
         "fast_requantize": numbers.fast,
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),

@@ -24,11 +24,12 @@ def pad4(n: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Requantization:
-    """Per output channel: folded bias, and multiplier and shift as tn_requantize_s8 takes them."""
+    """Per output channel: folded bias, and multiplier and shift as tn_requantize_s8 takes them
+    (where `fast` is 2, `shift` is the addend)."""
 
     bias: NDArray[np.int32]
     multiplier: NDArray[np.int32]
-    shift: NDArray[np.int8]
+    shift: NDArray[np.int16]
     fast: int
     largest: NDArray[np.int64]  # magnitude of an accumulator, whatever the input
 
@@ -64,7 +65,7 @@ def blocks_of(weights: NDArray[np.int8], requantization: Requantization) -> Bloc
     padded[..., :k] = joined_weights
     groups = padded.reshape(*padded.shape[:-1], pad4(k) // 4, 2, 2)  # of four k: [half, odd]
     words = np.moveaxis(np.moveaxis(groups, 1, -1), -3, -1)  # [..., odd, channels, half]
-    shift = _raw(_by_fours(requantization.shift), "u1")
+    shift = _raw(_by_fours(requantization.shift), "<u2")
     multiplier = _raw(_by_fours(requantization.multiplier), "<u4")
     return Blocks(
         int(joined),
@@ -224,7 +225,7 @@ def requantization(
         shift = -shift
     wrapped = ((folded + 2**31) & 0xFFFFFFFF) - 2**31
     return Requantization(
-        wrapped.astype(np.int32), multiplier, shift.astype(np.int8), int(fast), largest
+        wrapped.astype(np.int32), multiplier, shift.astype(np.int16), int(fast), largest
     )
 
 

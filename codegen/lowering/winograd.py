@@ -1,6 +1,7 @@
-"""CONV_2D of 3x3 filters at stride 1 by Winograd's minimal filtering: runtime/tn_winograd_conv_2d.h.
+"""CONV_2D of 3x3 filters at stride 1 by Winograd's minimal filtering.
 
-The rows of G are whole numbers here: those of Lavin and Gray (CVPR 2016) times what `_SCALES` says.
+See runtime/tn_winograd_conv_2d.h. The rows of G are those of Lavin and Gray (CVPR 2016) times 2, or
+for tiles of 4 times 4, 6, 6, 24, 24 and 1: whole numbers.
 """
 
 from __future__ import annotations
@@ -48,9 +49,12 @@ def with_winograd(
     attributes = op.attributes
     assert isinstance(attributes, Convolution)
     strides = (attributes.stride_h, attributes.stride_w, attributes.dilation_h)
-    if data.shape[1:3] != (3, 3) or data.shape[3] % 4 or (*strides, attributes.dilation_w) != (
-        (1,) * 4
-    ) or not requantization.fast:
+    if (
+        data.shape[1:3] != (3, 3)
+        or data.shape[3] % 4
+        or (*strides, attributes.dilation_w) != ((1,) * 4)
+        or not requantization.fast
+    ):
         return kernel
     forms = [_form(kernel, graph, op, data, requantization, tile) for tile in TILES]
     return replace(kernel, faster=tuple(form for form in forms if form is not None))
@@ -92,7 +96,9 @@ def _form(
             **output_fields(out, activation),
             "tile": tile,
             "weights": Constant("uint32_t", _packed(weights)),
-            "numbers": Constant("int32_t", (numbers & 0xFFFFFFFF).astype("<u4").view("<i4").ravel()),
+            "numbers": Constant(
+                "int32_t", (numbers & 0xFFFFFFFF).astype("<u4").view("<i4").ravel()
+            ),
         },
         inputs=(0,),
         literals=("in_c", "tile"),

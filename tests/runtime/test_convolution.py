@@ -33,12 +33,14 @@ from thumbnet.codegen.lowering.convolution import (
     lower_depthwise_conv_2d,
     lower_fully_connected,
 )
+from thumbnet.codegen.lowering.packing import Requantization
 from thumbnet.codegen.lowering.quantize import (
     activation_range,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
     quantize_multipliers,
 )
+from thumbnet.codegen.lowering.short_requantize import SHIFTS, SHORT, shortened
 from thumbnet.codegen.stack import ASSEMBLY_BYTES
 
 torch = pytest.importorskip("torch")
@@ -346,6 +348,58 @@ int main(void) {
     program = compile_c(source, "requantise", ["-O1", "-fsanitize=undefined"])
     done = subprocess.run([str(program)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_short_requantisation_equals_the_usual_one() -> None:
+    """Numbers of random layers, in C: every accumulator near a step, and the ends."""
+    rng = np.random.default_rng(3)
+    channels = 96
+    shift = rng.integers(SHIFTS.start, 11, channels).astype(np.int16)
+    multiplier = rng.integers(2**30, 2**31, channels)
+    largest = 2 ** rng.integers(3, 22, channels) + rng.integers(0, 8, channels)
+    usual = Requantization(
+        np.zeros(channels, np.int32),
+        (2 * multiplier - 2**32).astype(np.int32),
+        shift,
+        1,
+        largest,
+    )
+    output = {"out_zero_point": -128, "out_min": -128, "out_max": 127}
+    short = shortened(usual, output)
+    assert short.fast == SHORT
+    rows = [
+        f"{{{int(n)}, {a}, {b}, {c}, {d}, {e}}}"
+        for n, a, b, c, d, e in zip(
+            largest,
+            usual.multiplier,
+            usual.shift,
+            short.bias,
+            short.multiplier,
+            short.shift,
+            strict=True,
+        )
+    ]
+    source = f"""
+#include <stdio.h>
+#include "tn_requantize.h"
+static const int32_t of[][6] = {{{", ".join(rows)}}};
+int main(void) {{
+    for (unsigned i = 0; i < {channels}; i++)
+        for (int32_t x = -of[i][0]; x <= of[i][0]; x += x < -999 && -999 - x > 65536 ? 65536 : 1) {{
+            const int32_t a = tn_requantize_s8(x, of[i][1], of[i][2], 1, -128, 0, -128, 127);
+            if (tn_requantize_s8(x + of[i][3], of[i][4], of[i][5], 2, 0, 0, -128, 127) == a)
+                continue;
+            printf("channel %u, %d\\n", i, x);
+            return 1;
+        }}
+    return 0;
+}}
+"""
+    program = compile_c(source, "short", ["-O2", "-fsanitize=undefined"])
+    done = subprocess.run([str(program)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert shortened(usual, {**output, "out_zero_point": -127}) is usual
+    assert shortened(usual, {**output, "out_max": 100}) is usual
 
 
 @pytest.mark.parametrize(

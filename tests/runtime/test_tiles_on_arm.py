@@ -64,7 +64,7 @@ static void fill(const tn_tile *t) {
             *(int16_t *)(void *)p = (int16_t)(256 * b + a);
         }
         for (int i = 0; i < 4; i++, p += 4) tn_store32(p, 0x40000000u + next());
-        for (int i = 0; i < 4; i++) *p++ = (int8_t)(6 + (next() & 3));
+        for (int i = 0; i < 4; i++, p += 2) p[0] = (int8_t)(6 + (next() & 3)), p[1] = 0;
     }
     for (int32_t i = 0; i < 4 * t->groups; i++)
         columns[0][i] = (int8_t)next(), columns[1][i] = (int8_t)next();
@@ -74,9 +74,9 @@ int check_tiles(void);
 int check_tiles(void) {
     for (int32_t groups = 1; groups <= 40; groups++)
         for (int32_t out_c = 1; out_c <= 13; out_c++) {
-            const int32_t clamp = (int32_t)(next() & 1);
-            const tn_tile t = {blocks, out_c, groups, -3, clamp ? -20 : -128, clamp ? 50 : 127, 1,
-                               clamp};
+            const int32_t clamp = (int32_t)(next() & 1), fast = 1 + (int32_t)(next() & 1);
+            const tn_tile t = {blocks, out_c, groups, -3, clamp ? -20 : -128, clamp ? 50 : 127,
+                               clamp ? 1 : fast, clamp};
             fill(&t);
             tn_widen_2(widened, columns[0], columns[1], 4 * groups);
             memset(wanted, 0x5A, sizeof wanted);

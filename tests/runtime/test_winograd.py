@@ -105,10 +105,10 @@ def test_transforms_give_a_multiple_of_the_convolution() -> None:
         x, w = rng.integers(-128, 128, (tile + 2, tile + 2)), rng.integers(-127, 128, (3, 3))
         u = transformed(w.astype(np.int8)[None, :, :, None], tile)[0, :, :, 0]
         bt, at = np.array(b[tile]), np.array(a[tile])
-        sums = [
-            [(x[i : i + 3, j : j + 3] * w).sum() for j in range(tile)] for i in range(tile)
-        ]
-        np.testing.assert_array_equal(at @ (u * (bt @ x @ bt.T)) @ at.T, FACTOR[tile] * np.array(sums))
+        sums = [[(x[i : i + 3, j : j + 3] * w).sum() for j in range(tile)] for i in range(tile)]
+        np.testing.assert_array_equal(
+            at @ (u * (bt @ x @ bt.T)) @ at.T, FACTOR[tile] * np.array(sums)
+        )
         # an input of 0 to 255 stays an int16, the largest weights do
         most = np.abs(bt).sum(axis=1).max() ** 2 * 255
         assert min(most, np.clip(np.kron(bt, bt), 0, None).sum(axis=1).max() * 255) < 2**15
@@ -122,7 +122,10 @@ def test_where_sums_are_too_large_there_is_no_form() -> None:
     def of(channels: int) -> set[str]:
         case = conv_case("CONV_2D", (4, 4), (channels, 4), *SQUARE, SAME, numbers)
         weights = case.graph.tensors["w"]
-        tensors = {**case.graph.tensors, "w": replace(weights, data=np.full(weights.shape, 127, "i1"))}
+        tensors = {
+            **case.graph.tensors,
+            "w": replace(weights, data=np.full(weights.shape, 127, "i1")),
+        }
         return set(forms(replace(case, graph=replace(case.graph, tensors=tensors))))
 
     assert of(12) == {"winograd 2x2", "winograd 4x4"}
@@ -152,7 +155,9 @@ def test_other_convolutions_have_no_form(
 def test_scratch_matches_the_header() -> None:
     shapes = [(2, 7, 8, 7), (4, 32, 16, 32), (4, 9, 12, 7)]
     prints = "".join(f'printf("%d ", TN_WINOGRAD_SCRATCH{shape});' for shape in shapes)
-    source = f'#include <stdio.h>\n#include "tn_winograd_conv_2d.h"\nint main(void) {{ {prints} }}\n'
+    source = (
+        f'#include <stdio.h>\n#include "tn_winograd_conv_2d.h"\nint main(void) {{ {prints} }}\n'
+    )
     program = compile_c(source, "winograd_scratch", [])
     done = subprocess.run([str(program)], capture_output=True, text=True, check=True)
     assert [int(v) for v in done.stdout.split()] == [winograd_scratch(*shape) for shape in shapes]
