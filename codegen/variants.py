@@ -88,7 +88,7 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
         if all(option.form is kernel for option, kernel in zip(best, usual, strict=True)):
             break
         kernels = [option.form for option in best]
-        schedule = plan(graph, mode, lambda graph, operators, kernels=kernels: kernels)
+        schedule = plan(graph, mode, _as_chosen(kernels))
         found.append(schedule)
         alone = sum(option.cycles for option in best)
         if _fits(schedule, mode) and sum(layer_cycles(schedule)) <= alone:
@@ -99,6 +99,10 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
         )
         options[given_up] = [o for o in options[given_up] if o is not best[given_up]]
     return min(found, key=lambda s: (not _fits(s, mode), sum(layer_cycles(s))))
+
+
+def _as_chosen(kernels: list[Kernel]) -> Lower:
+    return lambda graph, operators: kernels
 
 
 def _fits(schedule: Schedule, mode: Mode) -> bool:
