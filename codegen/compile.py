@@ -28,7 +28,7 @@ from thumbnet.codegen.runtime_files import RUNTIME, runtime_files
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.steps import longest_step, plan_steps
 from thumbnet.codegen.stream import stream
-from thumbnet.codegen.targets import Target, c_flags, reference_board, sizing_board
+from thumbnet.codegen.targets import Target, c_flags, flash_for_forms, reference_board, sizing_board
 from thumbnet.codegen.targets import target as target_named
 from thumbnet.codegen.toolchain import arm_compiler, has_arm_compiler, stack_bound
 
@@ -61,7 +61,10 @@ class Options:
     @property
     def mode(self) -> Mode:
         stepper = self.stepper or self.max_step_cycles is not None
-        return Mode(self.input == "rows", stepper, self.optimize, self.max_sram)
+        target = target_named(self.target)
+        flash = flash_for_forms(target, self.max_flash)
+        fed = self.input == "rows"
+        return Mode(fed, stepper, self.optimize, self.max_sram, flash, self.target)
 
     def applied(self, graph: Graph) -> Graph:
         """The graph that is compiled: the streamed form where that was asked for."""

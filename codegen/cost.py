@@ -7,24 +7,21 @@ times costs that tools/fit_cycles.py fits to the emulator and writes into cycle_
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from thumbnet.codegen.budget import peak_layer
 from thumbnet.codegen.cycles import cycle_model, layer_cycles
-from thumbnet.codegen.emit_c import constant_key, state_constant
 from thumbnet.codegen.errors import ToolError
+from thumbnet.codegen.flash import TRAINED, estimated_code, weights_bytes
 from thumbnet.codegen.graph import Graph
-from thumbnet.codegen.kernel import Call, Constant, Kernel
-from thumbnet.codegen.loop_counts import Counts
 from thumbnet.codegen.planner import WHOLE, Mode
-from thumbnet.codegen.schedule import Schedule, align
+from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.steps import plan_steps
+from thumbnet.codegen.targets import flash_for_forms
 from thumbnet.codegen.targets import target as target_named
 
 OPTIMIZE = ("latency", "balanced", "size")
-TRAINED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-_LIKE = {"cortex-m0plus": "cortex-m0", "cortex-m7": "cortex-m4", "cortex-m33": "cortex-m4"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class Cost:
     code_bytes: int | None  # an estimate
     cycles: int  # an estimate
     peak_layer: str  # during which most of the arena lives, in words
+    forms: Mapping[str, str]  # of layers, by output, whose form is not the usual one
 
 
 def cost(
@@ -48,13 +46,14 @@ def cost(
     mode: Mode = WHOLE,
     max_step_cycles: int | None = None,
 ) -> Cost:
-    """The cost of an optimised graph (`compile.load_graph`); `optimize` goes before the mode's,
-    `max_step_cycles` is as in `steps.plan_steps`. Raises ThumbnetError.
+    """The cost of an optimised graph (`compile.load_graph`); `target` and `optimize` go before the
+    mode's, `max_step_cycles` is as in `steps.plan_steps`. Raises ThumbnetError.
     """
-    target_named(target)
+    flash = flash_for_forms(target_named(target), mode.max_flash)
     if optimize not in OPTIMIZE:
         raise ToolError(f"unknown --optimize '{optimize}': one of {', '.join(OPTIMIZE)}")
-    schedule = plan_steps(graph, replace(mode, optimize=optimize), max_step_cycles)
+    mode = replace(mode, optimize=optimize, max_flash=flash, target=target)
+    schedule = plan_steps(graph, mode, max_step_cycles)
     return schedule_cost(schedule, target, optimize)
 
 
@@ -77,6 +76,7 @@ def schedule_cost(
         code_bytes=code,
         cycles=sum(layer_cycles(schedule, optimize)) + round(cycle_model()["run"]),
         peak_layer=peak_layer(schedule),
+        forms={kernel.output: kernel.form for kernel in schedule.kernels if kernel.form},
     )
 
 
@@ -87,86 +87,3 @@ def parameters(graph: Graph) -> int:
         return graph.params
     names = {n for op in graph.operators if op.kind in TRAINED for n in op.inputs[1:3] if n}
     return sum(graph.tensors[name].elements for name in names if graph.is_constant(name))
-
-
-def weights_bytes(schedule: Schedule, *, trained_differ: bool = False) -> int:
-    """Bytes of the constants in the generated C: `flash.weights`; see `constant_bytes`."""
-    resets = (state_constant(state) for state in schedule.graph.states)
-    kept = [constant for constant in resets if constant is not None]
-    return constant_bytes(schedule.kernels, kept, trained_differ=trained_differ)
-
-
-def constant_bytes(
-    kernels: Iterable[Kernel], others: Iterable[Constant] = (), *, trained_differ: bool = False
-) -> int:
-    """Bytes of constants, of which equal ones are stored once; with `trained_differ` those of
-    convolutions and dense layers are never taken for equal."""
-    shared, own = list(others), 0
-    for kernel in kernels:
-        fields = (field for call in kernel.calls for field in call.fields.values())
-        constants = [field for field in fields if isinstance(field, Constant)]
-        if trained_differ and kernel.kind in TRAINED:
-            own += sum(align(constant.data.nbytes) for constant in constants)
-        else:
-            shared += constants
-    return own + sum({constant_key(c): align(c.data.nbytes) for c in shared}.values())
-
-
-# ---- estimates ---------------------------------------------------------------------------------
-
-
-def estimated_code(schedule: Schedule, target: str, optimize: str = "balanced") -> int:
-    """Bytes of code, descriptors and step tables, estimated for the compiler that was fitted."""
-    return code_bytes(code_counts(schedule), target, optimize)
-
-
-def code_bytes(linked: Counts, target: str, optimize: str = "balanced") -> int:
-    """The same of what is linked."""
-
-    def total(name: str) -> float:
-        return sum(n * cycle_model().get(f"{name}:{what}", 0.0) for what, n in linked.items())
-
-    usual = total(_LIKE.get(target, target))
-    if optimize != "size":
-        return round(usual)
-    return round(usual * total("size:cortex-m4") / total("cortex-m4"))
-
-
-def code_counts(schedule: Schedule) -> Counts:
-    """What makes code, and how much of it there is."""
-    counts = kernel_code(schedule.kernels)
-    counts["bytes"] += sum(align(2 * len(t)) for t in {r.table for r in schedule.rings.values()})
-    for stage in schedule.stages:
-        steps = stage.end_step - stage.first_step
-        kernels = stage.end_kernel - stage.first_kernel
-        if steps > 1:
-            counts["stage"] = counts.get("stage", 0) + 1
-            counts["case"] = counts.get("case", 0) + kernels
-            counts["bytes"] += align(steps)
-    return counts
-
-
-def kernel_code(kernels: Iterable[Kernel]) -> Counts:
-    """The share of the kernels, however they are scheduled."""
-    counts: Counts = {"image": 1, "bytes": 0, "layer": 0, "argument": 0}
-    seen: set[tuple[object, ...]] = set()
-    for kernel in kernels:
-        counts["layer"] += 1
-        for call in kernel.calls:
-            counts["bytes"] += _descriptor_bytes(call)
-            counts["argument"] += len(call.inputs) + 1
-            literals = tuple((name, call.fields[name]) for name in call.literals)
-            key = (call.function, literals)
-            if key in seen:
-                continue
-            if all(function != call.function for function, *_ in seen):
-                counts[call.function] = 1
-            else:
-                more = f"{call.function}.more"
-                counts[more] = counts.get(more, 0) + 1
-            seen.add(key)
-    return counts
-
-
-def _descriptor_bytes(call: Call) -> int:
-    return 4 * sum(len(v) if isinstance(v, tuple) else 1 for v in call.fields.values())

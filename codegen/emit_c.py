@@ -41,6 +41,7 @@ class Layer:
     op: str
     macs: int
     weights_bytes: int
+    form: str
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,10 @@ class _Emitter:
             statements.append(f"    {self.specialisations.symbol(call)}({', '.join(arguments)});")
         tensors = self.schedule.graph.tensors
         shapes = ", ".join(str(list(tensors[r.tensor].shape)) for r in kernel.reads)
-        comment = f"/* {number} {kernel.kind}: {shapes} -> {list(tensors[kernel.output].shape)}"
+        form = f", {kernel.form}" if kernel.form else ""
+        comment = (
+            f"/* {number} {kernel.kind}{form}: {shapes} -> {list(tensors[kernel.output].shape)}"
+        )
         comment += f", {kernel.macs} MACs */" if kernel.macs else " */"
         number_in_manifest = len(self.layers)
         statements.insert(0, f"    TN_LAYER_BEGIN({number_in_manifest});")
@@ -164,7 +168,9 @@ class _Emitter:
             f"(uint8_t *arena, int32_t y_begin, int32_t y_end) {{\n{body}\n}}"
         )
         weights = self.weights_bytes - weights_before
-        self.layers.append(Layer(symbol, kernel.output, kernel.kind, kernel.macs, weights))
+        self.layers.append(
+            Layer(symbol, kernel.output, kernel.kind, kernel.macs, weights, kernel.form)
+        )
 
     def _places(self, descriptor: str, tensors: Sequence[str]) -> None:
         """Where a call's inputs and output lie."""

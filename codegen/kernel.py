@@ -106,3 +106,5 @@ class Kernel:
     unit_rows: int = 0
     as_reducer: Kernel | None = None  # the same operator as a reducer, where there is one
     with_less_scratch: Kernel | None = None  # a slower form, where there is one
+    form: str = ""  # what the form is called, where it is not the usual one
+    faster: tuple[Kernel, ...] = ()  # forms that may take less time and take more flash

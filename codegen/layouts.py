@@ -36,12 +36,15 @@ from thumbnet.codegen.streaming import Flow, make_flow, rows_of
 @dataclass(frozen=True)
 class Mode:
     """How the caller drives the model (it brings the input row by row, or runs it step by step),
-    and what the schedule should spare: see `plan`. `max_sram` is in bytes."""
+    and what the schedule should spare: see `plan`. `max_sram` and `max_flash` are in bytes;
+    `max_flash` None: no flash is traded for time (see variants.py)."""
 
     row_fed: bool = False
     stepper: bool = False
     optimize: str = "balanced"  # or latency, size
     max_sram: int | None = None
+    max_flash: int | None = None
+    target: str = "cortex-m4"
     step_rows: tuple[int, ...] = ()  # by kernel, at most so many rows a step; () for no limit
 
     @property

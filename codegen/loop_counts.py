@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.graph import Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel
 from thumbnet.codegen.schedule import Schedule
+from thumbnet.codegen.winograd_counts import winograd_conv_2d
 
 Counts = dict[str, float]
 
@@ -167,6 +168,7 @@ def _tile(work: Work, name: str, times: float, groups: int, turn: int) -> None:
     work.add(name, times)
     work.add(f"{name}.folded" if work.number("fast_requantize") == 2 else f"{name}.block", blocks)
     work.add(f"{name}.clamp", blocks if work.clamps else 0)
+    work.add(f"{name}.long", blocks if work.number("fast_requantize") == 1 else 0)
     work.add(f"{name}.turn", blocks * -(-groups // turn))
     work.add(f"{name}.group", blocks * groups)
     work.add(f"{name}.rest", times * (out_c % 4))
@@ -576,6 +578,7 @@ def _unknown(work: Work) -> None:
 
 COUNTERS: dict[str, Callable[[Work], None]] = {
     "tn_conv_2d_s8": _conv_2d,
+    "tn_winograd_conv_2d_s8": winograd_conv_2d,
     "tn_depthwise_conv_2d_s8": _depthwise,
     **{f"tn_depthwise_{k}x{k}_s8": _depthwise_square for k in (3, 5, 7)},
     "tn_fully_connected_s8": _fully_connected,

@@ -36,6 +36,7 @@ class LayerEntry:
     op: str
     macs: int
     weights_bytes: int
+    form: str = ""  # what its kernel's form is called, where that is not the usual one
 
 
 @dataclass(frozen=True)

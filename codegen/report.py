@@ -267,6 +267,7 @@ def _layers(schedule: Schedule, manifest: Manifest) -> str:
             tensor = schedule.graph.tensors[kernel.output]
             ring = schedule.ring(kernel.output)
             kind = "rows fed in" if kernel.kind == FEED else escape(kernel.kind)
+            kind += f", {escape(kernel.form)}" if kernel.form else ""
             css = [
                 *(["cut"] if i == stage.first_kernel else []),
                 *(["at-peak"] if live[i] == schedule.lower_bound else []),

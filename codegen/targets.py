@@ -41,6 +41,12 @@ class Target:
     dsp: bool  # SMLAD, SXTB16 and their kin
     reference_board: str | None
 
+    @property
+    def forms(self) -> bool:
+        """Whether what takes less time on a Cortex-M4 does here: the DSP extension, or its twins
+        on the host."""
+        return self.dsp or self.reference_board is None
+
 
 @dataclass(frozen=True)
 class Board:
@@ -156,6 +162,17 @@ def board(name: str) -> Board:
 def reference_board(of: Target) -> Board | None:
     """The board on which code for target `of` is linked to learn its size; None for the host."""
     return board(of.reference_board) if of.reference_board is not None else None
+
+
+def flash_for_forms(of: Target, max_flash: int | None) -> int | None:
+    """Bytes of flash that faster forms of layers may fill; `max_flash` None: those of the reference
+    board, or on the host more than any model needs. None for a target that has no such forms."""
+    if not of.forms:
+        return None
+    board = reference_board(of)
+    if max_flash is None:
+        return 1 << 40 if board is None else board.flash
+    return max_flash
 
 
 def sizing_board(of: Target) -> Board:

@@ -17,15 +17,10 @@ from typing import Any
 
 from thumbnet.codegen.binding import bind
 from thumbnet.codegen.compile import INPUT_MODES, Options
-from thumbnet.codegen.cost import (
-    OPTIMIZE,
-    code_bytes,
-    constant_bytes,
-    kernel_code,
-    schedule_cost,
-)
+from thumbnet.codegen.cost import OPTIMIZE, schedule_cost
 from thumbnet.codegen.cycles import kernel_cycles
 from thumbnet.codegen.errors import ToolError
+from thumbnet.codegen.flash import code_bytes, constant_bytes, kernel_code
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Kernel
 from thumbnet.codegen.loop_counts import turns_of

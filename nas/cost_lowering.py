@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from thumbnet.codegen.cost import TRAINED
+from thumbnet.codegen.flash import TRAINED
 from thumbnet.codegen.graph import Graph, Operator, Tensor
 from thumbnet.codegen.kernel import Kernel
 from thumbnet.codegen.lowering.registry import lower_all

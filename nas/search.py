@@ -25,9 +25,10 @@ import torch
 from torch import nn
 
 from thumbnet.codegen.compile import Compiled, compile_graph, plan_model
-from thumbnet.codegen.cost import schedule_cost, weights_bytes
+from thumbnet.codegen.cost import schedule_cost
 from thumbnet.codegen.errors import BudgetError, DataError
 from thumbnet.codegen.files import read_json, replacing, write_json
+from thumbnet.codegen.flash import weights_bytes
 from thumbnet.codegen.frontends.tflite_writer import write_tflite
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.passes import optimize

@@ -112,14 +112,15 @@ typedef int16_t __attribute__((may_alias)) tn_joined_weights;
 
 TN_INLINE void tn_dot_4(const int8_t *w, const int8_t *x, int32_t groups, int32_t joined,
                         int32_t *sums) {
-    static const int8_t order[4] = {0, 2, 1, 3};
     const int8_t *const begin = x, *const end = x + 4 * groups;
     for (int32_t pair = 0; pair < 2; pair++, w += 4 - 16 * groups, x = begin, sums += 2) {
         uint32_t a = (uint32_t)sums[0], ab = (uint32_t)sums[1];
         for (; x != end; x += 4, w += 16) {
-            for (int32_t i = 0; i < 4; i++) {
+#pragma GCC unroll 4
+            for (int32_t i = 0; i < 4; i++) { /* k in the order 0, 2, 1, 3 */
                 const int8_t *const p = w + 4 * (i & 2) + 2 * (i & 1);
-                const int32_t both = *(const tn_joined_weights *)(const void *)p, y = x[order[i]];
+                const int32_t both = *(const tn_joined_weights *)(const void *)p;
+                const int32_t y = x[2 * (i & 1) + (i >> 1)];
                 a = tn_mac(a, y, *p);
                 ab = tn_mac(ab, y, joined != 0 ? both : (int16_t)(both - *p) >> 8);
             }

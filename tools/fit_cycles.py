@@ -22,9 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.codegen.compile import Options, compile_graph, load_graph
-from thumbnet.codegen.cost import code_counts, cost
+from thumbnet.codegen.compile import Options, compile_graph, load_graph, plan_model
+from thumbnet.codegen.cost import cost
 from thumbnet.codegen.cycles import MODEL, cycle_model
+from thumbnet.codegen.flash import code_counts, estimated_code, weights_bytes
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.image import build_image
 from thumbnet.codegen.loop_counts import Counts, layer_counts
@@ -54,12 +55,15 @@ class Measured:
 
 
 def measure(
-    graph: Graph, optimize: str = "balanced", code_targets: Sequence[str] = CODE_TARGETS[:1]
+    graph: Graph,
+    optimize: str = "balanced",
+    code_targets: Sequence[str] = CODE_TARGETS[:1],
+    max_flash: int | None = None,
 ) -> Measured:
     """Compiles and runs a network on the emulated board. Raises ThumbnetError."""
     with tempfile.TemporaryDirectory(prefix="thumbnet-fit-") as temporary:
         work_dir, source = Path(temporary) / "work", Path(graph.source)
-        options = Options(optimize=optimize)
+        options = Options(optimize=optimize, max_flash=max_flash)
         compiled = compile_graph(graph, source, Path(temporary) / "model", options)
         image = build_image(compiled.folder, board(BOARD), work_dir)
         calls = [
@@ -125,7 +129,7 @@ def _non_negative(matrix: Floats, target: Floats, rounds: int = 20000) -> Floats
 
 def fitted(networks: Sequence[Measured]) -> dict[str, float]:
     """The table of costs from measured networks."""
-    usual = [m for m in networks if m.optimize == "balanced"]
+    usual = [m for m in networks if m.optimize != "size"]
     small = [m for m in networks if m.optimize == "size"]
     costs = {"unknown": 10.0}
     costs["run"] = float(np.median([m.cycles - sum(m.layer_cycles) for m in usual]))
@@ -183,15 +187,27 @@ def summary(found: Sequence[Error]) -> dict[str, float]:
 
 
 def _measure_all(graphs: Sequence[Graph], *, fitting: bool) -> list[Measured]:
-    """To fit, every second network is also built for size, every fourth for all CODE_TARGETS."""
+    """To fit, every second network is also built for size, every fourth for all CODE_TARGETS; those
+    whose layers have faster forms with all the flash that these need, and with some of it."""
     found = []
     for i, graph in enumerate(graphs):
         targets = CODE_TARGETS if fitting and i % 4 == 0 else CODE_TARGETS[:1]
         found.append(measure(graph, code_targets=targets))
         if fitting and i % 2:
             found.append(measure(graph, "size"))
+        if fitting:
+            found += _measure_forms(graph)
         print(f"{i + 1}/{len(graphs)} {graph.name}: {found[-1].cycles:,} cycles", file=sys.stderr)
     return found
+
+
+def _measure_forms(graph: Graph) -> list[Measured]:
+    usual, fast = (plan_model(graph, Options(optimize=o).mode)[0] for o in ("balanced", "latency"))
+    if not any(kernel.form for kernel in fast.kernels):
+        return []
+    code, weights = estimated_code(fast, "cortex-m4"), weights_bytes(usual)
+    some = 3 * code // 2 + weights + (weights_bytes(fast) - weights) // 3
+    return [measure(graph, "latency"), measure(graph, "latency", max_flash=some)]
 
 
 def _write(costs: dict[str, float], stated: dict[str, float]) -> None:

@@ -279,6 +279,7 @@ def compiled_result(manifest: Manifest) -> dict[str, Any]:
             "total": None if code is None else code + manifest.weights_bytes,
         },
         "compiler": manifest.compiler,
+        "forms": {layer.name: layer.form for layer in manifest.layers if layer.form},
         "longest_step_cycles": manifest.longest_step_cycles,
     }
 
@@ -314,6 +315,7 @@ def cost_result(model: Path, options: Options) -> dict[str, Any]:
             "total": None if code is None else code + found.weights_bytes,
         },
         "cycles": found.cycles,
+        "forms": dict(found.forms),
     }
 
 
@@ -345,6 +347,7 @@ def run_result(session: Session, outcome: Outcome) -> dict[str, Any]:
             {
                 "name": layer.name,
                 "op": layer.op,
+                "form": layer.form,
                 "macs": layer.macs,
                 "instructions": each.instructions,
                 "cycles": each.cycles,

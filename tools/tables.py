@@ -103,8 +103,9 @@ def show_layers(result: dict[str, Any]) -> None:
     for layer in result["layers"]:
         per_mac = f"{layer['cycles'] / layer['macs']:.2f}" if layer["macs"] else "-"
         share = f"{100 * layer['cycles'] / total:.1f} %"
+        op = f"{layer['op']}, {layer['form']}" if layer["form"] else layer["op"]
         table.add_row(
-            layer["name"], layer["op"], number(layer["macs"]), number(layer["cycles"]), per_mac,
+            layer["name"], op, number(layer["macs"]), number(layer["cycles"]), per_mac,
             share,
         )  # fmt: skip
     _print(table)

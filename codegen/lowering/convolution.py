@@ -24,6 +24,7 @@ from thumbnet.codegen.lowering.packing import (
     real_multipliers,
     requantization,
 )
+from thumbnet.codegen.lowering.winograd import with_winograd
 
 
 def conv_2d_scratch(k: int, runs: int, words: bool, taps: bool, tiles: int) -> int:
@@ -176,7 +177,8 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         calls=(replace(call, fields={**fields, "tiles": 1}),),
         scratch_bytes=conv_2d_scratch(k, runs, words, columns.taps, tiles=1),
     )
-    return replace(kernel, with_less_scratch=small)
+    kernel = replace(kernel, with_less_scratch=small)
+    return with_winograd(kernel, graph, op, data, numbers)
 
 
 def depthwise_conv_2d_scratch(in_c: int, kernel_h: int, columns: int) -> int:

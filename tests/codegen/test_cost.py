@@ -137,6 +137,7 @@ def test_command_prints_the_report(tmp_path: Path) -> None:
             "total": told.code_bytes + told.weights_bytes,
         },
         "cycles": told.cycles,
+        "forms": {},
     }
     text = thumbnet(tmp_path, "cost", path, "--target", "cortex-m0").stdout
     assert "arena" in text and f"{told.arena_bytes:,}" in text

@@ -473,4 +473,5 @@ def test_stack_of_assembly_is_what_it_pushes() -> None:
     forms = product("357", "12", "01", "2345678", "01")
     bytes_ = _pushed("tn_depthwise_fill_armv7em.h", "TN_DW_FRAME")
     expected |= {"tn_depthwise_square_" + "".join(form): bytes_ for form in forms}
-    assert expected == dict(ASSEMBLY_BYTES)
+    of_others = {name: n for name, n in ASSEMBLY_BYTES.items() if "winograd" not in name}
+    assert expected == of_others

@@ -14,8 +14,8 @@ FLASH = {"code", "weights", "total"}
 RUN = {
     "model", "target", "on", "macs", "instructions", "cycles", "arena_bytes", "stack_bytes", "flash"
 }  # fmt: skip
-COMPILE = (RUN - {"on", "instructions", "cycles"}) | {"files"}
-LAYER = {"name", "op", "macs", "instructions", "cycles"}
+COMPILE = (RUN - {"on", "instructions", "cycles"}) | {"files", "forms"}
+LAYER = {"name", "op", "form", "macs", "instructions", "cycles"}
 FRAMES = 5
 
 

@@ -1,0 +1,119 @@
+"""Flash for time: which layers take a faster form that needs more of it.
+
+A multiple-choice knapsack, solved exactly: of each layer one form, together within the flash that
+is left, fewest estimated cycles. Layers are few and forms fewer, so all choices that no other beats
+in both bytes and cycles are kept from layer to layer (Nemhauser and Ullmann 1969).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from thumbnet.codegen.cycles import kernel_cycles, layer_cycles
+from thumbnet.codegen.flash import (
+    constant_bytes,
+    estimated_code,
+    kernel_code_bytes,
+    weights_bytes,
+)
+from thumbnet.codegen.graph import Graph, Operator
+from thumbnet.codegen.kernel import Kernel
+from thumbnet.codegen.layouts import Mode
+from thumbnet.codegen.loop_counts import turns_of
+from thumbnet.codegen.lowering.registry import Lower, lower_all
+from thumbnet.codegen.planner import plan
+from thumbnet.codegen.schedule import Schedule
+from thumbnet.codegen.streaming import rows_of
+
+CODE_MARGIN = 1.1  # of the estimate, which is of all forms that there are
+
+
+@dataclass(frozen=True)
+class Option:
+    """One form of one layer. `nbytes` are of flash, beyond the usual form's."""
+
+    form: Kernel
+    nbytes: int
+    cycles: int
+
+
+def cheapest(options: Sequence[Sequence[Option]], room: int) -> list[Option]:
+    """One option of each layer: fewest cycles within `room` bytes, then fewest bytes, then the
+    earliest. The first of each layer costs no bytes."""
+    fronts: list[list[tuple[int, int, int, int]]] = [[(0, 0, 0, 0)]]  # bytes, cycles, came from, by
+    for layer in options:
+        more = sorted(
+            (nbytes + option.nbytes, cycles + option.cycles, before, i)
+            for before, (nbytes, cycles, _, _) in enumerate(fronts[-1])
+            for i, option in enumerate(layer)
+            if nbytes + option.nbytes <= max(room, 0)
+        )
+        front: list[tuple[int, int, int, int]] = []
+        for each in more:
+            if not front or each[1] < front[-1][1]:
+                front.append(each)
+        fronts.append(front)
+    chosen, at = [], len(fronts[-1]) - 1
+    for layer, front in zip(reversed(options), reversed(fronts), strict=False):
+        _, _, at, i = front[at]
+        chosen.append(layer[i])
+    return chosen[::-1]
+
+
+def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:
+    """`planner.plan` of an optimised graph whose layers take faster forms within `mode.max_flash`
+    bytes of weights and estimated code, and within `mode.max_sram` of arena where that can be.
+
+    Forms that need more scratch than there is room for are given up, that of most scratch first.
+    Raises UnsupportedError.
+    """
+    usual: list[Kernel] = []
+
+    def first(graph: Graph, operators: Sequence[Operator]) -> list[Kernel]:
+        usual[:] = lower(graph, operators)
+        return usual
+
+    schedule = plan(graph, mode, first)
+    assert mode.max_flash is not None
+    forms = list(chain.from_iterable(kernel.faster for kernel in usual))
+    code = estimated_code(schedule, mode.target) - kernel_code_bytes(usual, mode.target)
+    code += kernel_code_bytes([*usual, *forms], mode.target)
+    room = mode.max_flash - weights_bytes(schedule) - round(CODE_MARGIN * code)
+    options = [_options(schedule.graph, kernel) for kernel in usual]
+    found = [schedule]
+    while forms:
+        best = cheapest(options, room)
+        if all(option.form is kernel for option, kernel in zip(best, usual, strict=True)):
+            break
+        kernels = [option.form for option in best]
+        schedule = plan(graph, mode, _as_chosen(kernels))
+        found.append(schedule)
+        alone = sum(option.cycles for option in best)
+        if _fits(schedule, mode) and sum(layer_cycles(schedule)) <= alone:
+            break
+        given_up = max(
+            (i for i, option in enumerate(best) if option.form is not usual[i]),
+            key=lambda i: best[i].form.scratch_bytes,
+        )
+        options[given_up] = [o for o in options[given_up] if o is not best[given_up]]
+    return min(found, key=lambda s: (not _fits(s, mode), sum(layer_cycles(s))))
+
+
+def _as_chosen(kernels: list[Kernel]) -> Lower:
+    return lambda graph, operators: kernels
+
+
+def _fits(schedule: Schedule, mode: Mode) -> bool:
+    return mode.max_sram is None or schedule.arena_bytes <= mode.max_sram
+
+
+def _options(graph: Graph, kernel: Kernel) -> list[Option]:
+    """The forms of a kernel as a layer alone runs them, the usual one first."""
+    turns = turns_of(kernel, graph.tensors, {rows_of(graph, kernel): 1}, lambda _: False, False)
+    own = constant_bytes([kernel])
+    return [
+        Option(form, constant_bytes([form]) - own, kernel_cycles(form, turns))
+        for form in (kernel, *kernel.faster)
+    ]
