@@ -170,14 +170,13 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         scratch_bytes=conv_2d_scratch(k, runs, words, columns.taps, 2 * blocks.tiled),
         macs=out.elements * matrix.shape[1],
     )
-    if not blocks.tiled:
-        return kernel
-    small = replace(
-        kernel,
-        calls=(replace(call, fields={**fields, "tiles": 1}),),
-        scratch_bytes=conv_2d_scratch(k, runs, words, columns.taps, tiles=1),
-    )
-    kernel = replace(kernel, with_less_scratch=small)
+    if blocks.tiled:
+        small = replace(
+            kernel,
+            calls=(replace(call, fields={**fields, "tiles": 1}),),
+            scratch_bytes=conv_2d_scratch(k, runs, words, columns.taps, tiles=1),
+        )
+        kernel = replace(kernel, with_less_scratch=small)
     return with_winograd(kernel, graph, op, data, numbers)
 
 
