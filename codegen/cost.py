@@ -1,7 +1,7 @@
 """What a graph costs on a microcontroller, told without compiling C.
 
 The arena is the planner's and the weights are the emitter's own constants: both are exact. Code and
-cycles are estimates: sums over loop counts (loop_counts.py) and over the kernels that are linked,
+cycles are estimates: sums over loop counts (loop_counts) and over the kernels that are linked,
 times costs that tools/fit_cycles.py fits to the emulator and writes into cycle_model.json.
 """
 

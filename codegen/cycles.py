@@ -1,4 +1,4 @@
-"""Estimated cycles: loop counts (loop_counts.py) times what the emulator says a turn costs.
+"""Estimated cycles: loop counts (loop_counts) times what the emulator says a turn costs.
 
 tools/fit_cycles.py fits the costs to the cycle meter and writes them into cycle_model.json.
 """
@@ -13,7 +13,8 @@ from weakref import WeakKeyDictionary
 
 from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.kernel import Call, Kernel
-from thumbnet.codegen.loop_counts import Counts, Turns, kernel_counts, layer_turns
+from thumbnet.codegen.loop_counts import Turns, kernel_counts, layer_turns
+from thumbnet.codegen.loop_counts.work import Counts
 from thumbnet.codegen.schedule import Schedule
 
 MODEL = Path(__file__).with_name("cycle_model.json")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from thumbnet.codegen.cycles import cycle_model
 from thumbnet.codegen.emit_c import constant_key, state_constant
 from thumbnet.codegen.kernel import Call, Constant, Kernel
-from thumbnet.codegen.loop_counts import Counts
+from thumbnet.codegen.loop_counts.work import Counts
 from thumbnet.codegen.schedule import Schedule, align
 
 TRAINED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")

@@ -28,7 +28,8 @@ from thumbnet.codegen.cycles import MODEL, cycle_model
 from thumbnet.codegen.flash import code_counts, estimated_code, weights_bytes
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.image import build_image
-from thumbnet.codegen.loop_counts import Counts, layer_counts
+from thumbnet.codegen.loop_counts import layer_counts
+from thumbnet.codegen.loop_counts.work import Counts
 from thumbnet.codegen.targets import board
 from thumbnet.tools.arrays import random_calls
 from thumbnet.tools.emulator import emulate

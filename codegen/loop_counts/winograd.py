@@ -1,11 +1,8 @@
-"""How often each loop of tn_winograd_conv_2d.h runs: part of loop_counts.py."""
+"""CONV_2D by Winograd: tn_winograd_conv_2d.h."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from thumbnet.codegen.loop_counts import Work
+from thumbnet.codegen.loop_counts.work import Work
 
 
 def winograd_conv_2d(work: Work) -> None:
