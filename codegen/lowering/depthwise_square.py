@@ -7,13 +7,13 @@ way of requantising that is monotonic too is exact for all x if it is on both si
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.graph import Convolution, Tensor
 from thumbnet.codegen.kernel import Call, Constant
+from thumbnet.codegen.lowering.folding import bounds, first_steps, narrow
 from thumbnet.codegen.lowering.packing import Requantization
 from thumbnet.codegen.lowering.quantize import (
     activation_range,
@@ -23,7 +23,8 @@ from thumbnet.codegen.lowering.quantize import (
 SHIFT = 8  # TN_DEPTHWISE_SHIFT
 LARGEST_SHIFT = 22  # of channels with a shift of their own
 LEAST_POWER, LARGEST_POWER = 2, 8  # of two, by which weights are multiplied with one shift
-EXTRAS = 2**15  # below which the numbers are that are added to a bias
+EXTRAS = 2**20  # below which the numbers are that are added to a bias
+NEAR = np.arange(-4, 5)  # multipliers around the true one that are tried
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,32 +165,29 @@ def _any_shift(exact: Requantization, zero_point: int) -> Numbers | None:
 def _positive(exact: Requantization) -> Numbers | None:
     """One shift for all channels, and negative sums rounded like positive ones: all give -128.
 
-    The output is floor((x * true + offset) / 2**(32 + SHIFT)) with a true multiplier of up to
-    2**LARGEST_POWER times 2**31. As long as it is a multiplier times 2**power, that is computed.
-    Otherwise, with 2**LEAST_POWER, bits are lost: the line is exact at the bias, and of the extra
-    and addend that come next to it, and of two multipliers, one is taken that is exact.
+    The output is floor((X * multiplier + addend * 2**32) / 2**(32 + SHIFT)), X the accumulator
+    times 2**power plus an extra. Multipliers next to the true one are tried; of each, extra and
+    addend are looked for that put all steps at their places.
     """
-    shift, bias = exact.shift.astype(np.int64), exact.bias.astype(np.int64)
+    shift = exact.shift.astype(np.int64)
     power = np.maximum(SHIFT + 1 - shift, LEAST_POWER)
     if np.any(power > LARGEST_POWER) or np.any((exact.largest << power) + EXTRAS >= 2**31):
         return None
-    lost = shift - (SHIFT + 1 - power)  # bits of the multiplier
-    multiplier = _true_multiplier(exact)
-    offset = (2 ** (32 + SHIFT - 1)) - 2 ** (32 + SHIFT + 7) + 2 ** (31 + SHIFT - shift)
-    numbers = Numbers(1, power, 0 * power, multiplier >> lost, offset >> 32, shift)
-    left = np.flatnonzero(lost)
-    extras = np.arange(EXTRAS)
-    for up, side in product((0, 1), (0, 1)):
-        for c in left:
-            m = (int(multiplier[c]) >> int(lost[c])) + up
-            missing = int(multiplier[c]) - (m << int(lost[c]))
-            start = int(offset[c]) + (int(bias[c]) * missing << LEAST_POWER >> int(lost[c]))
-            rest = (start - extras * m) & 0xFFFFFFFF
-            extra = int(np.argmax(rest) if side else np.argmin(rest))
-            numbers.multiplier[c], numbers.extra[c] = m, extra
-            numbers.addend[c] = ((start - extra * m) >> 32) + side
-        left = left[~_equal(exact, -128, numbers, left)]
-    return numbers if left.size == 0 else None
+    true, lost = _true_multiplier(exact), shift - (SHIFT + 1 - power)  # bits of the multiplier
+    steps = first_steps(true, shift, -128, exact.largest)
+    numbers = Numbers(1, power, 0 * power, 0 * power, 0 * power, shift)
+    for c, largest in enumerate(exact.largest):
+        tried = (true[c] >> lost[c]) + NEAR
+        low, high = bounds(steps[c], int(largest), tried, 1 << int(power[c]), 1 << (32 + SHIFT))
+        for i in np.argsort(low - high):
+            found = narrow(int(low[i]), int(high[i]), int(tried[i]))
+            if found is not None and found[0] < EXTRAS:
+                numbers.multiplier[c] = tried[i]
+                numbers.extra[c], numbers.addend[c] = found
+                break
+        else:
+            return None
+    return numbers
 
 
 def _equal(

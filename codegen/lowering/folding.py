@@ -63,9 +63,9 @@ def fold(
         scale = 256 if c % 2 else 1
         tried = exact[c] + NEAR * max(1, exact[c] >> 26)
         tried = tried[(tried > 0) & (tried < 2**31)]
-        low, high = _bounds(steps[c], int(largest[c]), tried, scale)
+        low, high = bounds(steps[c], int(largest[c]), tried, scale, scale << (32 + RIGHT))
         for i in np.argsort(low - high):
-            found = (_wide if c % 2 else _narrow)(int(low[i]), int(high[i]), int(tried[i]))
+            found = (_wide if c % 2 else narrow)(int(low[i]), int(high[i]), int(tried[i]))
             if found is not None and abs(found[0]) + scale * int(largest[c]) < 2**31:
                 folded.multiplier[c] = tried[i]
                 folded.offset[c], folded.addend[c] = found
@@ -75,12 +75,12 @@ def fold(
     return folded
 
 
-def _bounds(
-    steps: NDArray[np.int64], largest: int, multiplier: NDArray[np.int64], scale: int
+def bounds(
+    steps: NDArray[np.int64], largest: int, multiplier: NDArray[np.int64], scale: int, divisor: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """By multiplier: all b, low <= b < high, with the steps of floor((x * multiplier + b) / 2^n)
-    at x = scale * steps; scale * 2^(32 + RIGHT) is 2^n."""
-    level = np.arange(-127, 128) * (scale << (32 + RIGHT))
+    """By multiplier: all b, low <= b < high, with the steps of floor((x * multiplier + b) /
+    divisor) at x = scale * steps. `steps` are first_steps of a channel."""
+    level = np.arange(-127, 128) * divisor
     reached, passed = steps <= largest, steps > -largest
     at = scale * steps * multiplier[:, None]
     low = np.where(reached, level - at, -NO_STEP).max(axis=1)
@@ -94,7 +94,7 @@ def _wide(low: int, high: int, multiplier: int) -> tuple[int, int] | None:
     return None if offset is None else (offset, 0)
 
 
-def _narrow(low: int, high: int, multiplier: int) -> tuple[int, int] | None:
+def narrow(low: int, high: int, multiplier: int) -> tuple[int, int] | None:
     """Offset and addend, with low <= offset * multiplier + addend * 2^32 < high."""
     if low >= high:
         return None

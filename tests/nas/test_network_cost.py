@@ -126,12 +126,15 @@ def described(graph: Graph) -> list[Any]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_graph_is_that_of_the_trained_network(name: str) -> None:
-    """Operator for operator; and what its costs depend on besides is what training gives."""
+    """Operator for operator; and what its costs depend on besides is what training gives, but for
+    requantisation that happens to fold where an output's zero point is not -128."""
     architecture = NETWORKS[name]
     made, trained = cost_graph(architecture), trained_graph(architecture)
     assert described(made) == described(trained)
     for how in ("balanced", "latency"):
-        assert graph_cost(made, optimize=how) == graph_cost(trained, optimize=how)
+        told, found = graph_cost(made, optimize=how), graph_cost(trained, optimize=how)
+        assert 0.99 * told.cycles <= found.cycles <= told.cycles
+        assert replace(found, cycles=told.cycles) == told
 
 
 @pytest.mark.parametrize(("template", "seed"), [(SMALL_IMAGES, 23), (SPECTROGRAMS, 2)])
