@@ -55,6 +55,7 @@ LEAF_BYTES: Mapping[str, int] = {
 # Of the runtime's functions in assembly (runtime/*_armv7em.h), whose frames gcc does not see. Those
 # of depthwise convolutions are named after kernel, stride, lead, tile and `positive`.
 ASSEMBLY_BYTES: Mapping[str, int] = {
+    "tn_dot_joined": 24,
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
     "tn_winograd_products": 60,
     "tn_winograd_out_2": 44,

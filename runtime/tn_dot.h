@@ -108,12 +108,23 @@ TN_INLINE void tn_dot_4(const int8_t *w, const int8_t *x, int32_t groups, int32_
 
 #else
 
+#if defined(__ARM_ARCH_6M__)
+#include "tn_dot_armv6m.h"
+#endif
+
 typedef int16_t __attribute__((may_alias)) tn_joined_weights;
 
 TN_INLINE void tn_dot_4(const int8_t *w, const int8_t *x, int32_t groups, int32_t joined,
                         int32_t *sums) {
     const int8_t *const begin = x, *const end = x + 4 * groups;
     for (int32_t pair = 0; pair < 2; pair++, w += 4 - 16 * groups, x = begin, sums += 2) {
+#if defined(__ARM_ARCH_6M__)
+        if (joined != 0 && ((uintptr_t)x & 3u) == 0 && x != end) {
+            tn_dot_joined(w, x, end, (uint32_t *)sums);
+            w += 16 * groups;
+            continue;
+        }
+#endif
         uint32_t a = (uint32_t)sums[0], ab = (uint32_t)sums[1];
         for (; x != end; x += 4, w += 16) {
 #pragma GCC unroll 4

@@ -473,5 +473,7 @@ def test_stack_of_assembly_is_what_it_pushes() -> None:
     forms = product("357", "12", "01", "2345678", "01")
     bytes_ = _pushed("tn_depthwise_fill_armv7em.h", "TN_DW_FRAME")
     expected |= {"tn_depthwise_square_" + "".join(form): bytes_ for form in forms}
+    assert '"push {r3-r7, lr}' in (RUNTIME / "tn_dot_armv6m.h").read_text()
+    expected["tn_dot_joined"] = 6 * 4
     of_others = {name: n for name, n in ASSEMBLY_BYTES.items() if "winograd" not in name}
     assert expected == of_others
