@@ -24,6 +24,7 @@ from thumbnet.codegen.lowering.packing import (
     real_multipliers,
     requantization,
 )
+from thumbnet.codegen.lowering.strips import with_strips
 from thumbnet.codegen.lowering.winograd import with_winograd
 
 
@@ -177,6 +178,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
             scratch_bytes=conv_2d_scratch(k, runs, words, columns.taps, tiles=1),
         )
         kernel = replace(kernel, with_less_scratch=small)
+    kernel = with_strips(kernel, graph, op, data, numbers)
     return with_winograd(kernel, graph, op, data, numbers)
 
 
