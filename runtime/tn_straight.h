@@ -14,7 +14,7 @@
 /* What a tile computes. tn_straight_armv7em.h knows the order of the fields. */
 typedef struct {
     const int8_t *blocks;
-    const void *x;    /* two int16 a word, 4-byte aligned */
+    void *x;          /* two int16 a word, 4-byte aligned */
     int8_t *out;      /* of the first pixel; pixels follow each other */
     int32_t out_c;
     int32_t pairs;    /* of pixels, >= 1 */

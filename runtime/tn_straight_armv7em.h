@@ -88,6 +88,32 @@
                 "add r1, r1, #(2*" #D ")\n" TN_STRAIGHT_END("1b"));                                \
     }
 
+/* Four bytes of k of both pixels, from J on of N words, from r0 go to r1. */
+#define TN_POINTWISE_FOUR(N)                                                                       \
+    "ldr.w r4, [r0, #.Ltn_k]\n ldr.w r5, [r0, #(.Ltn_k+2*" N ")]\n"                                \
+    "sxtb16 r6, r4, ror #8\n sxtb16 r7, r5, ror #8\n sxtb16 r4, r4\n sxtb16 r5, r5\n"             \
+    "stmia r1!, {r4-r7}\n"
+#define TN_POINTWISE_EIGHT(N)                                                                      \
+    "ldr.w r4, [r0, #.Ltn_k]\n ldr.w r5, [r0, #(.Ltn_k+2*" N ")]\n"                                \
+    "ldr.w r8, [r0, #(.Ltn_k+4)]\n ldr.w r9, [r0, #(.Ltn_k+4+2*" N ")]\n"                          \
+    "sxtb16 r6, r4, ror #8\n sxtb16 r7, r5, ror #8\n sxtb16 r4, r4\n sxtb16 r5, r5\n"             \
+    "sxtb16 r10, r8, ror #8\n sxtb16 r11, r9, ror #8\n sxtb16 r8, r8\n sxtb16 r9, r9\n"           \
+    "stmia r1!, {r4-r11}\n"
+
+/* tn_pointwise_tile_N: of pixels that follow each other, widened two at a time. */
+#define TN_POINTWISE_TILE(N)                                                                       \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_pointwise_tile_##N)(                                  \
+        const tn_straight *t TN_UNUSED) {                                                          \
+        __asm__(TN_STRAIGHT_BEGIN                                                                  \
+                "2: ldr r0, " TN_ST_IN "\n ldr r1, " TN_ST_X "\n"                                  \
+                ".set .Ltn_k, 0\n .rept " #N "/4\n" TN_POINTWISE_EIGHT(#N)                         \
+                ".set .Ltn_k, .Ltn_k+8\n .endr\n"                                                  \
+                TN_ST_IF(#N "%4", TN_POINTWISE_FOUR(#N))                                           \
+                "add r0, r0, #(4*" #N ")\n str r0, " TN_ST_IN "\n"                                 \
+                "ldr r0, " TN_ST_BLOCKS "\n sub r1, r1, #(8*" #N ")\n"                             \
+                TN_STRAIGHT_BLOCKS(#N, "8", "4") TN_STRAIGHT_END("2b"));                           \
+    }
+
 /* ---- filling a strip ------------------------------------------------------------------------- */
 
 /* The values from V on of those at r1, C a pixel, to the pixels at r0, PITCH bytes apart. */

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * As tn_conv_2d.h, of layers that tn_straight.h has tiles for, dilation 1.
+ * As tn_conv_2d.h, of layers that tn_straight.h has tiles for, dilation_w 1.
  *
  * Strips. The inputs of `span` output pixels next to each other are widened to int16: for each input
  * column, for each row of the kernel, for each channel, in_zero_point outside the input. The K
@@ -19,7 +19,7 @@
 typedef struct {
     int32_t in_h, in_w, in_c;
     int32_t out_w, out_c;
-    int32_t kernel_h, kernel_w, stride_h, stride_w;
+    int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h;
     int32_t pad_top, pad_left;
     int32_t span; /* 2 to out_w */
     int32_t in_zero_point;
@@ -48,7 +48,7 @@ TN_INLINE void tn_strip_fill(const tn_strip_conv_2d *g, tn_rows in, int32_t y, i
     const int32_t ix = x * g->stride_w - g->pad_left;
     const int32_t left = tn_clamp(-ix, 0, columns), right = tn_clamp(g->in_w - ix, left, columns);
     int32_t iy = y * g->stride_h - g->pad_top;
-    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy++, strip += c) {
+    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, strip += c) {
         if (iy < 0 || iy >= g->in_h) {
             tn_strip_pad(strip, columns, c, pitch, zero);
             continue;
@@ -123,7 +123,7 @@ TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
             t.x = strip, t.out = row + x * g->out_c, t.pairs = span / 2;
             tile(&t);
             if ((span & 1) != 0) { /* the last pixel, and once more the one before it */
-                t.x = (const int8_t *)scratch + (span - 2) * apart, t.pairs = 1;
+                t.x = (int8_t *)scratch + (span - 2) * apart, t.pairs = 1;
                 t.out = row + (x + span - 2) * g->out_c;
                 tile(&t);
             }

@@ -96,7 +96,7 @@ def _library(
     call = Call(function, header, layer_type, {}, tuple(range(inputs)), (), scratch, numbers)
     signature = _signature("run_kernel", call)
     source = f'#include "{header}"\n{call.made_by}{signature};\n'
-    source += f'{signature} {{ {_forward(call, "layer")} }}\n'
+    source += f"{signature} {{ {_forward(call, 'layer')} }}\n"
     library = compile_c(
         source, f"{call.symbol}_{int(dsp)}.so", ["-O1", "-shared", "-fPIC", f"-DTN_DSP={int(dsp)}"]
     )

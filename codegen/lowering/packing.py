@@ -117,6 +117,11 @@ def pack_words(blocks: Blocks, words: int) -> Constant:
     return pack_blocks(replace(blocks, weights=blocks.weights[:, : 8 * words]))
 
 
+def straight_code(words: int) -> int:
+    """Bytes of a tile of tn_straight.h in assembly."""
+    return 320 + 56 * words
+
+
 def pack_row_blocks(blocks: Blocks) -> tuple[Constant, Constant]:
     """Blocks of [O, H, K]: ends and weights of tn_fully_connected_rows."""
     return (

@@ -15,12 +15,12 @@ from thumbnet.codegen.lowering.packing import (
     output_fields,
     pack_words,
     pad4,
+    straight_code,
 )
 
 MOST_CHANNELS = 3  # of the input
 MOST_WORDS = 32  # of the inputs of a pixel
 STRIP_BYTES = 768  # unless two pixels take more
-TILE_CODE, WORD_CODE = 320, 56  # bytes of a straight tile in assembly, and of each word in it
 
 
 def strip_scratch(kernel_h: int, kernel_w: int, stride_w: int, in_c: int, span: int) -> int:
@@ -60,7 +60,7 @@ def with_strips(
         or apart % 4
         or out_w < 2
         or out_c % 4
-        or (attributes.dilation_h, attributes.dilation_w) != (1, 1)
+        or attributes.dilation_w != 1
     ):
         return kernel
     matrix = data.transpose(0, 2, 1, 3).reshape(out_c, -1)
@@ -72,9 +72,7 @@ def with_strips(
     )
     if not blocks.joined or blocks.fast != 2:
         return kernel
-    scratch = [
-        strip_scratch(kernel_h, kernel_w, stride_w, in_c, n) for n in range(2, out_w + 1)
-    ]
+    scratch = [strip_scratch(kernel_h, kernel_w, stride_w, in_c, n) for n in range(2, out_w + 1)]
     span = _span(scratch)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
@@ -86,6 +84,7 @@ def with_strips(
         "kernel_w": kernel_w,
         "stride_h": attributes.stride_h,
         "stride_w": stride_w,
+        "dilation_h": attributes.dilation_h,
         "pad_top": attributes.padding.top,
         "pad_left": attributes.padding.left,
         "span": span,
@@ -101,7 +100,7 @@ def with_strips(
         literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
         scratch=True,
         numbers=(words, apart, in_c, kernel_h),
-        assembly=TILE_CODE + WORD_CODE * words,
+        assembly=straight_code(words),
     )
     return replace(
         kernel,
