@@ -28,7 +28,7 @@ _Key = tuple[object, ...]
 
 
 def _key(call: Call) -> _Key:
-    return call.function, len(call.inputs), tuple((f, call.fields[f]) for f in call.literals)
+    return call.symbol, len(call.inputs), tuple((f, call.fields[f]) for f in call.literals)
 
 
 def one_rows(schedule: Schedule) -> dict[_Key, OneRow]:
@@ -63,10 +63,10 @@ class Specialisations:
         """The function that a layer calls for `call`."""
         parameters, body = _specialised(call, self._one_rows[_key(call)])
         text = f"({parameters}) {{\n{body}\n}}"
-        digest = hashlib.sha256(f"{call.function}{text}".encode()).hexdigest()[:8]
+        digest = hashlib.sha256(f"{call.symbol}{text}".encode()).hexdigest()[:8]
         symbol = f"{call.function}_{digest}"
         self._texts[symbol] = (
-            f"#ifndef {symbol}\n#define {symbol} TN_VARIANT({symbol})\n"
+            f"{call.made_by}#ifndef {symbol}\n#define {symbol} TN_VARIANT({symbol})\n"
             f"TN_SHARED void {symbol}{text}\n#endif"
         )
         return symbol
@@ -94,7 +94,7 @@ def _specialised(call: Call, one: OneRow) -> tuple[str, str]:
         lines += [f"    g.{field} = {value};" for field, value in literals]
     if one.steps:
         lines.append("    y_begin = 0, y_end = 1;")
-    lines.append(f"    {call.function}({', '.join(arguments)});")
+    lines.append(f"    {call.symbol}({', '.join(arguments)});")
     half = len(parameters) - 2
     listed = ", ".join(parameters[:half]) + ",\n    " + ", ".join(parameters[half:])
     return f"\n    {listed}", "\n".join(lines)

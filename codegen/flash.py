@@ -80,20 +80,23 @@ def kernel_code(kernels: Iterable[Kernel]) -> Counts:
     """The share of the kernels, however they are scheduled."""
     counts: Counts = {"image": 1, "bytes": 0, "layer": 0, "argument": 0}
     seen: set[tuple[object, ...]] = set()
+    functions: set[str] = set()
     for kernel in kernels:
         counts["layer"] += 1
         for call in kernel.calls:
             counts["bytes"] += _descriptor_bytes(call)
             counts["argument"] += len(call.inputs) + 1
             literals = tuple((name, call.fields[name]) for name in call.literals)
-            key = (call.function, literals)
+            key = (call.symbol, literals)
             if key in seen:
                 continue
-            if all(function != call.function for function, *_ in seen):
+            if call.function not in functions:
+                functions.add(call.function)
                 counts[call.function] = 1
             else:
                 more = f"{call.function}.more"
                 counts[more] = counts.get(more, 0) + 1
+            counts["assembly"] = counts.get("assembly", 0) + call.assembly
             seen.add(key)
     return counts
 

@@ -71,7 +71,10 @@ class Call:
 
     with one `tn_rows` for each of `inputs` (indices into Kernel.reads), `scratch` (4-byte aligned)
     only when `scratch` is true. `fields` initialise the layer descriptor, in the order of its C
-    members; those named in `literals` are compiled into the specialisation.
+    members; those named in `literals` are compiled into the specialisation. With `numbers` N, M ...
+    HEADER has a macro of FUNCTION in capitals that makes the kernel for them, with `assembly` bytes
+    of code of its own on cores with the DSP extension: FUNCTION is tn_KERNEL_s8, the kernel's name
+    tn_KERNEL_N_M_s8.
     """
 
     function: str
@@ -81,6 +84,22 @@ class Call:
     inputs: tuple[int, ...]
     literals: tuple[str, ...] = ()
     scratch: bool = False
+    numbers: tuple[int, ...] = ()
+    assembly: int = 0
+
+    @property
+    def symbol(self) -> str:
+        """The name of the C kernel."""
+        stem, _, kind = self.function.rpartition("_")
+        return "_".join([stem, *map(str, self.numbers), kind])
+
+    @property
+    def made_by(self) -> str:
+        """The C that makes it, once in a file; empty where HEADER has it."""
+        if not self.numbers:
+            return ""
+        made, listed = f"made_{self.symbol}", ", ".join(map(str, self.numbers))
+        return f"#ifndef {made}\n#define {made}\n{self.function.upper()}({listed})\n#endif\n"
 
 
 FEED = "FEED"  # the kind of the pseudo kernel whose rows the caller brings, one at a time

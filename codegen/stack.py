@@ -53,10 +53,13 @@ LEAF_BYTES: Mapping[str, int] = {
 }
 
 # Of the runtime's functions in assembly (runtime/*_armv7em.h), whose frames gcc does not see. Those
-# of depthwise convolutions are named after kernel, stride, lead, tile and `positive`.
+# of depthwise convolutions are named after kernel, stride, lead, tile and `positive`, straight tiles
+# end with _ and numbers.
 ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_dot_joined": 24,
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
+    **dict.fromkeys(("tn_strip_tile", "tn_pointwise_tile"), 64),
+    "tn_strip_widen": 28,
     "tn_winograd_products": 60,
     "tn_winograd_out_2": 44,
     "tn_winograd_out_4": 44,
@@ -68,6 +71,7 @@ ASSEMBLY_BYTES: Mapping[str, int] = {
 
 _NODE = re.compile(r'^node: \{ title: "([^"]*)" label: "([^"]*)"')
 _VARIANT = re.compile(r"_[0-9a-f]{8}(_dsp)?(_small)?$")  # TN_VARIANT of runtime/tn_core.h
+_NUMBERS = re.compile(r"(_\d+)+$")
 _EDGE = re.compile(r'^edge: \{ sourcename: "([^"]*)" targetname: "([^"]*)"')
 _FRAME = re.compile(r"\\n(\d+) bytes \(([a-z,]+)\)")
 
@@ -86,7 +90,7 @@ def _short(title: str) -> str:
 
 def _assembly_bytes(title: str) -> int:
     name = _VARIANT.sub("", _short(title))
-    return ASSEMBLY_BYTES.get(name, 0)
+    return ASSEMBLY_BYTES.get(name, ASSEMBLY_BYTES.get(_NUMBERS.sub("", name), 0))
 
 
 def _hidden_calls(obj: Path, known: frozenset[str]) -> dict[str, set[str]]:

@@ -6,8 +6,8 @@
  * tap outside the input has the value in_zero_point. The input's zero point is folded into bias.
  *
  * Columns: the inputs of an output pixel are gathered in scratch, two pixels at a time or one,
- * before any of their outputs is written. So a pointwise output pixel may lie over input pixels up
- * to its own; in general output row y may lie over input rows that no output row >= y reads.
+ * before any of their outputs is written. Output row y may lie over input rows that no output
+ * row >= y reads.
  *
  * A column is made of runs, one for each row of the kernel, or one for each tap where dilation_w is
  * not 1: inputs that follow each other in memory. The first `width` of each, a multiple of four,
@@ -33,7 +33,6 @@ typedef struct {
     int32_t left, right; /* pixels left <= x < right: `width` bytes of a run are inside a row */
     int32_t in_zero_point;
     int32_t out_zero_point, out_min, out_max;
-    int32_t pointwise;       /* 1: kernel 1x1, stride 1, no padding */
     int32_t word_taps;       /* 1: in_c is a multiple of four */
     int32_t taps;            /* 1: word_taps, kernel_w 3, stride_w, dilation_w 1: see tn_taps.h */
     int32_t tiles;           /* see tn_dot.h: 2, or 1 in little scratch; 0: none */
@@ -44,7 +43,7 @@ typedef struct {
 
 /* Bytes of scratch, k a multiple of four: a column of bytes; or for tiles of two pixels two
  * widened columns (of taps, four thirds of one), a word for every run but the first, and two
- * columns of bytes unless they are gathered in words (pointwise, or word_taps). */
+ * columns of bytes unless they are gathered in words (word_taps). */
 #define TN_CONV_2D_SCRATCH(k, runs, words, taps, tiles)                   \
     ((tiles) < 2 ? (k)                                                    \
                  : ((taps) != 0 ? 8 * ((k) / 3) : 4 * (k)) + 4 * ((runs) - 1) + \
@@ -84,10 +83,6 @@ TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int3
                                 int8_t *bytes) {
     const int32_t c = g->in_c, kw = g->kernel_w, ix = x * g->stride_w - g->pad_left;
     int32_t iy = y * g->stride_h - g->pad_top;
-    if (g->pointwise != 0) {
-        tn_conv_2d_copy(bytes, tn_row(in, y) + x * c, c);
-        return;
-    }
     const uint32_t pad = (uint8_t)g->in_zero_point * 0x01010101u;
     const int32_t tall = (g->kernel_h - 1) * g->dilation_h;
     if (g->taps != 0) {
@@ -192,11 +187,6 @@ TN_INLINE void tn_conv_2d_taps(const tn_conv_2d *g, tn_rows in, int32_t y, int32
 TN_INLINE void tn_conv_2d_any_2(const tn_conv_2d *g, tn_rows in, int32_t y, int32_t x,
                                 int32_t other_y, int32_t other_x, uint32_t *columns,
                                 int8_t *bytes) {
-    if (g->pointwise != 0) {
-        tn_widen_2(columns, tn_row(in, y) + x * g->in_c, tn_row(in, other_y) + other_x * g->in_c,
-                   g->in_c);
-        return;
-    }
     if (g->taps != 0) {
         tn_conv_2d_taps(g, in, y, x, columns);
         return;
@@ -263,26 +253,21 @@ TN_INLINE tn_pairs tn_conv_2d_pairs(const tn_conv_2d *g, void *scratch) {
 TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
                              int32_t y_begin, int32_t y_end) {
     const tn_tile tile = tn_conv_2d_tile(g);
-    int32_t y = y_begin, x = 0, pixels = (y_end - y_begin) * g->out_w, line = g->out_w;
+    int32_t y = y_begin, x = 0, pixels = (y_end - y_begin) * g->out_w;
     int8_t *target = tn_row(out, y);
 #if TN_DSP
     tn_pairs p = tn_conv_2d_pairs(g, scratch);
-    /* rows of a pointwise layer that follow each other are one */
-    if (g->pointwise != 0 && in.ring == NULL && out.ring == NULL) line = pixels;
 #endif
     while (pixels > 0) {
         int32_t done = 1;
 #if TN_DSP
-        p.pairs = (g->pointwise == 0 ? g->right - x : g->word_taps != 0 ? line - x : 0) / 2;
-        if (g->tiles == 2 && p.pairs > 0 && (g->pointwise != 0 || x >= g->left)) {
-            if (g->pointwise != 0)
-                p.base = tn_row(in, y) + x * g->in_c, p.runs = 1;
-            else
-                tn_conv_2d_inside(g, in, y, x, &p);
+        p.pairs = (g->right - x) / 2;
+        if (g->tiles == 2 && p.pairs > 0 && x >= g->left) {
+            tn_conv_2d_inside(g, in, y, x, &p);
             p.apart = g->out_c;
             done = 2 * p.pairs;
-        } else if (g->tiles == 2 && pixels > 1 && (g->taps == 0 || x + 1 < line)) {
-            const int32_t wraps = x + 1 == line;
+        } else if (g->tiles == 2 && pixels > 1 && (g->taps == 0 || x + 1 < g->out_w)) {
+            const int32_t wraps = x + 1 == g->out_w;
             tn_conv_2d_any_2(g, in, y, x, y + wraps, wraps ? 0 : x + 1, p.columns,
                              (int8_t *)(p.skips + g->runs - 1));
             p.runs = 0, p.pairs = 1;
@@ -303,8 +288,8 @@ TN_INLINE void tn_conv_2d_s8(const tn_conv_2d *g, tn_rows in, tn_rows out, void 
         pixels -= done;
         x += done;
         target += done * g->out_c;
-        for (; x >= line && pixels > 0; x -= line, y++)
-            target = tn_row(out, y + 1) + (x - line) * g->out_c;
+        for (; x >= g->out_w && pixels > 0; x -= g->out_w, y++)
+            target = tn_row(out, y + 1) + (x - g->out_w) * g->out_c;
     }
 }
 

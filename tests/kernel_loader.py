@@ -69,7 +69,7 @@ def _signature(name: str, call: Call) -> str:
 def _forward(call: Call, layer: str) -> str:
     rows = "".join(f"in{i}, " for i in range(len(call.inputs)))
     scratch = "scratch, " if call.scratch else ""
-    return f"{call.function}({layer}, {rows}out, {scratch}y_begin, y_end);"
+    return f"{call.symbol}({layer}, {rows}out, {scratch}y_begin, y_end);"
 
 
 def compile_c(source: str, output: str, flags: Sequence[str]) -> Path:
@@ -85,13 +85,20 @@ def compile_c(source: str, output: str, flags: Sequence[str]) -> Path:
 
 @cache
 def _library(
-    function: str, header: str, layer_type: str, inputs: int, scratch: bool, dsp: bool
+    function: str,
+    header: str,
+    layer_type: str,
+    inputs: int,
+    scratch: bool,
+    dsp: bool,
+    numbers: tuple[int, ...] = (),
 ) -> tuple[cffi.FFI, object]:
-    call = Call(function, header, layer_type, {}, tuple(range(inputs)), (), scratch)
+    call = Call(function, header, layer_type, {}, tuple(range(inputs)), (), scratch, numbers)
     signature = _signature("run_kernel", call)
-    source = f'#include "{header}"\n{signature};\n{signature} {{ {_forward(call, "layer")} }}\n'
+    source = f'#include "{header}"\n{call.made_by}{signature};\n'
+    source += f"{signature} {{ {_forward(call, 'layer')} }}\n"
     library = compile_c(
-        source, f"{function}_{int(dsp)}.so", ["-O1", "-shared", "-fPIC", f"-DTN_DSP={int(dsp)}"]
+        source, f"{call.symbol}_{int(dsp)}.so", ["-O1", "-shared", "-fPIC", f"-DTN_DSP={int(dsp)}"]
     )
     ffi = cffi.FFI()
     ffi.cdef("typedef struct { int8_t *data; int32_t pitch; const uint16_t *ring; } tn_rows;")
@@ -171,6 +178,7 @@ def run_kernel(
                 len(call.inputs),
                 call.scratch,
                 dsp,
+                call.numbers,
             )
             base = ffi.cast("int8_t *", ffi.from_buffer(memory))
             keep = []
@@ -276,7 +284,7 @@ def program_parts(
         folded = "".join(f" g.{n} = {call.fields[n]};" for n in call.literals if specialise)
         signature = _signature(f"kernel_{position}", call)
         lines.append(
-            f"static TN_NOINLINE {signature} {{\n    {call.layer_type} g = *layer;{folded}\n"
+            f"{call.made_by}static TN_NOINLINE {signature} {{\n    {call.layer_type} g = *layer;{folded}\n"
             f"    {_forward(call, '&g')}\n}}"
         )
         arguments = [f"&layer_{position}"]

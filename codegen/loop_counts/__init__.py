@@ -15,7 +15,12 @@ from dataclasses import dataclass
 
 from thumbnet.codegen.graph import Tensor
 from thumbnet.codegen.kernel import Kernel
-from thumbnet.codegen.loop_counts.convolution import conv_2d
+from thumbnet.codegen.loop_counts.convolution import (
+    conv_2d,
+    pointwise_conv_2d,
+    straight_conv_2d,
+    strip_conv_2d,
+)
 from thumbnet.codegen.loop_counts.depthwise import depthwise, depthwise_square
 from thumbnet.codegen.loop_counts.others import (
     copy,
@@ -125,6 +130,9 @@ def _unknown(work: Work) -> None:
 
 COUNTERS: dict[str, Callable[[Work], None]] = {
     "tn_conv_2d_s8": conv_2d,
+    "tn_pointwise_conv_2d_s8": pointwise_conv_2d,
+    "tn_straight_conv_2d_s8": straight_conv_2d,
+    "tn_strip_conv_2d_s8": strip_conv_2d,
     "tn_winograd_conv_2d_s8": winograd_conv_2d,
     "tn_depthwise_conv_2d_s8": depthwise,
     **{f"tn_depthwise_{k}x{k}_s8": depthwise_square for k in (3, 5, 7)},

@@ -1,4 +1,4 @@
-"""CONV_2D: tn_conv_2d.h and the tiles of tn_dot.h."""
+"""CONV_2D: tn_conv_2d.h, tn_pointwise_conv_2d.h, tn_strip_conv_2d.h and their tiles."""
 
 from __future__ import annotations
 
@@ -61,39 +61,35 @@ class _Pixels:
 def _conv_2d_pixels(work: Work) -> _Pixels:
     """As tn_conv_2d_s8 goes through the pixels of a step."""
     out_w, left, right = work.numbers("out_w", "left", "right")
-    pointwise, word_taps, taps = work.numbers("pointwise", "word_taps", "taps")
+    taps = work.number("taps")
     calls, alone, single = (np.zeros(out_w) for _ in range(3))
     total = 0.0
     for height, n in work.heights.items():
-        flat = pointwise and not (work.in_ring or work.out_ring)
-        line = height * out_w if flat else out_w
         x, pixels = 0, height * out_w
         while pixels > 0:
             pairs, done = 0, 1
             if work.number("tiles") == 2:
-                if pointwise:
-                    pairs = (line - x) // 2 if word_taps else 0
-                elif x >= left:
+                if x >= left:
                     pairs = max(0, right - x) // 2
                 if pairs:
                     calls[x % out_w] += n
                     total += n * pairs
                     done = 2 * pairs
-                elif pixels > 1 and (not taps or x + 1 < line):
+                elif pixels > 1 and (not taps or x + 1 < out_w):
                     alone[[x % out_w, (x + 1) % out_w]] += n
                     done = 2
             if done == 1:
                 single[x % out_w] += n
             pixels -= done
             x += done
-            x %= line
+            x %= out_w
     return _Pixels(calls, total, alone, single)
 
 
 def conv_2d(work: Work) -> None:
-    pointwise, word_taps, taps, width = work.numbers("pointwise", "word_taps", "taps", "width")
+    word_taps, taps, width = work.numbers("word_taps", "taps", "width")
     runs, groups = work.numbers("runs", "groups")
-    form = "pointwise" if pointwise else "taps" if taps else "words" if word_taps else "bytes"
+    form = "taps" if taps else "words" if word_taps else "bytes"
     pixels = _conv_2d_pixels(work)
     calls, any_pairs = float(pixels.calls.sum()), float(pixels.alone.sum()) / 2
     singles = float(pixels.single.sum())
@@ -106,11 +102,6 @@ def conv_2d(work: Work) -> None:
     work.add(f"{tile}.call", calls + any_pairs)
     _tile(work, tile, pixels.pairs + any_pairs, size, turn)
     tile_column(work, singles, 4 * groups)
-    if pointwise:
-        _gather_runs(work, pixels.pairs, width)
-        _widen_2(work, any_pairs, work.number("in_c"))
-        work.add("conv.copy.word", singles * groups)
-        return
     rows_in, rows_out = rows_inside(work)
     share = rows_in / (rows_in + rows_out)
     work.add("conv.inside.run", calls * runs * share)
@@ -196,3 +187,75 @@ def _rows_all_inside(work: Work) -> int:
     first = np.arange(work.out_rows) * stride - pad
     last = first + (kernel_h - 1) * work.number("dilation_h")
     return int(np.count_nonzero((first >= 0) & (last < in_h)))
+
+
+# ---- tn_pointwise_conv_2d.h ----------------------------------------------------------------------
+def pointwise_conv_2d(work: Work) -> None:
+    """As tn_pointwise_conv_2d_s8 goes through the pixels of a step."""
+    in_c, out_w, groups, words = work.numbers("in_c", "out_w", "groups", "words")
+    calls = pairs = any_pairs = singles = 0.0
+    for height, n in work.heights.items():
+        pixels = height * out_w
+        line = out_w if work.in_ring or work.out_ring else pixels
+        if work.number("tiles") != 2:
+            singles += n * pixels
+        elif not words:
+            any_pairs += n * (pixels // 2)
+            singles += n * (pixels % 2)
+        else:
+            over = pixels // line if line % 2 else 0  # rows whose first pixel or last is left over
+            calls += n * pixels // line
+            pairs += n * (pixels // 2 - over // 2)
+            any_pairs += n * (over // 2)
+            singles += n * (over % 2)
+    work.add("conv.pointwise.run", work.steps)
+    work.add("conv.pointwise.row", work.rows)
+    work.add("conv.pointwise.call", calls)
+    work.add("conv.pointwise.pair", any_pairs)
+    work.add("conv.pointwise.single", singles)
+    work.add("tile_2.call", calls + any_pairs)
+    _tile(work, "tile_2", pairs + any_pairs, groups, turn=16)
+    tile_column(work, singles, 4 * groups)
+    _gather_runs(work, pairs, in_c)
+    _widen_2(work, any_pairs, in_c)
+    work.add("conv.copy.word", singles * groups)
+
+
+def _straight(work: Work, calls: float, pairs: float, words: int) -> None:
+    blocks = pairs * work.number("out_c") / 4
+    work.add("straight.call", calls)
+    work.add("straight.pair", pairs)
+    work.add("straight.block", blocks)
+    work.add("straight.word", blocks * words)
+
+
+def straight_conv_2d(work: Work) -> None:
+    """As tn_straight_rows goes through the pixels of a step."""
+    out_w, groups = work.numbers("out_w", "groups")
+    lines = work.runs(flat=not (work.in_ring or work.out_ring))
+    pairs = sum(height * out_w // 2 * n for height, n in lines.items())
+    singles = sum(height * out_w % 2 * n for height, n in lines.items())
+    work.add("straight.row", work.rows)
+    _straight(work, sum(lines.values()), pairs, 2 * groups)
+    work.add("straight.gather.four", pairs * groups)
+    work.add("straight.single", singles)
+    tile_column(work, singles, 4 * groups)
+    work.add("conv.copy.word", singles * groups)
+
+
+# ---- tn_strip_conv_2d.h --------------------------------------------------------------------------
+def strip_conv_2d(work: Work) -> None:
+    in_w, in_c, out_w, span = work.numbers("in_w", "in_c", "out_w", "span")
+    kernel_h, kernel_w, stride_w = work.numbers("kernel_h", "kernel_w", "stride_w")
+    strips = work.rows * -(-out_w // span)
+    rows_in, rows_out = rows_inside(work)
+    rows = strips * kernel_h * rows_in / (rows_in + rows_out)
+    columns = (span - 1) * stride_w + kernel_w
+    inside = min(columns, in_w)
+    work.add("strip.row", work.rows)
+    work.add("strip", strips)
+    work.add("strip.line", rows)
+    work.add("strip.line.ring", rows if work.in_ring else 0)
+    work.add("strip.value", rows * inside * in_c)
+    work.add("strip.pad", (strips * kernel_h * columns - rows * inside) * in_c)
+    _straight(work, strips * (1 + span % 2), strips * -(-span // 2), work.call.numbers[0])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.codegen.errors import UnsupportedError
-from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Padding, Tensor
+from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
 from thumbnet.codegen.lowering.depthwise_square import square_calls
 from thumbnet.codegen.lowering.packing import (
@@ -24,6 +24,8 @@ from thumbnet.codegen.lowering.packing import (
     real_multipliers,
     requantization,
 )
+from thumbnet.codegen.lowering.pointwise import is_pointwise, pointwise_conv_2d
+from thumbnet.codegen.lowering.strips import with_strips
 from thumbnet.codegen.lowering.winograd import with_winograd
 
 
@@ -100,14 +102,12 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
     weights = graph.tensors[op.inputs[1]]
     out_c, kernel_h, kernel_w, in_c = data.shape
     padding = attributes.padding
-    pointwise = (
-        kernel_h == kernel_w == attributes.stride_h == attributes.stride_w == 1
-        and padding == Padding()
-    )
     matrix = data.reshape(out_c, -1)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
     bias = constant_bias(graph, op, out_c)
     numbers = requantization(op, real, bias, matrix, x.zero_point)
+    if is_pointwise(attributes, kernel_h, kernel_w):
+        return pointwise_conv_2d(graph, op, matrix, numbers)
     columns = Columns.of(kernel_w, in_c, attributes)
     arranged = columns.arranged(data)
     output = output_fields(out, attributes.activation)
@@ -134,7 +134,6 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         "right": min(columns.right(x, kernel_w, attributes), out.shape[2]),
         "in_zero_point": x.zero_point,
         **output,
-        "pointwise": int(pointwise),
         "word_taps": int(in_c % 4 == 0),
         "taps": int(columns.taps),
         "tiles": 2 * blocks.tiled,
@@ -142,8 +141,8 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),
     }
-    literals = ["pointwise", "word_taps", "taps", "tiles"]
-    if not pointwise and attributes.dilation_w == 1:
+    literals = ["word_taps", "taps", "tiles"]
+    if attributes.dilation_w == 1:
         literals.append("dilation_w")
     call = Call(
         function="tn_conv_2d_s8",
@@ -154,17 +153,11 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
         literals=tuple(literals),
         scratch=True,
     )
-    words = pointwise or in_c % 4 == 0
+    words = in_c % 4 == 0
     kernel = Kernel(
         name=op.name,
         kind=op.kind,
-        reads=(
-            Read(
-                op.inputs[0],
-                _window(attributes, kernel_h),
-                Overlap("elements", in_c, out_c) if pointwise else Overlap("rows"),
-            ),
-        ),
+        reads=(Read(op.inputs[0], _window(attributes, kernel_h), Overlap("rows")),),
         output=op.outputs[0],
         calls=(call,),
         scratch_bytes=conv_2d_scratch(k, runs, words, columns.taps, 2 * blocks.tiled),
@@ -177,6 +170,7 @@ def _conv_2d(graph: Graph, op: Operator, data: NDArray[np.int8], attributes: Con
             scratch_bytes=conv_2d_scratch(k, runs, words, columns.taps, tiles=1),
         )
         kernel = replace(kernel, with_less_scratch=small)
+    kernel = with_strips(kernel, graph, op, data, numbers)
     return with_winograd(kernel, graph, op, data, numbers)
 
 

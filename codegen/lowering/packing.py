@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,16 @@ def pack_blocks(blocks: Blocks) -> Constant:
     """Blocks of [O, K], one after the other."""
     parts = [blocks.begin, blocks.weights, blocks.end]
     return Constant("int8_t", np.concatenate(parts, axis=1).reshape(-1))
+
+
+def pack_words(blocks: Blocks, words: int) -> Constant:
+    """The same of the first `words` pairs of k, for tn_straight.h."""
+    return pack_blocks(replace(blocks, weights=blocks.weights[:, : 8 * words]))
+
+
+def straight_code(words: int) -> int:
+    """Bytes of a tile of tn_straight.h in assembly."""
+    return 320 + 56 * words
 
 
 def pack_row_blocks(blocks: Blocks) -> tuple[Constant, Constant]:

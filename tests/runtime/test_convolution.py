@@ -34,12 +34,14 @@ from thumbnet.codegen.lowering.convolution import (
     lower_fully_connected,
 )
 from thumbnet.codegen.lowering.depthwise_square import square_scratch
+from thumbnet.codegen.lowering.pointwise import pointwise_scratch
 from thumbnet.codegen.lowering.quantize import (
     activation_range,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
     quantize_multipliers,
 )
+from thumbnet.codegen.lowering.strips import strip_scratch
 from thumbnet.codegen.stack import ASSEMBLY_BYTES
 
 torch = pytest.importorskip("torch")
@@ -371,8 +373,12 @@ def test_scratch_matches_the_header() -> None:
 #include "tn_conv_2d.h"
 #include "tn_depthwise_conv_2d.h"
 #include "tn_depthwise_square.h"
+#include "tn_pointwise_conv_2d.h"
+#include "tn_strip_conv_2d.h"
 int main(void) {
     printf("%d %d ", TN_CONV_2D_SCRATCH(28, 3, 0, 0, 2), TN_CONV_2D_SCRATCH(64, 1, 1, 0, 1));
+    printf("%d %d ", TN_POINTWISE_SCRATCH(28, 2), TN_POINTWISE_SCRATCH(28, 1));
+    printf("%d %d ", (int)TN_STRIP_SCRATCH(3, 3, 2, 1, 5), (int)TN_STRIP_SCRATCH(3, 3, 2, 3, 8));
     printf("%d ", TN_CONV_2D_SCRATCH(72, 3, 1, 1, 2));
     printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
     printf("%d ", TN_DEPTHWISE_SQUARE_SCRATCH(8, 5, 2, 1, 12));
@@ -386,6 +392,10 @@ int main(void) {
         assert [int(v) for v in done.stdout.split()] == [
             conv_2d_scratch(28, 3, words=False, taps=False, tiles=2),
             conv_2d_scratch(64, 1, words=True, taps=False, tiles=1),
+            pointwise_scratch(28, tiles=2),
+            pointwise_scratch(28, tiles=1),
+            strip_scratch(3, 3, 2, 1, 5),
+            strip_scratch(3, 3, 2, 3, 8),
             conv_2d_scratch(72, 3, words=True, taps=True, tiles=2),
             depthwise_conv_2d_scratch(9, 5, 7),
             square_scratch(8, 5, 2, 1, 12),
@@ -395,7 +405,8 @@ int main(void) {
 
 @pytest.mark.parametrize(
     "header",
-    ["tn_conv_2d", "tn_depthwise_conv_2d", "tn_depthwise_5x5", "tn_fully_connected"],
+    ["tn_conv_2d", "tn_pointwise_conv_2d", "tn_strip_conv_2d", "tn_straight"]
+    + ["tn_depthwise_conv_2d", "tn_depthwise_5x5", "tn_fully_connected"],
 )
 def test_headers_compile_as_c_and_cpp(header: str) -> None:
     for compiler, standard in (("gcc", "-std=c11"), ("g++", "-std=c++17")):
@@ -475,5 +486,7 @@ def test_stack_of_assembly_is_what_it_pushes() -> None:
     expected |= {"tn_depthwise_square_" + "".join(form): bytes_ for form in forms}
     assert '"push {r3-r7, lr}' in (RUNTIME / "tn_dot_armv6m.h").read_text()
     expected["tn_dot_joined"] = 6 * 4
+    straight = _pushed("tn_straight_armv7em.h", "TN_STRAIGHT_FRAME")
+    expected |= {"tn_strip_tile": straight, "tn_pointwise_tile": straight, "tn_strip_widen": 7 * 4}
     of_others = {name: n for name, n in ASSEMBLY_BYTES.items() if "winograd" not in name}
     assert expected == of_others

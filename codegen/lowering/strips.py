@@ -1,0 +1,110 @@
+"""CONV_2D of few input channels by strips: see runtime/tn_strip_conv_2d.h."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.codegen.graph import Convolution, Graph, Operator
+from thumbnet.codegen.kernel import Call, Constant, Kernel
+from thumbnet.codegen.lowering.packing import (
+    Requantization,
+    blocks_of,
+    output_fields,
+    pack_words,
+    pad4,
+    straight_code,
+)
+
+MOST_CHANNELS = 3  # of the input
+MOST_WORDS = 32  # of the inputs of a pixel
+STRIP_BYTES = 768  # unless two pixels take more
+
+
+def strip_scratch(kernel_h: int, kernel_w: int, stride_w: int, in_c: int, span: int) -> int:
+    """TN_STRIP_SCRATCH."""
+    words = (kernel_h * kernel_w * in_c + 1) // 2
+    return (span - 1) * 2 * kernel_h * stride_w * in_c + 4 * words
+
+
+def _span(scratch: list[int]) -> int:
+    """How many pixels of a row, of which 2, 3, ... take so much scratch, are one strip: all, or an
+    even number."""
+    out_w = len(scratch) + 1
+    if scratch[-1] <= STRIP_BYTES:
+        return out_w
+    most = max([2, *(2 + i for i, n in enumerate(scratch) if n <= STRIP_BYTES and i % 2 == 0)])
+    return 2 * -(-out_w // (2 * -(-out_w // most)))
+
+
+def with_strips(
+    kernel: Kernel,
+    graph: Graph,
+    op: Operator,
+    data: NDArray[np.int8],
+    requantization: Requantization,
+) -> Kernel:
+    """The CONV_2D `kernel` of weights `data` [O, KH, KW, I], by strips where that can be."""
+    x, out = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    attributes = op.attributes
+    assert isinstance(attributes, Convolution)
+    out_c, kernel_h, kernel_w, in_c = data.shape
+    out_w, stride_w = out.shape[2], attributes.stride_w
+    words = -(-kernel_h * kernel_w * in_c // 2)
+    apart = 2 * kernel_h * stride_w * in_c
+    if (
+        in_c > MOST_CHANNELS
+        or not 2 <= words <= MOST_WORDS
+        or apart % 4
+        or out_w < 2
+        or out_c % 4
+        or attributes.dilation_w != 1
+    ):
+        return kernel
+    matrix = data.transpose(0, 2, 1, 3).reshape(out_c, -1)
+    padded = np.zeros((out_c, pad4(matrix.shape[1])), np.int8)
+    padded[:, : matrix.shape[1]] = matrix
+    output = output_fields(out, attributes.activation)
+    blocks = blocks_of(
+        padded.reshape(out_c, -1, 4)[..., [0, 2, 1, 3]].reshape(out_c, -1), requantization, output
+    )
+    if not blocks.joined or blocks.fast != 2:
+        return kernel
+    scratch = [strip_scratch(kernel_h, kernel_w, stride_w, in_c, n) for n in range(2, out_w + 1)]
+    span = _span(scratch)
+    fields: dict[str, int | Constant | tuple[int, ...]] = {
+        "in_h": x.shape[1],
+        "in_w": x.shape[2],
+        "in_c": in_c,
+        "out_w": out_w,
+        "out_c": out_c,
+        "kernel_h": kernel_h,
+        "kernel_w": kernel_w,
+        "stride_h": attributes.stride_h,
+        "stride_w": stride_w,
+        "dilation_h": attributes.dilation_h,
+        "pad_top": attributes.padding.top,
+        "pad_left": attributes.padding.left,
+        "span": span,
+        "in_zero_point": x.zero_point,
+        "blocks": pack_words(blocks, words),
+    }
+    call = Call(
+        function="tn_strip_conv_2d_s8",
+        header="tn_strip_conv_2d.h",
+        layer_type="tn_strip_conv_2d",
+        fields=fields,
+        inputs=(0,),
+        literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
+        scratch=True,
+        numbers=(words, apart, in_c, kernel_h),
+        assembly=straight_code(words),
+    )
+    return replace(
+        kernel,
+        calls=(call,),
+        scratch_bytes=scratch[span - 2],
+        with_less_scratch=kernel.with_less_scratch or kernel,
+    )

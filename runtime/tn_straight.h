@@ -1,0 +1,30 @@
+/* tn_straight.h: tiles whose count of k and places of x are constants of the code.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * They compute all channels of pairs of output pixels from blocks as tn_dot.h has them: of layers
+ * that are joined, whose requantisation is folded and whose channels are a multiple of four. K is
+ * counted in words of two. Those of a strip have their words in the order of k: (0, 1), (2, 3), ...
+ */
+#ifndef TN_STRAIGHT_H
+#define TN_STRAIGHT_H
+
+#include "tn_dot.h"
+
+/* What a tile computes. tn_straight_armv7em.h knows the order of the fields. */
+typedef struct {
+    const int8_t *blocks;
+    void *x;          /* two int16 a word, 4-byte aligned */
+    int8_t *out;      /* of the first pixel; pixels follow each other */
+    int32_t out_c;
+    int32_t pairs;    /* of pixels, >= 1 */
+    const int8_t *in; /* of the first pixel, where the tile widens it to x */
+} tn_straight;
+
+typedef void tn_straight_tile(const tn_straight *t);
+
+#if TN_DSP_NATIVE
+#include "tn_straight_armv7em.h"
+#endif
+
+#endif

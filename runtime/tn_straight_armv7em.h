@@ -1,0 +1,155 @@
+/* tn_straight_armv7em.h: the straight tiles of tn_straight.h in assembly, for cores with the DSP
+ * extension.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Made by macros for a count of words and the places of x, so all offsets are constants and nothing
+ * counts but channels and pixels. 15 cycles a word of k (see tn_dot_armv7em.h), 49 more for each
+ * block of four channels by two pixels. codegen/stack.py knows the bytes of stack.
+ */
+#ifndef TN_STRAIGHT_ARMV7EM_H
+#define TN_STRAIGHT_ARMV7EM_H
+
+#include "tn_straight.h"
+
+/* of a tn_straight, in bytes */
+#define TN_STRAIGHT_X "4"
+#define TN_STRAIGHT_OUT "8"
+#define TN_STRAIGHT_OUT_C "12"
+#define TN_STRAIGHT_PAIRS "16"
+#define TN_STRAIGHT_IN "20"
+
+/* the stack frame */
+#define TN_STRAIGHT_FRAME "28"
+#define TN_ST_OUT "[sp, #0]"    /* outputs of pixel 0 */
+#define TN_ST_OTHER "[sp, #4]"  /* from them to those of pixel 1, less 4 */
+#define TN_ST_LAST "[sp, #8]"   /* where pixel 0's outputs end */
+#define TN_ST_BLOCKS "[sp, #12]" /* less 4 */
+#define TN_ST_PAIRS "[sp, #16]" /* that are left */
+#define TN_ST_IN "[sp, #20]"    /* inputs of the next pair */
+#define TN_ST_X "[sp, #24]"
+
+#define TN_ST_IF(CONDITION, TEXT) ".if " CONDITION "\n" TEXT ".endif\n"
+
+/* Fills the frame. Out: r0 blocks less 4, r1 x. */
+#define TN_STRAIGHT_BEGIN                                                                          \
+    "push {r4-r11, lr}\n sub sp, #" TN_STRAIGHT_FRAME "\n"                                         \
+    "ldr r1, [r0, #" TN_STRAIGHT_X "]\n ldr r2, [r0, #" TN_STRAIGHT_OUT "]\n"                      \
+    "ldr r3, [r0, #" TN_STRAIGHT_OUT_C "]\n ldr r4, [r0, #" TN_STRAIGHT_PAIRS "]\n"                \
+    "ldr r5, [r0, #" TN_STRAIGHT_IN "]\n ldr r0, [r0]\n"                                           \
+    "sub r0, #4\n add r6, r2, r3\n sub r3, #4\n"                                                   \
+    "str r2, " TN_ST_OUT "\n str r3, " TN_ST_OTHER "\n str r6, " TN_ST_LAST "\n"                   \
+    "str r0, " TN_ST_BLOCKS "\n str r4, " TN_ST_PAIRS "\n"                                         \
+    "str r5, " TN_ST_IN "\n str r1, " TN_ST_X "\n"
+
+/* All blocks of a pair of pixels, at 1: r0 is 4 before a block of N words of k; those of pixel 0 lie
+ * at r1, STEP bytes apart, and those of pixel 1 D bytes on. Out: r12 the outputs of pixel 1, r2 as
+ * TN_ST_OTHER. */
+#define TN_STRAIGHT_BLOCKS(N, STEP, D)                                                             \
+    "1: ldr.w r4, [r0, #4]\n ldr.w r5, [r0, #8]\n ldr.w r6, [r0, #12]\n ldr.w r7, [r0, #16]\n"     \
+    "ldr.w r2, [r0, #20]\n ldr.w r3, [r0, #24]\n ldr.w r12, [r1]\n ldr.w lr, [r1, #" D "]\n"       \
+    "smlad r9, lr, r2, r5\n smlad r5, r12, r2, r5\n sxtb16 r2, r2\n"                               \
+    "smlad r8, lr, r2, r4\n smlad r4, r12, r2, r4\n"                                               \
+    "smlad r11, lr, r3, r7\n smlad r7, r12, r3, r7\n sxtb16 r3, r3\n"                              \
+    "smlad r10, lr, r3, r6\n smlad r6, r12, r3, r6\n"                                              \
+    ".set .Ltn_k, 1\n .rept " N "-1\n"                                                             \
+    "ldr.w r2, [r0, #(20+8*.Ltn_k)]\n ldr.w r3, [r0, #(24+8*.Ltn_k)]\n"                            \
+    "ldr.w r12, [r1, #(" STEP "*.Ltn_k)]\n ldr.w lr, [r1, #(" STEP "*.Ltn_k+" D ")]\n"             \
+    TN_TILE_2_MACS("r12", "lr") ".set .Ltn_k, .Ltn_k+1\n .endr\n"                                  \
+    "ldr.w r2, [r0, #(20+8*" N ")]\n ldr.w r3, [r0, #(24+8*" N ")]\n"                              \
+    "ldr.w r12, [r0, #(28+8*" N ")]\n ldr.w lr, [r0, #(32+8*" N ")]\n"                             \
+    "sub r5, r5, r4\n sub r9, r9, r8\n sub r7, r7, r6\n sub r11, r11, r10\n"                       \
+    "smmla r4, r4, r2, r3\n smmla r8, r8, r2, r3\n smmul r5, r5, r12\n smmul r9, r9, r12\n"        \
+    "ldr.w r2, [r0, #(36+8*" N ")]\n"                                                              \
+    TN_ST_IF(N "<=26", "ldr.w r3, [r0, #(40+8*" N ")]!\n")                                         \
+    TN_ST_IF(N ">26", "ldr.w r3, [r0, #(40+8*" N ")]\n")                                           \
+    "ldr r12, " TN_ST_OUT "\n"                                                                     \
+    TN_ST_IF(N ">26", "add r0, r0, #(40+8*" N ")\n")                                               \
+    "smmla r6, r6, lr, r2\n smmla r10, r10, lr, r2\n smmul r7, r7, r3\n smmul r11, r11, r3\n"      \
+    "ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n"                                           \
+    TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_FOLDED("r8", "r9", "r10", "r11")                \
+    TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")                    \
+    "str r4, [r12], #4\n str r8, [r12, r2]\n str r12, " TN_ST_OUT "\n"                             \
+    "cmp r12, r3\n bne.w 1b\n"
+
+/* To the next pair of pixels at NEXT, or back to the caller. */
+#define TN_STRAIGHT_END(NEXT)                                                                      \
+    "ldr r4, " TN_ST_PAIRS "\n ldr r0, " TN_ST_BLOCKS "\n"                                         \
+    "add r12, r12, r2\n add r12, #4\n add r3, r12, r2\n add r3, #4\n"                              \
+    "str r12, " TN_ST_OUT "\n str r3, " TN_ST_LAST "\n"                                            \
+    "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w " NEXT "\n"                                     \
+    "add sp, #" TN_STRAIGHT_FRAME "\n pop {r4-r11, pc}\n"
+
+/* tn_strip_tile_N_D: of a strip. */
+#define TN_STRIP_TILE(N, D)                                                                        \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_tile_##N##_##D)(                                \
+        const tn_straight *t TN_UNUSED) {                                                          \
+        __asm__(TN_STRAIGHT_BEGIN TN_STRAIGHT_BLOCKS(#N, "4", #D)                                  \
+                "add r1, r1, #(2*" #D ")\n" TN_STRAIGHT_END("1b"));                                \
+    }
+
+/* Four bytes of k of both pixels, from J on of N words, from r0 go to r1. */
+#define TN_POINTWISE_FOUR(N)                                                                       \
+    "ldr.w r4, [r0, #.Ltn_k]\n ldr.w r5, [r0, #(.Ltn_k+2*" N ")]\n"                                \
+    "sxtb16 r6, r4, ror #8\n sxtb16 r7, r5, ror #8\n sxtb16 r4, r4\n sxtb16 r5, r5\n"             \
+    "stmia r1!, {r4-r7}\n"
+#define TN_POINTWISE_EIGHT(N)                                                                      \
+    "ldr.w r4, [r0, #.Ltn_k]\n ldr.w r5, [r0, #(.Ltn_k+2*" N ")]\n"                                \
+    "ldr.w r8, [r0, #(.Ltn_k+4)]\n ldr.w r9, [r0, #(.Ltn_k+4+2*" N ")]\n"                          \
+    "sxtb16 r6, r4, ror #8\n sxtb16 r7, r5, ror #8\n sxtb16 r4, r4\n sxtb16 r5, r5\n"             \
+    "sxtb16 r10, r8, ror #8\n sxtb16 r11, r9, ror #8\n sxtb16 r8, r8\n sxtb16 r9, r9\n"           \
+    "stmia r1!, {r4-r11}\n"
+
+/* tn_pointwise_tile_N: of pixels that follow each other, widened two at a time. */
+#define TN_POINTWISE_TILE(N)                                                                       \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_pointwise_tile_##N)(                                  \
+        const tn_straight *t TN_UNUSED) {                                                          \
+        __asm__(TN_STRAIGHT_BEGIN                                                                  \
+                "2: ldr r0, " TN_ST_IN "\n ldr r1, " TN_ST_X "\n"                                  \
+                ".set .Ltn_k, 0\n .rept " #N "/4\n" TN_POINTWISE_EIGHT(#N)                         \
+                ".set .Ltn_k, .Ltn_k+8\n .endr\n"                                                  \
+                TN_ST_IF(#N "%4", TN_POINTWISE_FOUR(#N))                                           \
+                "add r0, r0, #(4*" #N ")\n str r0, " TN_ST_IN "\n"                                 \
+                "ldr r0, " TN_ST_BLOCKS "\n sub r1, r1, #(8*" #N ")\n"                             \
+                TN_STRAIGHT_BLOCKS(#N, "8", "4") TN_STRAIGHT_END("2b"));                           \
+    }
+
+/* ---- filling a strip ------------------------------------------------------------------------- */
+
+/* The values from V on of those at r1, C a pixel, to the pixels at r0, PITCH bytes apart. */
+#define TN_STRIP_GROUP(V, REGISTERS, C, PITCH)                                                     \
+    ".set .Ltn_v, " V "\n .irp r, " REGISTERS "\n ldrsb.w \\r, [r1, #.Ltn_v]\n"                   \
+    ".set .Ltn_v, .Ltn_v+1\n .endr\n"                                                             \
+    ".set .Ltn_v, " V "\n .irp r, " REGISTERS "\n"                                                \
+    "strh.w \\r, [r0, #(.Ltn_v/" C "*" PITCH "+2*(.Ltn_v%" C "))]\n"                             \
+    ".set .Ltn_v, .Ltn_v+1\n .endr\n"
+#define TN_STRIP_GROUPS_1(PITCH) TN_STRIP_GROUP("0", "r3,r4,r5,r6,r7,r8,r9,r10", "1", PITCH)
+#define TN_STRIP_GROUPS_2(PITCH) TN_STRIP_GROUP("0", "r3,r4,r5,r6,r7,r8,r9,r10", "2", PITCH)
+#define TN_STRIP_GROUPS_3(PITCH)                                                                   \
+    TN_STRIP_GROUP("0", "r3,r4,r5,r6,r7,r8", "3", PITCH)                                           \
+    TN_STRIP_GROUP("6", "r3,r4,r5,r6,r7,r8", "3", PITCH)
+#define TN_STRIP_PIXELS_1 "8" /* of them */
+#define TN_STRIP_PIXELS_2 "4"
+#define TN_STRIP_PIXELS_3 "4"
+#define TN_STRIP_PIXEL_1(PITCH) TN_STRIP_GROUP("0", "r3", "1", PITCH)
+#define TN_STRIP_PIXEL_2(PITCH) TN_STRIP_GROUP("0", "r3,r4", "2", PITCH)
+#define TN_STRIP_PIXEL_3(PITCH) TN_STRIP_GROUP("0", "r3,r4,r5", "3", PITCH)
+#define TN_STRIP_WIDEN_ALL(GROUPS, U, PIXEL, C, PITCH)                                             \
+    "push {r4-r10}\n subs r2, #" U "\n blt 2f\n"                                                  \
+    "1: " GROUPS "add r1, r1, #(" U "*" C ")\n add r0, r0, #(" U "*" PITCH ")\n"                  \
+    "subs r2, #" U "\n bge 1b\n"                                                                  \
+    "2: adds r2, #" U "\n beq 4f\n"                                                               \
+    "3: " PIXEL "add r1, r1, #" C "\n add r0, r0, #(" PITCH ")\n subs r2, #1\n bne 3b\n"         \
+    "4: pop {r4-r10}\n bx lr\n"
+
+/* tn_strip_widen_C_KH: the C channels of n pixels go every C * KH values to d. */
+#define TN_STRIP_WIDEN(C, KH)                                                                      \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_widen_##C##_##KH)(                              \
+        int16_t *d TN_UNUSED, const int8_t *src TN_UNUSED, int32_t n TN_UNUSED) {                  \
+        __asm__(TN_STRIP_WIDEN_ALL(TN_STRIP_GROUPS_##C("(2*" #C "*" #KH ")"),                      \
+                                   TN_STRIP_PIXELS_##C,                                            \
+                                   TN_STRIP_PIXEL_##C("(2*" #C "*" #KH ")"), #C,                   \
+                                   "(2*" #C "*" #KH ")"));                                         \
+    }
+
+#endif
