@@ -64,7 +64,8 @@ ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_winograd_out_2": 44,
     "tn_winograd_out_4": 44,
     **{
-        "tn_depthwise_square_" + "".join(map(str, form)): 124
+        f"tn_depthwise_{name}_" + "".join(map(str, form)): 124
+        for name in ("square", "rows")
         for form in product((3, 5, 7), (1, 2), (0, 1), range(2, 9), (0, 1))
     },
 }

@@ -86,16 +86,23 @@ TN_INLINE int32_t tn_depthwise_order(int32_t kernel, int32_t stride_w, int32_t i
     return 2 * (i - 3) + (kernel == 5);
 }
 
-/* A sum, of weights and bias as they are in a block, becomes an output. */
-TN_INLINE int8_t tn_depthwise_requantize(int32_t sum, const int8_t *block, int32_t kernel,
-                                         int32_t positive) {
-    const int8_t *const end = block + TN_DEPTHWISE_BEGIN(kernel);
-    const int32_t multiplier = (int32_t)tn_load32(end), addend = (int32_t)tn_load32(end + 4);
+/* A sum becomes an output; at `numbers` are multiplier and addend. */
+TN_INLINE int8_t tn_depthwise_scale(int32_t sum, const int8_t *numbers, const int8_t *shift,
+                                    int32_t positive) {
+    const int32_t multiplier = (int32_t)tn_load32(numbers);
+    const int32_t addend = (int32_t)tn_load32(numbers + 4);
     const int64_t product = (int64_t)sum * multiplier;
     if (positive != 0)
         return (int8_t)tn_ssat8((addend + (int32_t)(product >> 32)) >> TN_DEPTHWISE_SHIFT);
     const int32_t rounded = (int32_t)((product + ((int64_t)1 << 31)) >> 32) - (sum < 0);
-    return (int8_t)tn_ssat8((addend + rounded) >> tn_load32(end + 8 + 2 * (kernel + 1)));
+    return (int8_t)tn_ssat8((addend + rounded) >> tn_load32(shift));
+}
+
+/* A sum, of weights and bias as they are in a block, becomes an output. */
+TN_INLINE int8_t tn_depthwise_requantize(int32_t sum, const int8_t *block, int32_t kernel,
+                                         int32_t positive) {
+    const int8_t *const end = block + TN_DEPTHWISE_BEGIN(kernel);
+    return tn_depthwise_scale(sum, end, end + 8 + 2 * (kernel + 1), positive);
 }
 
 /* n outputs are limited to low..high. */

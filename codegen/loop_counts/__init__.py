@@ -21,7 +21,11 @@ from thumbnet.codegen.loop_counts.convolution import (
     straight_conv_2d,
     strip_conv_2d,
 )
-from thumbnet.codegen.loop_counts.depthwise import depthwise, depthwise_square
+from thumbnet.codegen.loop_counts.depthwise import (
+    depthwise,
+    depthwise_rows,
+    depthwise_square,
+)
 from thumbnet.codegen.loop_counts.others import (
     copy,
     elementwise,
@@ -136,6 +140,7 @@ COUNTERS: dict[str, Callable[[Work], None]] = {
     "tn_winograd_conv_2d_s8": winograd_conv_2d,
     "tn_depthwise_conv_2d_s8": depthwise,
     **{f"tn_depthwise_{k}x{k}_s8": depthwise_square for k in (3, 5, 7)},
+    **{f"tn_depthwise_rows_{k}x{k}_s8": depthwise_rows for k in (3, 5, 7)},
     "tn_fully_connected_s8": fully_connected,
     "tn_fully_connected_rows_s8": fully_connected_rows,
     "tn_average_pool_s8": pool,

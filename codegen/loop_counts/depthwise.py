@@ -1,4 +1,4 @@
-"""DEPTHWISE_CONV_2D: tn_depthwise_conv_2d.h and tn_depthwise_square.h."""
+"""DEPTHWISE_CONV_2D: tn_depthwise_conv_2d.h, tn_depthwise_square.h and tn_depthwise_rows.h."""
 
 from __future__ import annotations
 
@@ -76,4 +76,36 @@ def depthwise_square(work: Work) -> None:
     work.add(f"{form}_{stride}.tile", tiles)
     work.add(f"{form}_{stride}.pixel", tiles * tile)
     work.add("square.limit", rows * bands * span * c if work.clamps else 0)
+    work.add("square.any", 0 if work.number("positive") else tiles * tile)
+
+
+def depthwise_rows(work: Work) -> None:
+    kernel, stride, tile, out_w, c = work.numbers("kernel", "stride_w", "tile", "out_w", "c")
+    in_h, in_w, pad, lead = work.numbers("in_h", "in_w", "pad_left", "lead")
+    stride_h, groups = work.number("stride_h"), c // 4
+    most = (16 - kernel) // stride_h + 1  # output rows of a band
+    bands, filled, outside = 0, 0, 0
+    for height, times in work.heights.items():
+        here = -(-height // most)
+        window = (height - here) * stride_h + here * kernel
+        inside = min(window, in_h + (here - 1) * (kernel - stride_h))
+        bands += times * here
+        filled += times * inside
+        outside += times * (window - inside)
+    pairs = (stride * (out_w - 1) + kernel + 1) // 2
+    columns = min(in_w, 2 * pairs - pad) - lead
+    sides = pairs - (lead + columns + 1) // 2
+    work.add("rows.band", bands)
+    work.add("rows.row", filled + work.rows)
+    work.add("rows.border", 4 * (outside * pairs + 16 * work.steps * sides))
+    work.add("rows.group", bands * groups)
+    work.add("rows.two", filled / 2 * groups)
+    work.add("rows.pair", filled / 2 * groups * (columns // 2))
+    work.add("rows.single", filled / 2 * groups * (columns % 2 + lead))
+    work.add("rows.out", work.rows * groups)
+    step = tile if stride == 2 else tile & ~1
+    tiles = work.rows * c * (1 - (tile - out_w) // step)
+    work.add(f"rows_{kernel}_{stride}.tile", tiles)
+    work.add(f"rows_{kernel}_{stride}.pixel", tiles * tile)
+    work.add("square.limit", work.rows * out_w * c if work.clamps else 0)
     work.add("square.any", 0 if work.number("positive") else tiles * tile)

@@ -198,14 +198,15 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     taps = data.reshape(kernel_h * kernel_w, out_c)
     real = real_multipliers(x, weights, out, out_c, product_in_float=False)
     numbers = requantization(op, real, constant_bias(graph, op, out_c), taps.T, x.zero_point)
-    forms = square_calls(x, out, attributes, data[0], numbers)
+    forms, faster = square_calls(x, out, attributes, data[0], numbers)
     if not forms:
         forms = [_depthwise_call(x, out, attributes, data[0], numbers)]
-    kernels = [
+    window = _window(attributes, kernel_h)
+    usual, *small = [
         Kernel(
             name=op.name,
             kind=op.kind,
-            reads=(Read(op.inputs[0], _window(attributes, kernel_h), Overlap("rows")),),
+            reads=(Read(op.inputs[0], window, Overlap("rows")),),
             output=op.outputs[0],
             calls=(call,),
             scratch_bytes=scratch,
@@ -213,7 +214,17 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         )
         for call, scratch in forms
     ]
-    return replace(kernels[0], with_less_scratch=kernels[1]) if len(kernels) > 1 else kernels[0]
+    banded = tuple(
+        replace(
+            usual,
+            form="rows",
+            reads=(Read(op.inputs[0], window),),
+            calls=(call,),
+            scratch_bytes=scratch,
+        )
+        for call, scratch in faster
+    )
+    return replace(usual, with_less_scratch=small[0] if small else None, faster=banded)
 
 
 def _depthwise_call(

@@ -1,4 +1,4 @@
-"""DEPTHWISE_CONV_2D of 3x3, 5x5 and 7x7 taps: tiles, numbers, blocks of tn_depthwise_square.h.
+"""DEPTHWISE_CONV_2D of 3x3, 5x5 and 7x7 taps: tn_depthwise_square.h and tn_depthwise_rows.h.
 
 A channel's output is a staircase over its accumulator x, never falling, of at most 255 steps. So a
 way of requantising that is monotonic too is exact for all x if it is on both sides of each step.
@@ -23,6 +23,7 @@ from thumbnet.codegen.lowering.quantize import (
 SHIFT = 8  # TN_DEPTHWISE_SHIFT
 LARGEST_SHIFT = 22  # of channels with a shift of their own
 LEAST_POWER, LARGEST_POWER = 2, 8  # of two, by which weights are multiplied with one shift
+ROWS_OF_BAND = 16  # TN_DEPTHWISE_ROWS_BAND
 EXTRAS = 2**20  # below which the numbers are that are added to a bias
 NEAR = np.arange(-4, 5)  # multipliers around the true one that are tried
 
@@ -52,11 +53,14 @@ class Numbers:
         return np.clip(y, -128, 127)
 
 
+Scratched = tuple[Call, int]  # with the bytes of scratch that it takes
+
+
 def square_calls(
     x: Tensor, out: Tensor, attributes: Convolution, taps: NDArray[np.int8], exact: Requantization
-) -> list[tuple[Call, int]]:
-    """Calls that compute the operator, with the bytes of scratch that each takes: the fastest
-    first. `taps` are [KH, KW, C]. None at all where tn_depthwise_square.h does not serve."""
+) -> tuple[list[Scratched], list[Scratched]]:
+    """Calls that compute the operator of `taps` [KH, KW, C]: of tn_depthwise_square.h, the fastest
+    first, and of tn_depthwise_rows.h. None at all where they do not serve."""
     channels, out_w = x.shape[3], out.shape[2]
     kernel_h, kernel_w = taps.shape[:2]
     kernel = max(kernel_h, kernel_w, 2) | 1
@@ -69,14 +73,15 @@ def square_calls(
         or attributes.stride_w > 2
         or out_w < 2
     ):
-        return []
+        return [], []
     numbers = square_numbers(exact, out.zero_point)
     if numbers is None:
-        return []
+        return [], []
     low, high = activation_range(attributes.activation, out.scale, out.zero_point, "int8")
     square = np.zeros((kernel, kernel, channels), np.int8)
     square[:kernel_h, :kernel_w] = taps
-    lead, tile = attributes.padding.left & 1, square_tile(kernel, out_w, attributes.stride_w)
+    lead = attributes.padding.left & 1
+    tile = square_tile(out_w, attributes.stride_w, 8, 4 if kernel == 3 else 2)
     call = Call(
         function=f"tn_depthwise_{kernel}x{kernel}_s8",
         header=f"tn_depthwise_{kernel}x{kernel}.h",
@@ -106,21 +111,58 @@ def square_calls(
         literals=("stride_w", "lead", "tile", "positive", "clamp"),
         scratch=True,
     )
-    return [
+    spans = [
         (
             replace(call, fields={**call.fields, "span": span}),
             square_scratch(channels, kernel, attributes.stride_w, lead, span),
         )
         for span in sorted({out_w, tile}, reverse=True)
     ]
+    below = (out.shape[1] - 1) * attributes.stride_h - attributes.padding.top  # first row of last
+    if (
+        attributes.dilation_h != 1
+        or attributes.stride_h > 2
+        or max(attributes.padding.top, attributes.padding.left) >= kernel
+        or not 2 <= x.shape[1] > below
+    ):
+        return spans, []
+    return spans, [_rows_call(call, out_w, attributes.stride_w, square, exact, numbers)]
 
 
-def square_tile(kernel: int, out_w: int, stride_w: int) -> int:
-    """Pixels at a time, 2 to 8, for rows of `out_w` >= 2: those that take least time."""
-    tiles = range(min(out_w, 8), 1, -1)
+def _rows_call(
+    call: Call,
+    out_w: int,
+    stride_w: int,
+    square: NDArray[np.int8],
+    exact: Requantization,
+    numbers: Numbers,
+) -> Scratched:
+    """The call of tn_depthwise_rows.h that does the same. `square`: [K, K, C]."""
+    kernel, _, channels = square.shape
+    most = {(3, 1): 8, (3, 2): 8, (7, 1): 4}.get((kernel, stride_w), 6)
+    fields = {
+        **call.fields,
+        "tile": square_tile(out_w, stride_w, most, 2),
+        "blocks": _pack_rows(square, exact, numbers),
+    }
+    pairs = (stride_w * (out_w - 1) + kernel + 1) // 2
+    return (
+        replace(
+            call,
+            function=f"tn_depthwise_rows_{kernel}x{kernel}_s8",
+            header=f"tn_depthwise_rows_{kernel}x{kernel}.h",
+            fields=fields,
+        ),
+        max(12 + 16 * ROWS_OF_BAND * pairs, 4 * kernel * kernel + channels),
+    )
+
+
+def square_tile(out_w: int, stride_w: int, most: int, alone: int) -> int:
+    """Pixels at a time, 2 to `most`, for rows of `out_w` >= 2: those that take least time where a
+    tile takes about the time of `alone` pixels more."""
+    tiles = range(min(out_w, most), 1, -1)
     if stride_w == 1:  # the last tile begins at an even pixel
         tiles = tiles[(tiles[0] - out_w) % 2 :: 2]
-    alone = 4 if kernel == 3 else 2  # a tile takes about the time of as many pixels more
 
     def cost(tile: int) -> int:
         step = tile if stride_w == 2 else tile & ~1
@@ -231,19 +273,35 @@ def pack_square(
     kernel = len(taps)
     scaled = taps.astype(np.int64) << numbers.power
     last = scaled[-1]
-
-    def pair(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
-        return (low & 0xFFFF) | ((high & 0xFFFF) << 16)
-
     words = [
-        pair(scaled[row, column], scaled[row + 1, column])
+        _pair(scaled[row, column], scaled[row + 1, column])
         for row in range(0, kernel - 1, 2)
         for column in column_order(kernel, stride_w)
     ]
     words.insert(3, (exact.bias.astype(np.int64) << numbers.power) + numbers.extra)
     words += [numbers.multiplier, numbers.addend]
-    words += [pair(last[i], last[i + 1]) for i in (0, *range(1, kernel - 1, 2))]
+    words += [_pair(last[i], last[i + 1]) for i in (0, *range(1, kernel - 1, 2))]
     if not numbers.positive:
         words.append(numbers.shift)
+    return _blocks(words)
+
+
+def _pack_rows(taps: NDArray[np.int8], exact: Requantization, numbers: Numbers) -> Constant:
+    """[K, K, C] int8 -> a block of tn_depthwise_rows.h for each channel."""
+    scaled = taps.astype(np.int64) << numbers.power
+    words = [_pair(row[i], row[i + 1]) for row in scaled for i in range(len(taps) - 1)]
+    words.append((exact.bias.astype(np.int64) << numbers.power) + numbers.extra)
+    words += [numbers.multiplier, numbers.addend]
+    if not numbers.positive:
+        words.append(numbers.shift)
+    return _blocks(words)
+
+
+def _pair(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (low & 0xFFFF) | ((high & 0xFFFF) << 16)
+
+
+def _blocks(words: list[NDArray[np.int64]]) -> Constant:
+    """Of each channel the 32 low bits of `words`."""
     raw = (np.stack(words, axis=1) & 0xFFFFFFFF).astype("<u4")
     return Constant("int8_t", raw.view(np.int8).reshape(-1))

@@ -62,14 +62,19 @@ def test_sums_that_do_not_fit_are_refused() -> None:
     assert square_numbers(wide, -128) is None
 
 
-@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("most", [4, 6, 8])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_tiles_cover_a_row_and_begin_at_even_pixels(kernel: int, stride: int) -> None:
+def test_tiles_cover_a_row_and_begin_at_even_pixels(most: int, stride: int) -> None:
     for out_w in range(2, 120):
-        tile = square_tile(kernel, out_w, stride)
-        assert 2 <= tile <= min(8, out_w)
+        tile = square_tile(out_w, stride, most, 2)
+        assert 2 <= tile <= min(most, out_w)
         step = tile if stride == 2 else tile & ~1
         starts = [*range(0, out_w - tile, step), out_w - tile]
         assert {start + i for start in starts for i in range(tile)} == set(range(out_w))
         assert stride == 2 or all(start % 2 == 0 for start in starts)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_each_column_has_weights(kernel: int, stride: int) -> None:
     assert sorted(column_order(kernel, stride)) == list(range(kernel))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from kernel_loader import RUNTIME
 from test_operators_on_arm import ARM, LINKER, START
 
-FORMS = list(product((1, 2), (0, 1), range(2, 9), (0, 1)))  # stride, lead, tile, positive
+Form = tuple[int, int, int, int]  # stride, lead, tile, positive
+FORMS = list(product((1, 2), (0, 1), range(2, 9), (0, 1)))
 
 # Every form as its own function, as the generator makes them.
 FUNCTIONS = """
@@ -93,35 +95,42 @@ int check(void) {
 """
 
 
-def _functions(kernel: int, table: str) -> str:
-    names = ["".join(map(str, form)) for form in FORMS]
-    definitions = "\n".join(f"FORM({', '.join(map(str, form))})" for form in FORMS)
-    text = FUNCTIONS.replace("DEFINITIONS", definitions).replace("TABLE", table)
+def _functions(forms: Sequence[Form], text: str, kernel: int, table: str) -> str:
+    names = ["".join(map(str, form)) for form in forms]
+    definitions = "\n".join(f"FORM({', '.join(map(str, form))})" for form in forms)
+    text = text.replace("DEFINITIONS", definitions).replace("TABLE", table)
     text = text.replace("NAMES", ", ".join(f"form_{name}" for name in names))
     return text.replace("KERNEL", str(kernel))
 
 
-@pytest.mark.parametrize("level", ["-O2", "-Os"])
-@pytest.mark.parametrize("kernel", [3, 5, 7])
-def test_forms(kernel: int, level: str, tmp_path: Path, qemu: None) -> None:
-    """Any geometry: rows and columns outside, odd widths, last tiles over others, narrow strips."""
-    forms = ", ".join("{" + ", ".join(map(str, form)) + "}" for form in FORMS)
+def run_forms(
+    forms: Sequence[Form], functions: str, check: str, kernel: int, level: str, folder: Path
+) -> None:
+    """Runs `check` of C `functions`, of which there is one for each form, in assembly and plain."""
+    table = ", ".join("{" + ", ".join(map(str, form)) + "}" for form in forms)
     start = START.replace("CHECKS", "int check(void);").replace("RUN", "stop(check());")
     objects = []
     for name, text, flags in (
-        ("native", _functions(kernel, "native"), []),
-        ("plain", _functions(kernel, "plain"), ["-DTN_DSP=0"]),
-        ("check", CHECK.replace("FORMS", forms).replace("KERNEL", str(kernel)), []),
+        ("native", _functions(forms, functions, kernel, "native"), []),
+        ("plain", _functions(forms, functions, kernel, "plain"), ["-DTN_DSP=0"]),
+        ("check", check.replace("FORMS", table).replace("KERNEL", str(kernel)), []),
         ("start", start, []),
     ):
-        (tmp_path / f"{name}.c").write_text(text)
-        objects.append(str(tmp_path / f"{name}.o"))
-        command = [*ARM, level, *flags, f"-I{RUNTIME}", "-c", str(tmp_path / f"{name}.c")]
+        (folder / f"{name}.c").write_text(text)
+        objects.append(str(folder / f"{name}.o"))
+        command = [*ARM, level, *flags, f"-I{RUNTIME}", "-c", str(folder / f"{name}.c")]
         subprocess.run([*command, "-o", objects[-1]], check=True)
-    script, image = tmp_path / "image.ld", tmp_path / "image.elf"
+    script, image = folder / "image.ld", folder / "image.elf"
     script.write_text(LINKER)
     link = [*ARM, "-nostartfiles", "-T", str(script), *objects, "-lc", "-lgcc", "-o", str(image)]
     subprocess.run(link, check=True)
     run = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting", "-kernel"]
     status = subprocess.run([*run, str(image)], timeout=120, stdin=subprocess.DEVNULL).returncode
     assert status == 0, {1: "outputs differ", 2: "scratch is larger than told"}.get(status, status)
+
+
+@pytest.mark.parametrize("level", ["-O2", "-Os"])
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_forms(kernel: int, level: str, tmp_path: Path, qemu: None) -> None:
+    """Any geometry: rows and columns outside, odd widths, last tiles over others, narrow strips."""
+    run_forms(FORMS, FUNCTIONS, CHECK, kernel, level, tmp_path)

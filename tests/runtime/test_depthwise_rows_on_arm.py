@@ -1,0 +1,88 @@
+"""All forms of tn_depthwise_rows.h in assembly, on an emulated Cortex-M4, against plain C."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+from test_depthwise_on_arm import FUNCTIONS, run_forms
+
+CHECK = """
+#include "tn_depthwise_rows.h"
+typedef void form(const tn_depthwise_square *, tn_rows, tn_rows, void *, int32_t);
+extern form *const native[], *const plain[];
+static const int8_t forms[][4] = {FORMS};
+static uint32_t seed = 1;
+static int32_t next(int32_t n) {
+    seed = seed * 1664525u + 1013904223u;
+    return (int32_t)((seed >> 8) % (uint32_t)n);
+}
+enum { C = 8, GUARD = 0x5A, H = 20, W = 40 };
+static int8_t blocks[C * TN_DEPTHWISE_ROWS_BLOCK(7, 0)] __attribute__((aligned(4)));
+static int8_t in[H * W * C] __attribute__((aligned(4))), wanted[26 * 20 * C], found[26 * 20 * C];
+static int8_t scratch[10000] __attribute__((aligned(16)));
+
+/* Weights whose sums fit, each of the middle ones twice, and numbers that spread the outputs. */
+static void fill(int32_t kernel, int32_t positive) {
+    const int32_t end = TN_DEPTHWISE_ROWS_END(kernel);
+    for (int32_t o = 0; o < C; o++) {
+        int8_t *const block = blocks + o * TN_DEPTHWISE_ROWS_BLOCK(kernel, positive);
+        for (int32_t i = 0; i < end; i += 2) {
+            const int16_t weight = (int16_t)(next(4000) - 2000);
+            const int32_t twice = i % 4 == 0 && i % (4 * (kernel - 1)) != 0;
+            memcpy(block + i, &weight, 2);
+            if (twice) memcpy(block + i, block + i - 2, 2);
+        }
+        tn_store32(block + end, (uint32_t)(next(200000) - 100000));
+        tn_store32(block + end + 4, 0x40000000u + (uint32_t)next(0x40000000));
+        tn_store32(block + end + 8, (uint32_t)(next(60000) - 30000));
+        if (positive == 0) tn_store32(block + end + 12, (uint32_t)(10 + next(4)));
+    }
+}
+
+int check(void);
+int check(void) {
+    const int32_t k = KERNEL;
+    for (int32_t i = 0; i < (int32_t)(sizeof forms / sizeof *forms); i++)
+        for (int32_t turn = 0; turn < 24; turn++) {
+            const int32_t stride = forms[i][0], lead = forms[i][1], tile = forms[i][2];
+            const int32_t out_w = tile + (stride == 1 ? 2 * next(5) : next(6));
+            const int32_t clamp = next(2);
+            const tn_depthwise_square g = {
+                2 + next(H - 1), 1 + next(W), C, out_w, k, 1 + next(2), stride, 1,
+                next(k), lead + 2 * next(k / 2), next(256) - 128, clamp, clamp ? -100 : -128,
+                clamp ? 90 : 127, lead, tile, out_w, forms[i][3], blocks};
+            const int32_t rows = 1 + next((g.in_h - 1 + g.pad_top) / g.stride_h + 1);
+            const int32_t bytes = TN_DEPTHWISE_ROWS_SCRATCH(C, k, stride, out_w);
+            const tn_rows from = {in, g.in_w * C, NULL}, to = {wanted, out_w * C, NULL};
+            const tn_rows other = {found, out_w * C, NULL};
+            int8_t *const place = scratch + 4 * next(4);
+            fill(k, g.positive);
+            for (int32_t n = 0; n < (int32_t)sizeof in; n++) in[n] = (int8_t)(next(256) - 128);
+            memset(wanted, GUARD, sizeof wanted);
+            memset(found, GUARD, sizeof found);
+            plain[i](&g, from, to, place, rows);
+            memset(scratch, GUARD, sizeof scratch);
+            native[i](&g, from, other, place, rows);
+            if (memcmp(wanted, found, sizeof wanted) != 0) return 1;
+            for (int8_t *p = scratch; p != scratch + sizeof scratch; p++)
+                if ((p < place || p >= place + bytes) && *p != GUARD) return 2;
+        }
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("level", ["-O2", "-Os"])
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_forms(kernel: int, level: str, tmp_path: Path, qemu: None) -> None:
+    """Any geometry: rows and columns outside, odd widths, last tiles over others, many bands."""
+    most = {(3, 1): 8, (3, 2): 8, (7, 1): 4}
+    forms = [
+        (stride, lead, tile, positive)
+        for stride, lead, positive in product((1, 2), (0, 1), (0, 1))
+        for tile in range(2, most.get((kernel, stride), 6) + 1)
+    ]
+    functions = FUNCTIONS.replace("tn_depthwise_KERNEL", "tn_depthwise_rows_KERNEL")
+    run_forms(forms, functions, CHECK, kernel, level, tmp_path)
