@@ -97,7 +97,7 @@ def reduce(work: Work) -> None:
 
 def elementwise(work: Work) -> None:
     operation, scaling = work.numbers("operation", "b_scaling")
-    sums = ("half", "fast", "exact")[scaling]
+    sums = ("half", "fast", "exact", "short")[scaling]
     form = sums if operation < 3 else "product" if operation == 3 else "compare"
     outputs = work.rows * work.out_pitch
     work.add("elementwise.exact", outputs * (work.number("output_scaling") == 2 and operation < 4))
