@@ -91,36 +91,41 @@ TN_INLINE int32_t tn_elementwise_one(const tn_elementwise *g, int32_t a, int32_t
                             g->saturate == 0, g->minimum, g->maximum);
 }
 
-/* Short sums of four operands each: the odd bytes of a word, and the even ones moved there, are
- * halfwords of 256 times the operands. */
-TN_INLINE void tn_elementwise_short(const tn_elementwise *g, const int8_t *a, const int8_t *b,
-                                    int8_t *out, uint32_t odd) {
-    const int32_t m = g->output_multiplier, n = g->b_multiplier, offset = g->a_offset;
-    const uint32_t p = tn_load32(a), q = tn_load32(b);
+#if TN_DSP
+
+/* Four short sums: the odd bytes of a word, and the even ones moved there, are halfwords of 256
+ * times the operands. */
+TN_INLINE uint32_t tn_elementwise_short_4(uint32_t p, uint32_t q, uint32_t odd, int32_t m,
+                                          int32_t n, int32_t offset) {
     const uint32_t a02 = p << 8 & odd, a13 = p & odd, b02 = q << 8 & odd, b13 = q & odd;
-    int32_t x0 = tn_smlawb(n, b02, tn_smlawb(m, a02, offset));
-    int32_t x1 = tn_smlawb(n, b13, tn_smlawb(m, a13, offset));
-    int32_t x2 = tn_smlawt(n, b02, tn_smlawt(m, a02, offset));
-    int32_t x3 = tn_smlawt(n, b13, tn_smlawt(m, a13, offset));
-    x0 = tn_ssat8_asr21(x0), x1 = tn_ssat8_asr21(x1);
-    x2 = tn_ssat8_asr21(x2), x3 = tn_ssat8_asr21(x3);
-    if (g->saturate == 0) {
-        x0 = tn_clamp(x0, g->minimum, g->maximum), x1 = tn_clamp(x1, g->minimum, g->maximum);
-        x2 = tn_clamp(x2, g->minimum, g->maximum), x3 = tn_clamp(x3, g->minimum, g->maximum);
-    }
-    tn_store32(out, tn_pack_bytes(x0, x1, x2, x3));
+    int32_t x = tn_smlawb(m, a02, offset), y = tn_smlawb(m, a13, offset);
+    int32_t z = tn_smlawt(m, a02, offset), w = tn_smlawt(m, a13, offset);
+    x = tn_smlawb(n, b02, x), y = tn_smlawb(n, b13, y);
+    z = tn_smlawt(n, b02, z), w = tn_smlawt(n, b13, w);
+    return tn_pack_bytes(tn_ssat8_asr21(x), tn_ssat8_asr21(y), tn_ssat8_asr21(z),
+                         tn_ssat8_asr21(w));
 }
+
+/* `count` short sums, a multiple of four, from -128 to 127. */
+#define tn_elementwise_short TN_VARIANT(tn_elementwise_short)
+TN_SHARED void tn_elementwise_short(const int8_t *a, const int8_t *b, int8_t *out, int32_t count,
+                                    int32_t m, int32_t n, int32_t offset) {
+    const uint32_t odd = tn_opaque(0xFF00FF00u);
+    const int8_t *const end = a + count;
+    for (; a != end; a += 4, b += 4, out += 4)
+        tn_store32(out, tn_elementwise_short_4(tn_load32(a), tn_load32(b), odd, m, n, offset));
+}
+
+#endif
 
 /* n outputs from two dense operands. */
 TN_INLINE void tn_elementwise_dense(const tn_elementwise *g, const int8_t *a, const int8_t *b,
                                     int8_t *out, int32_t n) {
 #if TN_DSP
-    if (g->b_scaling == TN_SCALE_SHORT) {
-        const uint32_t odd = tn_opaque(0xFF00FF00u);
-        const int8_t *const end = a + (n & ~3);
-#pragma GCC unroll 2
-        for (; a != end; a += 4, b += 4, out += 4) tn_elementwise_short(g, a, b, out, odd);
-        n &= 3;
+    if (g->b_scaling == TN_SCALE_SHORT && g->saturate != 0) {
+        const int32_t fours = n & ~3;
+        tn_elementwise_short(a, b, out, fours, g->output_multiplier, g->b_multiplier, g->a_offset);
+        a += fours, b += fours, out += fours, n &= 3;
     }
 #endif
     for (; n >= 4; n -= 4) {

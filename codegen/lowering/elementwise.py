@@ -192,9 +192,7 @@ def _shortened(scaling: _Scaling, zero_point: int, low: int, high: int) -> _Scal
     found = short_sum(outputs, a_sign * real_a, b_sign * real_b, low, high)
     if found is None:
         return scaling
-    return _Scaling(
-        ADD, scaling.swapped, found.offset, 0, (SHORT, found.b, 0), (FAST, found.a, 0)
-    )
+    return _Scaling(ADD, scaling.swapped, found.offset, 0, (SHORT, found.b, 0), (FAST, found.a, 0))
 
 
 def _multiplier(scaling: int, multiplier: int, shift: int) -> tuple[float, tuple[int, int]]:
