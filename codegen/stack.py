@@ -56,6 +56,7 @@ LEAF_BYTES: Mapping[str, int] = {
 # of depthwise convolutions are named after kernel, stride, lead, tile and `positive`.
 ASSEMBLY_BYTES: Mapping[str, int] = {
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
+    "tn_row_sums_add": 36,
     "tn_winograd_products": 60,
     "tn_winograd_out_2": 44,
     "tn_winograd_out_4": 44,

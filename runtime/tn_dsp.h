@@ -42,15 +42,6 @@ TN_INLINE uint32_t tn_sxtb16_ror8(uint32_t x) {
     __asm__ volatile("sxtb16 %0, %1, ror #8" : "=r"(r) : "r"(x));
     return r;
 }
-/* acc plus tn_sxtb16(x), plus tn_sxtb16_ror8(x): each half modulo 2^16. */
-TN_INLINE uint32_t tn_sxtab16(uint32_t acc, uint32_t x) {
-    __asm__ volatile("sxtab16 %0, %0, %1" : "+r"(acc) : "r"(x));
-    return acc;
-}
-TN_INLINE uint32_t tn_sxtab16_ror8(uint32_t acc, uint32_t x) {
-    __asm__ volatile("sxtab16 %0, %0, %1, ror #8" : "+r"(acc) : "r"(x));
-    return acc;
-}
 /* a - b: each half modulo 2^16. */
 TN_INLINE uint32_t tn_ssub16(uint32_t a, uint32_t b) {
     uint32_t r;
@@ -152,15 +143,6 @@ TN_INLINE uint32_t tn_sxtb16(uint32_t x) {
     return low | ((uint32_t)((int32_t)(x << 8) >> 24) << 16);
 }
 TN_INLINE uint32_t tn_sxtb16_ror8(uint32_t x) { return tn_sxtb16((x >> 8) | (x << 24)); }
-TN_INLINE uint32_t tn_dsp_add16(uint32_t a, uint32_t b) {
-    return ((a & 0x7FFF7FFFu) + (b & 0x7FFF7FFFu)) ^ ((a ^ b) & 0x80008000u);
-}
-TN_INLINE uint32_t tn_sxtab16(uint32_t acc, uint32_t x) {
-    return tn_dsp_add16(acc, tn_sxtb16(x));
-}
-TN_INLINE uint32_t tn_sxtab16_ror8(uint32_t acc, uint32_t x) {
-    return tn_dsp_add16(acc, tn_sxtb16_ror8(x));
-}
 TN_INLINE uint32_t tn_ssub16(uint32_t a, uint32_t b) {
     return ((a - b) & 0xFFFFu) | ((a - (b & 0xFFFF0000u)) & 0xFFFF0000u);
 }

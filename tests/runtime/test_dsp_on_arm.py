@@ -26,7 +26,7 @@ CALLS = {
     },
     **{
         f"tn_{name}": f"x[0] = tn_{name}(x[0], x[1])"
-        for name in ("sxtab16", "sxtab16_ror8", "ssub16", "pkhbt", "pkhtb")
+        for name in ("ssub16", "pkhbt", "pkhtb")
     },
     "tn_smmlar": "x[0] = (uint32_t)tn_smmlar((int32_t)x[0], (int32_t)x[1], (int32_t)x[2])",
     "tn_smmla": "x[0] = (uint32_t)tn_smmla((int32_t)x[0], (int32_t)x[1], (int32_t)x[2])",
@@ -42,7 +42,7 @@ CALLS = {
 }  # fmt: skip
 
 # The twin's own helpers, and what declares the others.
-HELPERS = {"tn_dsp_low", "tn_dsp_high", "tn_dsp_mac", "tn_dsp_add16"}
+HELPERS = {"tn_dsp_low", "tn_dsp_high", "tn_dsp_mac"}
 DECLARATION = re.compile(r"^TN_INLINE .*?(\w+)\(|^TN_DSP_MAC\((tn_\w+),", re.M)
 
 FUNCTIONS = """
