@@ -11,15 +11,8 @@
 #ifndef TN_DOT_ARMV7EM_H
 #define TN_DOT_ARMV7EM_H
 
+#include "tn_assembly.h"
 #include "tn_dot.h"
-
-/* Aligned: ADR and literals count from a word's address, and the assembler takes a function to
- * begin at one. With -Os functions begin at any halfword. */
-#if defined(__clang__)
-#define TN_ASSEMBLY __attribute__((naked, aligned(4)))
-#else
-#define TN_ASSEMBLY __attribute__((naked, noipa, aligned(4)))
-#endif
 
 /* of a tn_tile, in bytes */
 #define TN_TILE_OUT_C "4"

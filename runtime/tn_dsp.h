@@ -42,15 +42,6 @@ TN_INLINE uint32_t tn_sxtb16_ror8(uint32_t x) {
     __asm__ volatile("sxtb16 %0, %1, ror #8" : "=r"(r) : "r"(x));
     return r;
 }
-/* acc plus tn_sxtb16(x), plus tn_sxtb16_ror8(x): each half modulo 2^16. */
-TN_INLINE uint32_t tn_sxtab16(uint32_t acc, uint32_t x) {
-    __asm__ volatile("sxtab16 %0, %0, %1" : "+r"(acc) : "r"(x));
-    return acc;
-}
-TN_INLINE uint32_t tn_sxtab16_ror8(uint32_t acc, uint32_t x) {
-    __asm__ volatile("sxtab16 %0, %0, %1, ror #8" : "+r"(acc) : "r"(x));
-    return acc;
-}
 /* a - b: each half modulo 2^16. */
 TN_INLINE uint32_t tn_ssub16(uint32_t a, uint32_t b) {
     uint32_t r;
@@ -81,6 +72,17 @@ TN_INLINE int32_t tn_smmla(int32_t a, int32_t b, int32_t acc) {
     __asm__ volatile("smmla %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
     return r;
 }
+/* acc + floor(a * b.low / 2^16), acc + floor(a * b.high / 2^16), modulo 2^32. */
+TN_INLINE int32_t tn_smlawb(int32_t a, uint32_t b, int32_t acc) {
+    int32_t r;
+    __asm__ volatile("smlawb %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    return r;
+}
+TN_INLINE int32_t tn_smlawt(int32_t a, uint32_t b, int32_t acc) {
+    int32_t r;
+    __asm__ volatile("smlawt %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    return r;
+}
 /* floor(x / 2^n + 1/2) + addend: the last bit shifted out is the carry in. n in 1..31. */
 TN_INLINE int32_t tn_asr_round_add(int32_t x, int32_t n, int32_t addend) {
     int32_t r;
@@ -95,11 +97,29 @@ TN_INLINE void tn_load_two(const uint32_t *p, uint32_t *first, uint32_t *second)
     typedef uint64_t __attribute__((may_alias, aligned(4))) two_words;
     __asm__ volatile("ldrd %0, %1, %2" : "=&r"(*first), "=r"(*second) : "m"(*(const two_words *)p));
 }
+/* x, which the compiler keeps in a register as if it was no constant. */
+TN_INLINE uint32_t tn_opaque(uint32_t x) {
+    __asm__("" : "+r"(x));
+    return x;
+}
 /* x limited to -128..127. */
 TN_INLINE int32_t tn_ssat8(int32_t x) {
     int32_t r;
     __asm__ volatile("ssat %0, #8, %1" : "=r"(r) : "r"(x));
     return r;
+}
+/* floor(x / 2^21) limited to -128..127. */
+TN_INLINE int32_t tn_ssat8_asr21(int32_t x) {
+    int32_t r;
+    __asm__ volatile("ssat %0, #8, %1, asr #21" : "=r"(r) : "r"(x));
+    return r;
+}
+/* The low bytes of a, b, c and d, a's the lowest. */
+TN_INLINE uint32_t tn_pack_bytes(int32_t a, int32_t b, int32_t c, int32_t d) {
+    __asm__ volatile("bfi %0, %1, #8, #8\n\tbfi %0, %2, #16, #8\n\tbfi %0, %3, #24, #8"
+                     : "+&r"(a)
+                     : "r"(b), "r"(c), "r"(d));
+    return (uint32_t)a;
 }
 
 #else
@@ -123,15 +143,6 @@ TN_INLINE uint32_t tn_sxtb16(uint32_t x) {
     return low | ((uint32_t)((int32_t)(x << 8) >> 24) << 16);
 }
 TN_INLINE uint32_t tn_sxtb16_ror8(uint32_t x) { return tn_sxtb16((x >> 8) | (x << 24)); }
-TN_INLINE uint32_t tn_dsp_add16(uint32_t a, uint32_t b) {
-    return ((a & 0x7FFF7FFFu) + (b & 0x7FFF7FFFu)) ^ ((a ^ b) & 0x80008000u);
-}
-TN_INLINE uint32_t tn_sxtab16(uint32_t acc, uint32_t x) {
-    return tn_dsp_add16(acc, tn_sxtb16(x));
-}
-TN_INLINE uint32_t tn_sxtab16_ror8(uint32_t acc, uint32_t x) {
-    return tn_dsp_add16(acc, tn_sxtb16_ror8(x));
-}
 TN_INLINE uint32_t tn_ssub16(uint32_t a, uint32_t b) {
     return ((a - b) & 0xFFFFu) | ((a - (b & 0xFFFF0000u)) & 0xFFFF0000u);
 }
@@ -144,6 +155,12 @@ TN_INLINE int32_t tn_smmlar(int32_t a, int32_t b, int32_t acc) {
 TN_INLINE int32_t tn_smmla(int32_t a, int32_t b, int32_t acc) {
     return (int32_t)((uint32_t)acc + (uint32_t)(((int64_t)a * b) >> 32));
 }
+TN_INLINE int32_t tn_smlawb(int32_t a, uint32_t b, int32_t acc) {
+    return (int32_t)((uint32_t)acc + (uint32_t)(((int64_t)a * tn_dsp_low(b)) >> 16));
+}
+TN_INLINE int32_t tn_smlawt(int32_t a, uint32_t b, int32_t acc) {
+    return (int32_t)((uint32_t)acc + (uint32_t)(((int64_t)a * tn_dsp_high(b)) >> 16));
+}
 TN_INLINE int32_t tn_asr_round_add(int32_t x, int32_t n, int32_t addend) {
     return (x >> n) + ((x >> (n - 1)) & 1) + addend;
 }
@@ -151,7 +168,13 @@ TN_INLINE void tn_load_two(const uint32_t *p, uint32_t *first, uint32_t *second)
     *first = p[0];
     *second = p[1];
 }
+TN_INLINE uint32_t tn_opaque(uint32_t x) { return x; }
 TN_INLINE int32_t tn_ssat8(int32_t x) { return tn_clamp(x, -128, 127); }
+TN_INLINE int32_t tn_ssat8_asr21(int32_t x) { return tn_ssat8(x >> 21); }
+TN_INLINE uint32_t tn_pack_bytes(int32_t a, int32_t b, int32_t c, int32_t d) {
+    return ((uint32_t)a & 0xFFu) | ((uint32_t)b & 0xFFu) << 8 | ((uint32_t)c & 0xFFu) << 16 |
+           (uint32_t)d << 24;
+}
 
 #endif
 

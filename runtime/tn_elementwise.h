@@ -9,6 +9,8 @@
  * Sums: operand A is the one with the larger scale, so that its rescaling is exactly one half:
  *   x = a * 2^19 +- b' + the zero points' share,   b' = b * 2^20 requantised,   |x| < 2^29
  * Products: x = (a + za) * (b + zb). Then out = x requantised + zo, clamped.
+ * Short sums: out = (floor(a * m / 2^8) + floor(b * n / 2^8) + a_offset) >> TN_SHORT_SHIFT, clamped,
+ * where codegen/lowering/short_sums.py has found this to be the same for all a and b.
  */
 #ifndef TN_ELEMENTWISE_H
 #define TN_ELEMENTWISE_H
@@ -27,8 +29,11 @@ enum {
 enum {
     TN_SCALE_HALF = 0, /* operand B of sums: one half as operand A, no requantisation */
     TN_SCALE_FAST = 1, /* multiplier and shift as tn_requantize_fast has them */
-    TN_SCALE_EXACT = 2 /* ... as tn_multiply_by_quantized_multiplier has them */
+    TN_SCALE_EXACT = 2, /* ... as tn_multiply_by_quantized_multiplier has them */
+    TN_SCALE_SHORT = 3  /* short sums, of ADD: output_multiplier is m, b_multiplier n */
 };
+
+#define TN_SHORT_SHIFT 21 /* of tn_ssat8_asr21 */
 
 typedef struct {
     int32_t operation;      /* literal: TN_ADD ... */
@@ -69,6 +74,11 @@ TN_INLINE int32_t tn_elementwise_sum(const tn_elementwise *g, int32_t a, int32_t
 
 TN_INLINE int32_t tn_elementwise_one(const tn_elementwise *g, int32_t a, int32_t b) {
     int32_t x;
+    if (g->b_scaling == TN_SCALE_SHORT) {
+        x = tn_smlawb(g->output_multiplier, (uint32_t)a << 8, g->a_offset);
+        x = tn_ssat8_asr21(tn_smlawb(g->b_multiplier, (uint32_t)b << 8, x));
+        return g->saturate != 0 ? x : tn_clamp(x, g->minimum, g->maximum);
+    }
     if (g->operation == TN_MINIMUM) return a < b ? a : b;
     if (g->operation == TN_MAXIMUM) return a > b ? a : b;
     if (g->operation == TN_MUL) {
@@ -81,9 +91,43 @@ TN_INLINE int32_t tn_elementwise_one(const tn_elementwise *g, int32_t a, int32_t
                             g->saturate == 0, g->minimum, g->maximum);
 }
 
+#if TN_DSP
+
+/* Four short sums: the odd bytes of a word, and the even ones moved there, are halfwords of 256
+ * times the operands. */
+TN_INLINE uint32_t tn_elementwise_short_4(uint32_t p, uint32_t q, uint32_t odd, int32_t m,
+                                          int32_t n, int32_t offset) {
+    const uint32_t a02 = p << 8 & odd, a13 = p & odd, b02 = q << 8 & odd, b13 = q & odd;
+    int32_t x = tn_smlawb(m, a02, offset), y = tn_smlawb(m, a13, offset);
+    int32_t z = tn_smlawt(m, a02, offset), w = tn_smlawt(m, a13, offset);
+    x = tn_smlawb(n, b02, x), y = tn_smlawb(n, b13, y);
+    z = tn_smlawt(n, b02, z), w = tn_smlawt(n, b13, w);
+    return tn_pack_bytes(tn_ssat8_asr21(x), tn_ssat8_asr21(y), tn_ssat8_asr21(z),
+                         tn_ssat8_asr21(w));
+}
+
+/* `count` short sums, a multiple of four, from -128 to 127. */
+#define tn_elementwise_short TN_VARIANT(tn_elementwise_short)
+TN_SHARED void tn_elementwise_short(const int8_t *a, const int8_t *b, int8_t *out, int32_t count,
+                                    int32_t m, int32_t n, int32_t offset) {
+    const uint32_t odd = tn_opaque(0xFF00FF00u);
+    const int8_t *const end = a + count;
+    for (; a != end; a += 4, b += 4, out += 4)
+        tn_store32(out, tn_elementwise_short_4(tn_load32(a), tn_load32(b), odd, m, n, offset));
+}
+
+#endif
+
 /* n outputs from two dense operands. */
 TN_INLINE void tn_elementwise_dense(const tn_elementwise *g, const int8_t *a, const int8_t *b,
                                     int8_t *out, int32_t n) {
+#if TN_DSP
+    if (g->b_scaling == TN_SCALE_SHORT && g->saturate != 0) {
+        const int32_t fours = n & ~3;
+        tn_elementwise_short(a, b, out, fours, g->output_multiplier, g->b_multiplier, g->a_offset);
+        a += fours, b += fours, out += fours, n &= 3;
+    }
+#endif
     for (; n >= 4; n -= 4) {
         out[0] = (int8_t)tn_elementwise_one(g, a[0], b[0]);
         out[1] = (int8_t)tn_elementwise_one(g, a[1], b[1]);

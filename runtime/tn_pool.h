@@ -25,6 +25,7 @@ typedef struct {
     int32_t pad_left;
     int32_t minimum;
     int32_t maximum;
+    int32_t few; /* literal: windows are of few pixels, as tn_row_sums.h has it */
 } tn_pool;
 
 /* The taps of one output pixel: in rows [y_begin, y_end), `columns` pixels from byte `start` on. */
@@ -48,31 +49,16 @@ TN_INLINE tn_pool_window tn_pool_taps(const tn_pool *g, int32_t y, int32_t x) {
 
 /* ---- average ------------------------------------------------------------------------------ */
 
-/* Sums over the taps of channel c (width 1), or of it and the next three (width 4). */
+/* Sums over the taps of some channels from c on. */
 TN_INLINE void tn_pool_sums(const tn_pool *g, tn_rows in, tn_pool_window taps, int32_t c,
-                            int32_t width, int32_t *sums) {
-    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (int32_t y = taps.y_begin; y < taps.y_end; y++) {
-        const int8_t *p = tn_row(in, y) + taps.start + c;
-        for (int32_t i = taps.columns; i > 0; i--) {
-            if (width == 4) {
-                const uint32_t word = tn_load32(p);
-                s0 += (int8_t)(word & 0xFFu);
-                s1 += (int8_t)((word >> 8) & 0xFFu);
-                s2 += (int8_t)((word >> 16) & 0xFFu);
-                s3 += (int8_t)(word >> 24);
-            } else {
-                s0 += *p;
-            }
-            p += g->channels;
-        }
-    }
-    sums[0] = s0;
-    if (width == 4) {
-        sums[1] = s1;
-        sums[2] = s2;
-        sums[3] = s3;
-    }
+                            int32_t channels, tn_sums *sums) {
+    const int32_t whole = in.ring == NULL && taps.columns == g->in_w; /* rows follow each other */
+    const int32_t rows = whole != 0 ? 1 : taps.y_end - taps.y_begin;
+    const int32_t columns = whole != 0 ? taps.columns * (taps.y_end - taps.y_begin) : taps.columns;
+    tn_sums_begin(sums, g->few);
+    for (int32_t y = taps.y_begin; y < taps.y_begin + rows; y++)
+        tn_sums_add(sums, g->few, tn_row(in, y) + taps.start + c, columns, g->channels, channels);
+    tn_sums_end(sums, g->few);
 }
 
 /* sum / count to nearest, halves away from zero; half is count / 2. */
@@ -89,19 +75,13 @@ TN_INLINE void tn_average_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out,
             const tn_pool_window taps = tn_pool_taps(layer, y, x);
             const int32_t count = (taps.y_end - taps.y_begin) * taps.columns;
             const int32_t half = count / 2;
-            for (int32_t c = 0; c < layer->channels;) {
-                int32_t sums[4];
-                const int32_t width = layer->channels - c >= 4 ? 4 : 1;
-                if (width == 4) {
-                    tn_pool_sums(layer, in, taps, c, 4, sums);
-                } else {
-                    tn_pool_sums(layer, in, taps, c, 1, sums);
-                }
-                for (int32_t i = 0; i < width; i++) {
+            for (int32_t c = 0; c < layer->channels; c += TN_ROW_SUMS_CHANNELS) {
+                const int32_t channels = tn_min(layer->channels - c, TN_ROW_SUMS_CHANNELS);
+                tn_sums sums;
+                tn_pool_sums(layer, in, taps, c, channels, &sums);
+                for (int32_t i = 0; i < channels; i++)
                     *target++ =
-                        tn_pool_mean(sums[i], count, half, layer->minimum, layer->maximum);
-                }
-                c += width;
+                        tn_pool_mean(sums.sums[i], count, half, layer->minimum, layer->maximum);
             }
         }
     }
@@ -111,23 +91,29 @@ TN_INLINE void tn_average_pool_s8(const tn_pool *layer, tn_rows in, tn_rows out,
 
 typedef struct {
     int32_t rows; /* of the input */
-    int32_t in_w; /* <= 256 */
+    int32_t in_w; /* <= TN_ROW_SUMS_PIXELS */
     int32_t channels;
+    int32_t few; /* literal, see tn_row_sums */
     int32_t minimum;
     int32_t maximum;
 } tn_pool_rows;
 
 /* Takes input rows [y_begin, y_end), all of them in order over the calls of one run; the last call
- * writes the output, after it has read its rows. scratch: 4 * channels bytes, kept between calls. */
+ * writes the output, after it has read its rows. scratch: TN_ROW_SUMS_SCRATCH bytes, kept
+ * between calls. */
 TN_INLINE void tn_average_pool_rows_s8(const tn_pool_rows *layer, tn_rows in, tn_rows out,
                                        void *scratch, int32_t y_begin, int32_t y_end) {
-    int32_t *const sums = (int32_t *)scratch;
-    tn_row_sums(in, layer->in_w, layer->channels, sums, y_begin, y_end);
+    const int32_t count = layer->rows * layer->in_w;
+    tn_row_sums(in, layer->few, layer->in_w, layer->channels, scratch, y_begin, y_end);
     if (y_end != layer->rows) return;
     int8_t *const target = tn_row(out, 0);
-    const int32_t count = layer->rows * layer->in_w;
-    for (int32_t c = 0; c < layer->channels; c++)
-        target[c] = tn_pool_mean(sums[c], count, count / 2, layer->minimum, layer->maximum);
+    for (int32_t c = 0; c < layer->channels; c += 4) {
+        int32_t sums[4];
+        tn_row_sums_four(scratch, layer->few, c, sums);
+        for (int32_t i = 0; i < 4 && c + i < layer->channels; i++)
+            target[c + i] =
+                tn_pool_mean(sums[i], count, count / 2, layer->minimum, layer->maximum);
+    }
 }
 
 /* ---- maximum ------------------------------------------------------------------------------ */

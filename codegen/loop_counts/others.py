@@ -41,7 +41,7 @@ def fully_connected_rows(work: Work) -> None:
 
 def pool(work: Work) -> None:
     channels, out_w = work.numbers("channels", "out_w")
-    name = "average" if "average" in work.call.function else "maximum"
+    average = "average" in work.call.function
 
     def taps(extent: int, count: int, size: int, stride: int, pad: int) -> int:
         first = np.arange(count) * stride - pad
@@ -52,22 +52,50 @@ def pool(work: Work) -> None:
     tall = taps(work.number("in_h"), work.out_rows, *vertical)
     wide = taps(work.number("in_w"), out_w, *horizontal)
     pixels = work.rows * out_w
-    work.add(f"{name}.pixel", pixels)
-    work.add(f"{name}.ring", pixels if work.in_ring else 0)
+    if average:
+        whole = out_w == 1 and wide == work.number("in_w") and not work.in_ring
+        work.add("average.pixel", pixels)
+        work.add("average.value", pixels * channels)
+        _sums(work, "average", pixels, pixels if whole else tall * out_w, tall * wide, channels)
+        return
+    work.add("maximum.pixel", pixels)
+    work.add("maximum.ring", pixels if work.in_ring else 0)
     for width, units in ((4, channels // 4), (1, channels % 4)):
-        work.add(f"{name}_{width}", pixels * units)
-        work.add(f"{name}_{width}.row", tall * out_w * units)
-        work.add(f"{name}_{width}.tap", tall * wide * units)
+        work.add(f"maximum_{width}", pixels * units)
+        work.add(f"maximum_{width}.row", tall * out_w * units)
+        work.add(f"maximum_{width}.tap", tall * wide * units)
 
 
 def row_sums(work: Work) -> None:
     rows, columns, channels = work.numbers("rows", "in_w", "channels")
-    work.add("row_sums", rows)
-    work.add("row_sums.ring", rows if work.in_ring else 0)
-    for width, units in ((4, channels // 4), (1, channels % 4)):
-        work.add(f"row_sums_{width}", rows * units)
-        work.add(f"row_sums_{width}.column", rows * units * columns)
+    work.add("rows.ring", rows if work.in_ring else 0)
+    if work.number("few"):
+        row_sums_add(work, rows, rows * columns, channels)
+    else:
+        fours = rows * (channels // 4)
+        work.add("rows.four", fours)
+        row_sums_add(work, fours, fours * columns, 4)
+        row_sums_add(work, rows if channels % 4 else 0, rows * columns, channels % 4)
     work.add(f"{work.call.function}.channel", channels)
+
+
+def row_sums_add(work: Work, runs: float, pixels: float, channels: int) -> None:
+    """tn_row_sums_add, of so many pixels altogether."""
+    work.add("row_sums", runs)
+    for name, units in (
+        ("eight", channels // 8),
+        ("four", channels % 8 // 4),
+        ("tail", int(channels % 4 > 0)),
+    ):
+        work.add(f"row_sums.{name}", runs * units)
+        work.add(f"row_sums.{name}.pixel", pixels * units)
+
+
+def _sums(work: Work, name: str, times: float, runs: float, pixels: float, channels: int) -> None:
+    """tn_sums of all channels, `times` times: of `runs` runs with so many pixels altogether."""
+    for part, n in ((16, channels // 16), (channels % 16, int(channels % 16 > 0))):
+        work.add(f"{name}.sums", times * n)
+        row_sums_add(work, runs * n, pixels * n, part)
 
 
 def _nest(work: Work, name: str) -> tuple[int, int]:
@@ -83,13 +111,14 @@ def reduce(work: Work) -> None:
     nest = work.call.fields["loops"]
     assert isinstance(size, tuple) and isinstance(nest, Constant)
     outer, inner = _nest(work, "loops")
-    fours = inner // 4 if int(nest.data[13]) == 1 else 0
+    count = size[0] * size[1] * size[2]
+    runs, pixels = outer * size[2] * size[1], outer * count
     work.add("reduce.position", outer)
-    for width, units in ((4, outer * fours), (1, outer * (inner - 4 * fours))):
-        work.add(f"reduce_{width}", units)
-        work.add(f"reduce_{width}.outer", units * size[2])
-        work.add(f"reduce_{width}.row", units * size[2] * size[1])
-        work.add(f"reduce_{width}.tap", units * size[2] * size[1] * size[0])
+    work.add("reduce.value" if work.number("brief") else "reduce.any", outer * inner)
+    if int(nest.data[13]) == 1:
+        _sums(work, "reduce", outer, runs, pixels, inner)
+    else:
+        _sums(work, "reduce", outer * inner, runs * inner, pixels * inner, 1)
 
 
 # ---- everything else ---------------------------------------------------------------------------
@@ -97,7 +126,7 @@ def reduce(work: Work) -> None:
 
 def elementwise(work: Work) -> None:
     operation, scaling = work.numbers("operation", "b_scaling")
-    sums = ("half", "fast", "exact")[scaling]
+    sums = ("half", "fast", "exact", "short")[scaling]
     form = sums if operation < 3 else "product" if operation == 3 else "compare"
     outputs = work.rows * work.out_pitch
     work.add("elementwise.exact", outputs * (work.number("output_scaling") == 2 and operation < 4))

@@ -10,10 +10,15 @@ from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Activation, Graph, Operator, Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
 from thumbnet.codegen.lowering import nest
-from thumbnet.codegen.lowering.quantize import activation_range, quantize_multiplier
+from thumbnet.codegen.lowering.quantize import (
+    activation_range,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+)
+from thumbnet.codegen.lowering.short_sums import BYTES, short_sum
 
 # TN_SCALE_... and the operations of tn_elementwise.h
-HALF, FAST, EXACT = range(3)
+HALF, FAST, EXACT, SHORT = range(4)
 ADD, SUB, SUB_REVERSED, MUL, MINIMUM, MAXIMUM = range(6)
 LITERALS = ("operation", "b_scaling", "output_scaling", "saturate", "constant_first")
 
@@ -49,6 +54,8 @@ def lower_elementwise(graph: Graph, op: Operator) -> Kernel:
             )
     except ValueError as error:
         raise _refusal(op, output, f"{error}; requantise the model") from error
+    if op.kind in ("ADD", "SUB"):
+        scaling = _shortened(scaling, output.zero_point, low, high)
     a, b = reversed(inputs) if scaling.swapped else inputs
 
     dense = all(t.elements == output.elements and _row_count(t, output) for t in (a, b))
@@ -166,6 +173,33 @@ def _requantisation(multiplier: int, shift: int) -> tuple[int, int, int]:
     if multiplier >= 1 << 30 and -31 <= shift <= -1:
         return FAST, 2 * multiplier - (1 << 32), -shift
     return EXACT, multiplier, shift
+
+
+def _shortened(scaling: _Scaling, zero_point: int, low: int, high: int) -> _Scaling:
+    """The same sums in the short form, where that is exact for all operands."""
+    real_output, outer = _multiplier(*scaling.output)
+    real_a = real_b = real_output * 2.0**19
+    a, b = BYTES[:, None] << 19, BYTES << 19
+    if scaling.b[0] != HALF:
+        real_smaller, inner = _multiplier(*scaling.b)
+        real_b = real_output * 2.0**20 * real_smaller
+        b = multiply_by_quantized_multiplier((BYTES << 20) + scaling.b_offset, *inner)
+    minus = scaling.operation
+    a_sign, b_sign = -1 if minus == SUB_REVERSED else 1, -1 if minus == SUB else 1
+    half = scaling.b[0] == HALF or scaling.operation != SUB
+    sums = a_sign * a + b_sign * b + (scaling.a_offset if half else -scaling.a_offset)
+    outputs = multiply_by_quantized_multiplier(sums, *outer) + zero_point
+    found = short_sum(outputs, a_sign * real_a, b_sign * real_b, low, high)
+    if found is None:
+        return scaling
+    return _Scaling(ADD, scaling.swapped, found.offset, 0, (SHORT, found.b, 0), (FAST, found.a, 0))
+
+
+def _multiplier(scaling: int, multiplier: int, shift: int) -> tuple[float, tuple[int, int]]:
+    """The real multiplier of what _requantisation gave, and (multiplier, shift) before it."""
+    if scaling == FAST:
+        multiplier, shift = (multiplier + (1 << 32)) >> 1, -shift
+    return multiplier * 2.0 ** (shift - 31), (multiplier, shift)
 
 
 # ---- broadcasting ---------------------------------------------------------------------------

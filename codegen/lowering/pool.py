@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Graph, Operator, Pool, Reduce, Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
 from thumbnet.codegen.lowering import nest
-from thumbnet.codegen.lowering.quantize import activation_range, quantize_multiplier
+from thumbnet.codegen.lowering.packing import pad4
+from thumbnet.codegen.lowering.quantize import (
+    activation_range,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+)
+from thumbnet.codegen.lowering.short_sums import short_multiple
 
-REDUCER_COLUMNS = 256  # of tn_row_sums.h
+BRIEF_COUNT = 1 << 12  # of values in a sum: all sums are tried
+PIXELS = 256  # TN_ROW_SUMS_PIXELS
+
+
+def row_sums_scratch(channels: int, few: bool) -> int:
+    """TN_ROW_SUMS_SCRATCH: sums of int32, or of int16 where pixels are few."""
+    return (2 if few else 4) * pad4(channels)
 
 
 def lower_pool(graph: Graph, op: Operator) -> Kernel:
@@ -30,6 +44,7 @@ def lower_pool(graph: Graph, op: Operator) -> Kernel:
         raise _refusal(op, output, "its quantisation differs from the input's; make them equal")
     low, high = activation_range(pool.activation, output.scale, output.zero_point, output.dtype)
     average = op.kind == "AVERAGE_POOL_2D"
+    window = min(pool.filter_h, source.shape[1]) * min(pool.filter_w, source.shape[2])
     call = Call(
         function="tn_average_pool_s8" if average else "tn_max_pool_s8",
         header="tn_pool.h",
@@ -47,8 +62,10 @@ def lower_pool(graph: Graph, op: Operator) -> Kernel:
             "pad_left": pool.padding.left,
             "minimum": low,
             "maximum": high,
+            "few": int(window <= PIXELS),
         },
         inputs=(0,),
+        literals=("few",) if average else (),
     )
     window = RowWindow(pool.stride_h, pool.padding.top, pool.filter_h)
     read = Read(source.name, window, Overlap("rows"))
@@ -71,12 +88,14 @@ def _as_reducer(
 ) -> Kernel | None:
     """The sum of each channel of [1, H, W, C] from rows as they come; `fields` end the layer."""
     _, height, width, channels = source.shape
-    if height < 2 or width > REDUCER_COLUMNS:
+    if height < 2 or width > PIXELS:
         return None
+    few = height * width <= PIXELS
     layer: dict[str, int | Constant | tuple[int, ...]] = {
         "rows": height,
         "in_w": width,
         "channels": channels,
+        "few": int(few),
         **fields,
     }
     call = Call(
@@ -85,12 +104,13 @@ def _as_reducer(
         layer_type=f"tn_{header}_rows",
         fields=layer,
         inputs=(0,),
+        literals=tuple(name for name in ("few", "brief") if name in layer),
         scratch=True,
     )
     read = Read(source.name, RowWindow(1, 0, 1), Overlap("rows"))
     return Kernel(
         op.name, op.kind, (read,), output.name, (call,),
-        scratch_bytes=4 * channels, unit_rows=height,
+        scratch_bytes=row_sums_scratch(channels, few), unit_rows=height,
     )  # fmt: skip
 
 
@@ -119,11 +139,18 @@ def lower_reduce(graph: Graph, op: Operator) -> Kernel:
     except ValueError as error:
         raise _refusal(op, output, f"{error}; requantise the model") from error
     numbers = {
+        "brief": 0,
         "bias": -source.zero_point * count,
         "multiplier": multiplier,
         "shift": shift,
         "output_zero_point": output.zero_point,
     }
+    if count <= BRIEF_COUNT:
+        sums = np.arange(-128 * count, 127 * count + 1)
+        outputs = multiply_by_quantized_multiplier(sums + numbers["bias"], multiplier, shift)
+        found = short_multiple(sums, outputs + output.zero_point, multiplier * 2.0 ** (shift - 31))
+        if found is not None:
+            numbers |= {"brief": 1, "bias": found[1], "multiplier": found[0], "shift": 0}
     inner = [*reversed(reduced), nest.Loop(1, 0, 0), nest.Loop(1, 0, 0)][:3]
     call = Call(
         function="tn_reduce_s8",
@@ -132,10 +159,12 @@ def lower_reduce(graph: Graph, op: Operator) -> Kernel:
         fields={
             "size": tuple(loop.size for loop in inner),
             "step": tuple(loop.a for loop in inner),
+            "few": int(count <= PIXELS),
             **numbers,
             "loops": nest.pack(op, kept),
         },
         inputs=(0,),
+        literals=("few", "brief"),
     )
     reducer = None
     if nest.has_rows(source) and {1, 2} == {*axes} - {0}:

@@ -21,21 +21,28 @@ CALLS = {
         f"tn_{name}": f"x[0] = (uint32_t)tn_{name}(x[0], x[1], (int32_t)x[2])"
         for name in ("smlad", "smlabb", "smlatt")
     },
-    **{f"tn_{name}": f"x[0] = tn_{name}(x[0])" for name in ("sxtb16", "sxtb16_ror8")},
+    **{
+        f"tn_{name}": f"x[0] = tn_{name}(x[0])" for name in ("sxtb16", "sxtb16_ror8", "opaque")
+    },
     **{
         f"tn_{name}": f"x[0] = tn_{name}(x[0], x[1])"
-        for name in ("sxtab16", "sxtab16_ror8", "ssub16", "pkhbt", "pkhtb")
+        for name in ("ssub16", "pkhbt", "pkhtb")
     },
     "tn_smmlar": "x[0] = (uint32_t)tn_smmlar((int32_t)x[0], (int32_t)x[1], (int32_t)x[2])",
     "tn_smmla": "x[0] = (uint32_t)tn_smmla((int32_t)x[0], (int32_t)x[1], (int32_t)x[2])",
+    "tn_smlawb": "x[0] = (uint32_t)tn_smlawb((int32_t)x[0], x[1], (int32_t)x[2])",
+    "tn_smlawt": "x[0] = (uint32_t)tn_smlawt((int32_t)x[0], x[1], (int32_t)x[2])",
     "tn_asr_round_add": "x[0] = (uint32_t)tn_asr_round_add((int32_t)x[0], 1 + (int32_t)(x[1] % 31),"
     " (int32_t)(x[2] & 255) - 128)",
     "tn_ssat8": "x[0] = (uint32_t)tn_ssat8((int32_t)x[0])",
+    "tn_ssat8_asr21": "x[0] = (uint32_t)tn_ssat8_asr21((int32_t)x[0])",
+    "tn_pack_bytes": "x[0] = tn_pack_bytes((int32_t)x[0], (int32_t)x[1], (int32_t)x[2],"
+    " (int32_t)x[3])",
     "tn_load_two": "tn_load_two((const uint32_t *)(const void *)m + x[0] % 14, x + 1, x + 2)",
 }  # fmt: skip
 
 # The twin's own helpers, and what declares the others.
-HELPERS = {"tn_dsp_low", "tn_dsp_high", "tn_dsp_mac", "tn_dsp_add16"}
+HELPERS = {"tn_dsp_low", "tn_dsp_high", "tn_dsp_mac"}
 DECLARATION = re.compile(r"^TN_INLINE .*?(\w+)\(|^TN_DSP_MAC\((tn_\w+),", re.M)
 
 FUNCTIONS = """

@@ -16,7 +16,7 @@ from tflite_builder import Builder, Spec
 from thumbnet.codegen.graph import Activation, Graph, Operator, Padding, Pool, Reduce
 from thumbnet.codegen.kernel import Kernel, Overlap, RowWindow
 from thumbnet.codegen.lowering.convolution import lower_fully_connected
-from thumbnet.codegen.lowering.pool import REDUCER_COLUMNS, lower_pool, lower_reduce
+from thumbnet.codegen.lowering.pool import PIXELS, lower_pool, lower_reduce
 
 heights, widths = st.integers(2, 9), st.integers(1, 9) | st.sampled_from([40, 256])
 channels = st.integers(1, 9) | st.sampled_from([16, 21])
@@ -193,7 +193,7 @@ def test_what_cannot_be_summed_row_by_row_has_no_reducer() -> None:
     assert reducer(pool_model(image, Pool(3, 5, 2, 1)), lower_pool) is None
     assert reducer(pool_model(image, Pool(4, 5, 4, 5, Padding(1, 0, 0, 0))), lower_pool) is None
     assert reducer(pool_model((1, 1, 5, 8), Pool(1, 5, 1, 1)), lower_pool) is None
-    wide = REDUCER_COLUMNS + 1
+    wide = PIXELS + 1
     assert reducer(pool_model((1, 4, wide, 8), Pool(4, wide, 1, 1)), lower_pool) is None
     maximum = pool_model(image, Pool(4, 5, 1, 1))
     graph = maximum.graph()
@@ -206,9 +206,9 @@ def test_what_cannot_be_summed_row_by_row_has_no_reducer() -> None:
 
 
 def test_a_row_of_the_widest_extremes_does_not_overflow() -> None:
-    shape = (1, 2, REDUCER_COLUMNS, 4)
+    shape = (1, 2, PIXELS, 4)
     for value in (-128, 127):
-        builder = pool_model(shape, Pool(2, REDUCER_COLUMNS, 1, 1))
+        builder = pool_model(shape, Pool(2, PIXELS, 1, 1))
         agree(builder, lower_pool, np.full(shape, value, np.int8), 0)
 
 

@@ -20,7 +20,7 @@ from thumbnet.codegen.toolchain import host_library
 from thumbnet.tools.arrays import random_calls
 from thumbnet.tools.random_graphs import FAMILIES
 
-ASSEMBLY = ("tn_tile_1", "tn_tile_2", "tn_tile_taps")
+ASSEMBLY = ("tn_tile_1", "tn_tile_2", "tn_tile_taps", "tn_row_sums_add")
 ODD = "".join(f". = ALIGN(4) + 2; *(.text.{f}*) " for f in ASSEMBLY)
 FLAGS = ["-ffunction-sections", "-fdata-sections", "-fno-ipa-icf", "-Wl,--gc-sections"]
 NETWORKS = [("mobilenet", 2), ("resnet", 0), ("resnet", 2), ("ds_cnn", 0), ("plain", 0)]
@@ -167,7 +167,7 @@ int check_taps(void) {
 """
 
 
-def _run(folder: Path, sources: Mapping[str, str], flags: list[str], checks: list[str]) -> int:
+def run_image(folder: Path, sources: Mapping[str, str], flags: list[str], checks: list[str]) -> int:
     """The exit status of an image: 16 * number of the check that fails + what it returned, or 0."""
     script, image = folder / "image.ld", folder / "image.elf"
     script.write_text(LINKER.replace("*(.text*)", ODD + "*(.text*)"))
@@ -191,7 +191,7 @@ def _run(folder: Path, sources: Mapping[str, str], flags: list[str], checks: lis
 @pytest.mark.parametrize("level", ["-O1", "-O2", "-O3", "-Os"])
 def test_tiles(level: str, tmp_path: Path, qemu: None) -> None:
     """Every count of groups to 40 and of channels to 13 against tn_tile_bytes; runs and taps."""
-    assert _run(tmp_path, {"tiles": TILES}, [level], ["tiles", "runs", "taps"]) == 0
+    assert run_image(tmp_path, {"tiles": TILES}, [level], ["tiles", "runs", "taps"]) == 0
 
 
 @pytest.mark.parametrize("optimize", ["balanced", "size"])
@@ -230,5 +230,5 @@ def test_networks(optimize: str, tmp_path: Path, qemu: None) -> None:
         )
         sources[name] = f'#include "{folder / name}.c"\n'
         names.append(name)
-    status = _run(tmp_path, sources, ["-Os" if optimize == "size" else "-O2"], names)
+    status = run_image(tmp_path, sources, ["-Os" if optimize == "size" else "-O2"], names)
     assert status == 0, f"'{names[status // 16 - 1]}' (exit status {status})"

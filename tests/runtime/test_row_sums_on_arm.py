@@ -1,0 +1,48 @@
+"""The assembly of tn_row_sums.h on an emulated Cortex-M4, and registers it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_tiles_on_arm import run_image
+
+SUMS = """
+#include "tn_row_sums.h"
+int guarded(const uintptr_t *call);
+static uint32_t seed = 1;
+static uint32_t next(void) { return seed = seed * 1664525u + 1013904223u, seed >> 8; }
+static int8_t input[32 * 256];
+static uint32_t wanted[14], found[14];
+
+/* f(p, columns, step, channels, pairs), whose last argument is on the stack. */
+static int32_t columns, channels, step;
+static void add(const int8_t *p) { tn_row_sums_add(p, columns, step, channels, found + 1); }
+
+int check_sums(void);
+int check_sums(void) {
+    for (int32_t turn = 0; turn < 3000; turn++) {
+        columns = turn < 2900 ? 1 + turn % 29 : 256 - turn % 5;
+        channels = 1 + turn / 29 % 23;
+        step = channels + (int32_t)(next() % 8);
+        for (uint32_t i = 0; i < sizeof input; i++) input[i] = (int8_t)next();
+        for (int i = 0; i < 14; i++) wanted[i] = found[i] = next();
+        for (int32_t c = 0; c < channels; c++) {
+            uint16_t *half = (uint16_t *)(void *)(wanted + 1 + c / 4 * 2 + c % 2) + c % 4 / 2;
+            for (int32_t i = 0; i < columns; i++)
+                *half = (uint16_t)(*half + input[i * step + c]);
+        }
+        const uintptr_t call[] = {(uintptr_t)add, (uintptr_t)input, 0, 0, 0};
+        if (guarded(call) != 0) return 1;
+        if (memcmp(wanted, found, sizeof wanted) != 0) return 2;
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("level", ["-O1", "-O2", "-Os"])
+def test_row_sums(level: str, tmp_path: Path, qemu: None) -> None:
+    """Up to 23 channels, some that are no multiple of four, at any step."""
+    flags = [level, "-fno-strict-aliasing"]
+    assert run_image(tmp_path, {"sums": SUMS}, flags, ["sums"]) == 0
