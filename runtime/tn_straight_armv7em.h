@@ -114,42 +114,4 @@
                 TN_STRAIGHT_BLOCKS(#N, "8", "4") TN_STRAIGHT_END("2b"));                           \
     }
 
-/* ---- filling a strip ------------------------------------------------------------------------- */
-
-/* The values from V on of those at r1, C a pixel, to the pixels at r0, PITCH bytes apart. */
-#define TN_STRIP_GROUP(V, REGISTERS, C, PITCH)                                                     \
-    ".set .Ltn_v, " V "\n .irp r, " REGISTERS "\n ldrsb.w \\r, [r1, #.Ltn_v]\n"                   \
-    ".set .Ltn_v, .Ltn_v+1\n .endr\n"                                                             \
-    ".set .Ltn_v, " V "\n .irp r, " REGISTERS "\n"                                                \
-    "strh.w \\r, [r0, #(.Ltn_v/" C "*" PITCH "+2*(.Ltn_v%" C "))]\n"                             \
-    ".set .Ltn_v, .Ltn_v+1\n .endr\n"
-#define TN_STRIP_GROUPS_1(PITCH) TN_STRIP_GROUP("0", "r3,r4,r5,r6,r7,r8,r9,r10", "1", PITCH)
-#define TN_STRIP_GROUPS_2(PITCH) TN_STRIP_GROUP("0", "r3,r4,r5,r6,r7,r8,r9,r10", "2", PITCH)
-#define TN_STRIP_GROUPS_3(PITCH)                                                                   \
-    TN_STRIP_GROUP("0", "r3,r4,r5,r6,r7,r8", "3", PITCH)                                           \
-    TN_STRIP_GROUP("6", "r3,r4,r5,r6,r7,r8", "3", PITCH)
-#define TN_STRIP_PIXELS_1 "8" /* of them */
-#define TN_STRIP_PIXELS_2 "4"
-#define TN_STRIP_PIXELS_3 "4"
-#define TN_STRIP_PIXEL_1(PITCH) TN_STRIP_GROUP("0", "r3", "1", PITCH)
-#define TN_STRIP_PIXEL_2(PITCH) TN_STRIP_GROUP("0", "r3,r4", "2", PITCH)
-#define TN_STRIP_PIXEL_3(PITCH) TN_STRIP_GROUP("0", "r3,r4,r5", "3", PITCH)
-#define TN_STRIP_WIDEN_ALL(GROUPS, U, PIXEL, C, PITCH)                                             \
-    "push {r4-r10}\n subs r2, #" U "\n blt 2f\n"                                                  \
-    "1: " GROUPS "add r1, r1, #(" U "*" C ")\n add r0, r0, #(" U "*" PITCH ")\n"                  \
-    "subs r2, #" U "\n bge 1b\n"                                                                  \
-    "2: adds r2, #" U "\n beq 4f\n"                                                               \
-    "3: " PIXEL "add r1, r1, #" C "\n add r0, r0, #(" PITCH ")\n subs r2, #1\n bne 3b\n"         \
-    "4: pop {r4-r10}\n bx lr\n"
-
-/* tn_strip_widen_C_KH: the C channels of n pixels go every C * KH values to d. */
-#define TN_STRIP_WIDEN(C, KH)                                                                      \
-    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_widen_##C##_##KH)(                              \
-        int16_t *d TN_UNUSED, const int8_t *src TN_UNUSED, int32_t n TN_UNUSED) {                  \
-        __asm__(TN_STRIP_WIDEN_ALL(TN_STRIP_GROUPS_##C("(2*" #C "*" #KH ")"),                      \
-                                   TN_STRIP_PIXELS_##C,                                            \
-                                   TN_STRIP_PIXEL_##C("(2*" #C "*" #KH ")"), #C,                   \
-                                   "(2*" #C "*" #KH ")"));                                         \
-    }
-
 #endif

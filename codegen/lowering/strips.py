@@ -26,7 +26,7 @@ STRIP_BYTES = 768  # unless two pixels take more
 def strip_scratch(kernel_h: int, kernel_w: int, stride_w: int, in_c: int, span: int) -> int:
     """TN_STRIP_SCRATCH."""
     words = (kernel_h * kernel_w * in_c + 1) // 2
-    return (span - 1) * 2 * kernel_h * stride_w * in_c + 4 * words
+    return 4 * kernel_h + (span - 1) * 2 * kernel_h * stride_w * in_c + 4 * words
 
 
 def _span(scratch: list[int]) -> int:
