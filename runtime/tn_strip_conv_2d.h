@@ -66,11 +66,11 @@ TN_INLINE void tn_strip_sums(const int8_t *block, const int16_t *x, int32_t word
         }
 }
 
-/* A tile of pixels `apart` bytes from each other in a strip. */
+/* Pixels `apart` bytes from each other in a strip. */
 #define tn_strip_tile TN_VARIANT(tn_strip_tile)
-TN_SHARED void tn_strip_tile(const tn_straight *t, int32_t words, int32_t apart) {
+TN_SHARED void tn_strip_tile(const tn_straight *t, int32_t pixels, int32_t words, int32_t apart) {
     const tn_tile tile = {t->blocks, t->out_c, 0, 0, 0, 0, 2, 0};
-    for (int32_t i = 0; i < 2 * t->pairs; i++) {
+    for (int32_t i = 0; i < pixels; i++) {
         const int16_t *const x = (const int16_t *)t->x + i * apart / 2;
         const int8_t *block = t->blocks;
         for (int32_t o = 0; o < t->out_c; o += 4, block += TN_BLOCK_BEGIN + 8 * words + TN_BLOCK_END) {
@@ -104,15 +104,19 @@ TN_INLINE void tn_strip_lines(tn_strip *s, int32_t c, int32_t kernel_h) {
     TN_INLINE void TN_VARIANT(tn_strip_fill_##C##_##KH)(tn_strip *s) { tn_strip_lines(s, C, KH); }
 #define TN_STRIP_TILE(N, D)                                                                        \
     TN_INLINE void TN_VARIANT(tn_strip_tile_##N##_##D)(const tn_straight *t) {                     \
-        tn_strip_tile(t, N, D);                                                                    \
+        tn_strip_tile(t, 2 * t->pairs, N, D);                                                      \
+    }
+#define TN_STRIP_SINGLE(N)                                                                         \
+    TN_INLINE void TN_VARIANT(tn_strip_single_##N)(const tn_straight *t) {                         \
+        tn_strip_tile(t, 1, N, 0);                                                                 \
     }
 
 #endif
 
 /* Output rows [y_begin, y_end). */
 TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
-                             int32_t y_begin, int32_t y_end, tn_straight_tile *tile,
-                             tn_strip_fill *fill) {
+                             int32_t y_begin, int32_t y_end, tn_strip_fill *fill,
+                             tn_straight_tile *tile, tn_straight_tile *single) {
     const int32_t span = g->span, apart = TN_STRIP_APART(g->kernel_h, g->stride_w, g->in_c);
     const int32_t columns = (span - 1) * g->stride_w + g->kernel_w;
     int32_t *const lines = (int32_t *)scratch;
@@ -137,31 +141,34 @@ TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
             fill(&s);
             t.x = strip, t.out = row + x * g->out_c, t.pairs = span / 2;
             tile(&t);
-            if ((span & 1) != 0) { /* the last pixel, and once more the one before it */
-                t.x = strip + (span - 2) * apart, t.pairs = 1;
-                t.out = row + (x + span - 2) * g->out_c;
-                tile(&t);
+            if (single != NULL) { /* span is odd */
+                t.x = strip + (span - 1) * apart, t.out += (span - 1) * g->out_c;
+                single(&t);
             }
         }
     }
 }
 
-/* tn_strip_conv_2d_N_D_C_KH_s8, of N words, D bytes from a pixel to the next in a strip, C channels and
- * KH rows of the kernel:
+/* tn_strip_conv_2d_N_D_C_KH_ODD_s8, of N words, D bytes from a pixel to the next in a strip, C channels,
+ * KH rows of the kernel and ODD 1 where `span` is odd, else 0:
  *
- *     void tn_strip_conv_2d_N_D_C_KH_s8(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
- *                                       void *scratch, int32_t y_begin, int32_t y_end);
+ *     void tn_strip_conv_2d_N_D_C_KH_ODD_s8(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
+ *                                           void *scratch, int32_t y_begin, int32_t y_end);
  *
  * scratch: TN_STRIP_SCRATCH bytes, 4-byte aligned. */
-#define TN_STRIP_CONV_2D_S8(N, D, C, KH)                                                           \
+#define TN_STRIP_ODD_0(N)
+#define TN_STRIP_ODD_1(N) TN_STRIP_SINGLE(N)
+#define TN_STRIP_SINGLE_0(N) NULL
+#define TN_STRIP_SINGLE_1(N) TN_VARIANT(tn_strip_single_##N)
+#define TN_STRIP_CONV_2D_S8(N, D, C, KH, ODD)                                                      \
     TN_STRIP_TILE(N, D)                                                                            \
+    TN_STRIP_ODD_##ODD(N)                                                                          \
     TN_STRIP_FILL(C, KH)                                                                           \
-    TN_INLINE void tn_strip_conv_2d_##N##_##D##_##C##_##KH##_s8(                                   \
+    TN_INLINE void tn_strip_conv_2d_##N##_##D##_##C##_##KH##_##ODD##_s8(                           \
         const tn_strip_conv_2d *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,        \
         int32_t y_end) {                                                                           \
-        tn_strip_rows(g, in, out, scratch, y_begin, y_end,                                         \
-                      TN_VARIANT(tn_strip_tile_##N##_##D),                                         \
-                      TN_VARIANT(tn_strip_fill_##C##_##KH));                                      \
+        tn_strip_rows(g, in, out, scratch, y_begin, y_end, TN_VARIANT(tn_strip_fill_##C##_##KH),   \
+                      TN_VARIANT(tn_strip_tile_##N##_##D), TN_STRIP_SINGLE_##ODD(N));              \
     }
 
 #endif
