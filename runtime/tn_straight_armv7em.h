@@ -114,42 +114,41 @@
                 TN_STRAIGHT_BLOCKS(#N, "8", "4") TN_STRAIGHT_END("2b"));                           \
     }
 
-/* ---- filling a strip ------------------------------------------------------------------------- */
+/* ---- one pixel ------------------------------------------------------------------------------- */
 
-/* The values from V on of those at r1, C a pixel, to the pixels at r0, PITCH bytes apart. */
-#define TN_STRIP_GROUP(V, REGISTERS, C, PITCH)                                                     \
-    ".set .Ltn_v, " V "\n .irp r, " REGISTERS "\n ldrsb.w \\r, [r1, #.Ltn_v]\n"                   \
-    ".set .Ltn_v, .Ltn_v+1\n .endr\n"                                                             \
-    ".set .Ltn_v, " V "\n .irp r, " REGISTERS "\n"                                                \
-    "strh.w \\r, [r0, #(.Ltn_v/" C "*" PITCH "+2*(.Ltn_v%" C "))]\n"                             \
-    ".set .Ltn_v, .Ltn_v+1\n .endr\n"
-#define TN_STRIP_GROUPS_1(PITCH) TN_STRIP_GROUP("0", "r3,r4,r5,r6,r7,r8,r9,r10", "1", PITCH)
-#define TN_STRIP_GROUPS_2(PITCH) TN_STRIP_GROUP("0", "r3,r4,r5,r6,r7,r8,r9,r10", "2", PITCH)
-#define TN_STRIP_GROUPS_3(PITCH)                                                                   \
-    TN_STRIP_GROUP("0", "r3,r4,r5,r6,r7,r8", "3", PITCH)                                           \
-    TN_STRIP_GROUP("6", "r3,r4,r5,r6,r7,r8", "3", PITCH)
-#define TN_STRIP_PIXELS_1 "8" /* of them */
-#define TN_STRIP_PIXELS_2 "4"
-#define TN_STRIP_PIXELS_3 "4"
-#define TN_STRIP_PIXEL_1(PITCH) TN_STRIP_GROUP("0", "r3", "1", PITCH)
-#define TN_STRIP_PIXEL_2(PITCH) TN_STRIP_GROUP("0", "r3,r4", "2", PITCH)
-#define TN_STRIP_PIXEL_3(PITCH) TN_STRIP_GROUP("0", "r3,r4,r5", "3", PITCH)
-#define TN_STRIP_WIDEN_ALL(GROUPS, U, PIXEL, C, PITCH)                                             \
-    "push {r4-r10}\n subs r2, #" U "\n blt 2f\n"                                                  \
-    "1: " GROUPS "add r1, r1, #(" U "*" C ")\n add r0, r0, #(" U "*" PITCH ")\n"                  \
-    "subs r2, #" U "\n bge 1b\n"                                                                  \
-    "2: adds r2, #" U "\n beq 4f\n"                                                               \
-    "3: " PIXEL "add r1, r1, #" C "\n add r0, r0, #(" PITCH ")\n subs r2, #1\n bne 3b\n"         \
-    "4: pop {r4-r10}\n bx lr\n"
+/* The words of k from .Ltn_k on: one, 10 cycles for 8 products, or two, 19 cycles. */
+#define TN_SINGLE_WORD                                                                             \
+    "ldr.w r2, [r0, #(20+8*.Ltn_k)]\n ldr.w r3, [r0, #(24+8*.Ltn_k)]\n"                            \
+    "ldr.w r12, [r1, #(4*.Ltn_k)]\n"                                                               \
+    "smlad r5, r12, r2, r5\n sxtb16 r2, r2\n smlad r7, r12, r3, r7\n sxtb16 r3, r3\n"              \
+    "smlad r4, r12, r2, r4\n smlad r6, r12, r3, r6\n"
+#define TN_SINGLE_WORDS                                                                            \
+    "ldr.w r2, [r0, #(20+8*.Ltn_k)]\n ldr.w r3, [r0, #(24+8*.Ltn_k)]\n"                            \
+    "ldr.w r10, [r0, #(28+8*.Ltn_k)]\n ldr.w r11, [r0, #(32+8*.Ltn_k)]\n"                          \
+    "ldr.w r12, [r1, #(4*.Ltn_k)]\n ldr.w lr, [r1, #(4*.Ltn_k+4)]\n"                               \
+    "smlad r5, r12, r2, r5\n sxtb16 r2, r2\n smlad r7, r12, r3, r7\n sxtb16 r3, r3\n"              \
+    "smlad r4, r12, r2, r4\n smlad r6, r12, r3, r6\n"                                              \
+    "smlad r5, lr, r10, r5\n sxtb16 r10, r10\n smlad r7, lr, r11, r7\n sxtb16 r11, r11\n"          \
+    "smlad r4, lr, r10, r4\n smlad r6, lr, r11, r6\n"
 
-/* tn_strip_widen_C_KH: the C channels of n pixels go every C * KH values to d. */
-#define TN_STRIP_WIDEN(C, KH)                                                                      \
-    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_widen_##C##_##KH)(                              \
-        int16_t *d TN_UNUSED, const int8_t *src TN_UNUSED, int32_t n TN_UNUSED) {                  \
-        __asm__(TN_STRIP_WIDEN_ALL(TN_STRIP_GROUPS_##C("(2*" #C "*" #KH ")"),                      \
-                                   TN_STRIP_PIXELS_##C,                                            \
-                                   TN_STRIP_PIXEL_##C("(2*" #C "*" #KH ")"), #C,                   \
-                                   "(2*" #C "*" #KH ")"));                                         \
+/* tn_strip_single_N: of one pixel; outputs at r8 up to r9. */
+#define TN_STRIP_SINGLE(N)                                                                         \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_single_##N)(const tn_straight *t TN_UNUSED) {   \
+        __asm__("push {r4-r11, lr}\n"                                                              \
+                "ldr r1, [r0, #" TN_STRAIGHT_X "]\n ldr r8, [r0, #" TN_STRAIGHT_OUT "]\n"          \
+                "ldr r9, [r0, #" TN_STRAIGHT_OUT_C "]\n ldr r0, [r0]\n"                            \
+                "add r9, r8\n sub r0, #4\n"                                                        \
+                "1: ldr.w r4, [r0, #4]\n ldr.w r5, [r0, #8]\n"                                     \
+                "ldr.w r6, [r0, #12]\n ldr.w r7, [r0, #16]\n"                                      \
+                ".set .Ltn_k, 0\n .rept " #N "/2\n" TN_SINGLE_WORDS                                \
+                ".set .Ltn_k, .Ltn_k+2\n .endr\n" TN_ST_IF(#N "%2", TN_SINGLE_WORD)                \
+                "add r0, r0, #(40+8*" #N ")\n"                                                     \
+                "ldr r2, [r0, #-20]\n ldr r3, [r0, #-16]\n ldr r10, [r0, #-12]\n"                  \
+                "ldr r11, [r0, #-8]\n ldr r12, [r0, #-4]\n ldr lr, [r0]\n"                         \
+                "sub r5, r5, r4\n sub r7, r7, r6\n smmla r4, r4, r2, r3\n smmul r5, r5, r10\n"     \
+                "smmla r6, r6, r11, r12\n smmul r7, r7, lr\n"                                      \
+                TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_PACK("r4", "r5", "r6", "r7")        \
+                "str r4, [r8], #4\n cmp r8, r9\n bne.w 1b\n pop {r4-r11, pc}\n");                  \
     }
 
 #endif

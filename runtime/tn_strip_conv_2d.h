@@ -26,40 +26,29 @@ typedef struct {
     const int8_t *blocks;
 } tn_strip_conv_2d;
 
-/* Words of a pixel's inputs, bytes from them to the next pixel's, and bytes of a strip. */
+/* Words of a pixel's inputs, bytes from them to the next pixel's, and of a strip and a table. */
 #define TN_STRIP_WORDS(kernel_h, kernel_w, in_c) (((kernel_h) * (kernel_w) * (in_c) + 1) / 2)
 #define TN_STRIP_APART(kernel_h, stride_w, in_c) (2 * (kernel_h) * (stride_w) * (in_c))
 #define TN_STRIP_SCRATCH(kernel_h, kernel_w, stride_w, in_c, span)                                 \
-    (((span) - 1) * TN_STRIP_APART(kernel_h, stride_w, in_c) +                                     \
+    (4 * (kernel_h) + ((span) - 1) * TN_STRIP_APART(kernel_h, stride_w, in_c) +                    \
      4 * TN_STRIP_WORDS(kernel_h, kernel_w, in_c))
 
-typedef void tn_strip_widen(int16_t *d, const int8_t *src, int32_t n);
+/* What fills a strip: `left` columns of `zero`, `inside` of a line of input and `right` more of zero,
+ * for each row of the kernel. tn_strip_armv7em.h knows the order of the fields. */
+typedef struct {
+    int16_t *d;           /* of the first line; moves on */
+    const int32_t *lines; /* from the data of the input to its rows, -1 where there is none; moves on */
+    const int8_t *from;   /* the data, and bytes more */
+    int32_t left, inside, right, zero;
+} tn_strip;
 
-TN_INLINE void tn_strip_pad(int16_t *d, int32_t n, int32_t c, int32_t pitch, int32_t value) {
-    for (; n > 0; n--, d += pitch)
-        for (int32_t i = 0; i < c; i++) d[i] = (int16_t)value;
-}
+typedef void tn_strip_fill(tn_strip *s);
 
-/* The strip of output row y from pixel x on. */
-TN_INLINE void tn_strip_fill(const tn_strip_conv_2d *g, tn_rows in, int32_t y, int32_t x,
-                             int16_t *strip, tn_strip_widen *widen) {
-    const int32_t c = g->in_c, pitch = g->kernel_h * c, zero = g->in_zero_point;
-    const int32_t columns = (g->span - 1) * g->stride_w + g->kernel_w;
-    const int32_t ix = x * g->stride_w - g->pad_left;
-    const int32_t left = tn_clamp(-ix, 0, columns), right = tn_clamp(g->in_w - ix, left, columns);
-    int32_t iy = y * g->stride_h - g->pad_top;
-    for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h, strip += c) {
-        if (iy < 0 || iy >= g->in_h) {
-            tn_strip_pad(strip, columns, c, pitch, zero);
-            continue;
-        }
-        tn_strip_pad(strip, left, c, pitch, zero);
-        widen(strip + left * pitch, tn_row(in, iy) + (ix + left) * c, right - left);
-        tn_strip_pad(strip + right * pitch, columns - right, c, pitch, zero);
-    }
-}
+#if TN_DSP_NATIVE
 
-#if !TN_DSP_NATIVE
+#include "tn_strip_armv7em.h"
+
+#else
 
 typedef int16_t __attribute__((may_alias)) tn_strip_value;
 
@@ -77,11 +66,11 @@ TN_INLINE void tn_strip_sums(const int8_t *block, const int16_t *x, int32_t word
         }
 }
 
-/* A tile of pixels `apart` bytes from each other in a strip. */
+/* Pixels `apart` bytes from each other in a strip. */
 #define tn_strip_tile TN_VARIANT(tn_strip_tile)
-TN_SHARED void tn_strip_tile(const tn_straight *t, int32_t words, int32_t apart) {
+TN_SHARED void tn_strip_tile(const tn_straight *t, int32_t pixels, int32_t words, int32_t apart) {
     const tn_tile tile = {t->blocks, t->out_c, 0, 0, 0, 0, 2, 0};
-    for (int32_t i = 0; i < 2 * t->pairs; i++) {
+    for (int32_t i = 0; i < pixels; i++) {
         const int16_t *const x = (const int16_t *)t->x + i * apart / 2;
         const int8_t *block = t->blocks;
         for (int32_t o = 0; o < t->out_c; o += 4, block += TN_BLOCK_BEGIN + 8 * words + TN_BLOCK_END) {
@@ -93,60 +82,93 @@ TN_SHARED void tn_strip_tile(const tn_straight *t, int32_t words, int32_t apart)
     }
 }
 
-/* The C channels of n pixels go every C * KH values to d. */
-#define TN_STRIP_WIDEN(C, KH)                                                                      \
-    TN_INLINE void TN_VARIANT(tn_strip_widen_##C##_##KH)(int16_t *d, const int8_t *src,            \
-                                                         int32_t n) {                              \
-        for (; n > 0; n--, src += C, d += C * KH)                                                  \
-            for (int32_t i = 0; i < C; i++) d[i] = src[i];                                         \
+/* n columns of c values, `pitch` values apart: of `src`, or `zero` where it is NULL. */
+TN_INLINE int16_t *tn_strip_put(int16_t *d, const int8_t *src, int32_t n, int32_t c, int32_t pitch,
+                                int32_t zero) {
+    for (; n > 0; n--, d += pitch)
+        for (int32_t i = 0; i < c; i++) d[i] = (int16_t)(src != NULL ? *src++ : zero);
+    return d;
+}
+
+TN_INLINE void tn_strip_lines(tn_strip *s, int32_t c, int32_t kernel_h) {
+    const int32_t pitch = c * kernel_h;
+    for (int32_t ky = 0; ky < kernel_h; ky++) {
+        const int8_t *const line = s->lines[ky] >= 0 ? s->from + s->lines[ky] : NULL;
+        int16_t *d = tn_strip_put(s->d + ky * c, NULL, s->left, c, pitch, s->zero);
+        d = tn_strip_put(d, line, s->inside, c, pitch, s->zero);
+        tn_strip_put(d, NULL, s->right, c, pitch, s->zero);
     }
+}
+
+#define TN_STRIP_FILL(C, KH)                                                                       \
+    TN_INLINE void TN_VARIANT(tn_strip_fill_##C##_##KH)(tn_strip *s) { tn_strip_lines(s, C, KH); }
 #define TN_STRIP_TILE(N, D)                                                                        \
     TN_INLINE void TN_VARIANT(tn_strip_tile_##N##_##D)(const tn_straight *t) {                     \
-        tn_strip_tile(t, N, D);                                                                    \
+        tn_strip_tile(t, 2 * t->pairs, N, D);                                                      \
+    }
+#define TN_STRIP_SINGLE(N)                                                                         \
+    TN_INLINE void TN_VARIANT(tn_strip_single_##N)(const tn_straight *t) {                         \
+        tn_strip_tile(t, 1, N, 0);                                                                 \
     }
 
 #endif
 
 /* Output rows [y_begin, y_end). */
 TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out, void *scratch,
-                             int32_t y_begin, int32_t y_end, tn_straight_tile *tile,
-                             tn_strip_widen *widen) {
+                             int32_t y_begin, int32_t y_end, tn_strip_fill *fill,
+                             tn_straight_tile *tile, tn_straight_tile *single) {
     const int32_t span = g->span, apart = TN_STRIP_APART(g->kernel_h, g->stride_w, g->in_c);
-    int16_t *const strip = (int16_t *)scratch;
+    const int32_t columns = (span - 1) * g->stride_w + g->kernel_w;
+    int32_t *const lines = (int32_t *)scratch;
+    int8_t *const strip = (int8_t *)scratch + 4 * g->kernel_h;
     tn_straight t;
+    tn_strip s;
     t.blocks = g->blocks, t.out_c = g->out_c, t.in = NULL;
+    s.zero = g->in_zero_point;
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *const row = tn_row(out, y);
+        int32_t iy = y * g->stride_h - g->pad_top;
+        for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
+            lines[ky] = iy >= 0 && iy < g->in_h ? (int32_t)(tn_row(in, iy) - in.data) : -1;
         for (int32_t x = 0; x < g->out_w; x += span) {
             x = tn_min(x, g->out_w - span);
-            tn_strip_fill(g, in, y, x, strip, widen);
+            const int32_t ix = x * g->stride_w - g->pad_left;
+            s.d = (int16_t *)(void *)strip, s.lines = lines;
+            s.left = tn_clamp(-ix, 0, columns);
+            s.right = tn_clamp(ix + columns - g->in_w, 0, columns - s.left);
+            s.inside = columns - s.left - s.right;
+            s.from = in.data + (ix + s.left) * g->in_c;
+            fill(&s);
             t.x = strip, t.out = row + x * g->out_c, t.pairs = span / 2;
             tile(&t);
-            if ((span & 1) != 0) { /* the last pixel, and once more the one before it */
-                t.x = (int8_t *)scratch + (span - 2) * apart, t.pairs = 1;
-                t.out = row + (x + span - 2) * g->out_c;
-                tile(&t);
+            if (single != NULL) { /* span is odd */
+                t.x = strip + (span - 1) * apart, t.out += (span - 1) * g->out_c;
+                single(&t);
             }
         }
     }
 }
 
-/* tn_strip_conv_2d_N_D_C_KH_s8, of N words, D bytes from a pixel to the next in a strip, C channels and
- * KH rows of the kernel:
+/* tn_strip_conv_2d_N_D_C_KH_ODD_s8, of N words, D bytes from a pixel to the next in a strip, C channels,
+ * KH rows of the kernel and ODD 1 where `span` is odd, else 0:
  *
- *     void tn_strip_conv_2d_N_D_C_KH_s8(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
- *                                       void *scratch, int32_t y_begin, int32_t y_end);
+ *     void tn_strip_conv_2d_N_D_C_KH_ODD_s8(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
+ *                                           void *scratch, int32_t y_begin, int32_t y_end);
  *
  * scratch: TN_STRIP_SCRATCH bytes, 4-byte aligned. */
-#define TN_STRIP_CONV_2D_S8(N, D, C, KH)                                                           \
+#define TN_STRIP_ODD_0(N)
+#define TN_STRIP_ODD_1(N) TN_STRIP_SINGLE(N)
+#define TN_STRIP_SINGLE_0(N) NULL
+#define TN_STRIP_SINGLE_1(N) TN_VARIANT(tn_strip_single_##N)
+#define TN_STRIP_CONV_2D_S8(N, D, C, KH, ODD)                                                      \
     TN_STRIP_TILE(N, D)                                                                            \
-    TN_STRIP_WIDEN(C, KH)                                                                          \
-    TN_INLINE void tn_strip_conv_2d_##N##_##D##_##C##_##KH##_s8(                                   \
+    TN_STRIP_ODD_##ODD(N)                                                                          \
+    TN_STRIP_FILL(C, KH)                                                                           \
+    TN_INLINE void tn_strip_conv_2d_##N##_##D##_##C##_##KH##_##ODD##_s8(                           \
         const tn_strip_conv_2d *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,        \
         int32_t y_end) {                                                                           \
-        tn_strip_rows(g, in, out, scratch, y_begin, y_end,                                         \
-                      TN_VARIANT(tn_strip_tile_##N##_##D),                                         \
-                      TN_VARIANT(tn_strip_widen_##C##_##KH));                                      \
+        tn_strip_rows(g, in, out, scratch, y_begin, y_end, TN_VARIANT(tn_strip_fill_##C##_##KH),   \
+                      TN_VARIANT(tn_strip_tile_##N##_##D), TN_STRIP_SINGLE_##ODD(N));              \
     }
 
 #endif

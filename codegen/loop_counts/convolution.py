@@ -258,4 +258,8 @@ def strip_conv_2d(work: Work) -> None:
     work.add("strip.line.ring", rows if work.in_ring else 0)
     work.add("strip.value", rows * inside * in_c)
     work.add("strip.pad", (strips * kernel_h * columns - rows * inside) * in_c)
-    _straight(work, strips * (1 + span % 2), strips * -(-span // 2), work.call.numbers[0])
+    words = work.call.numbers[0]
+    _straight(work, strips, strips * (span // 2), words)
+    blocks = strips * (span % 2) * work.number("out_c") / 4
+    work.add("straight.single.block", blocks)
+    work.add("straight.single.word", blocks * words)

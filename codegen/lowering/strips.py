@@ -19,6 +19,7 @@ from thumbnet.codegen.lowering.packing import (
 )
 
 MOST_CHANNELS = 3  # of the input
+MOST_ROWS = {1: 15, 2: 15, 3: 10}  # of the kernel, by channels of the input
 MOST_WORDS = 32  # of the inputs of a pixel
 STRIP_BYTES = 768  # unless two pixels take more
 
@@ -26,7 +27,7 @@ STRIP_BYTES = 768  # unless two pixels take more
 def strip_scratch(kernel_h: int, kernel_w: int, stride_w: int, in_c: int, span: int) -> int:
     """TN_STRIP_SCRATCH."""
     words = (kernel_h * kernel_w * in_c + 1) // 2
-    return (span - 1) * 2 * kernel_h * stride_w * in_c + 4 * words
+    return 4 * kernel_h + (span - 1) * 2 * kernel_h * stride_w * in_c + 4 * words
 
 
 def _span(scratch: list[int]) -> int:
@@ -56,6 +57,7 @@ def with_strips(
     apart = 2 * kernel_h * stride_w * in_c
     if (
         in_c > MOST_CHANNELS
+        or kernel_h > MOST_ROWS[in_c]
         or not 2 <= words <= MOST_WORDS
         or apart % 4
         or out_w < 2
@@ -99,8 +101,8 @@ def with_strips(
         inputs=(0,),
         literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
         scratch=True,
-        numbers=(words, apart, in_c, kernel_h),
-        assembly=straight_code(words),
+        numbers=(words, apart, in_c, kernel_h, span % 2),
+        assembly=straight_code(words) + span % 2 * straight_code(words) * 3 // 4,
     )
     return replace(
         kernel,

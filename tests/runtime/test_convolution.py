@@ -487,6 +487,7 @@ def test_stack_of_assembly_is_what_it_pushes() -> None:
     assert '"push {r3-r7, lr}' in (RUNTIME / "tn_dot_armv6m.h").read_text()
     expected["tn_dot_joined"] = 6 * 4
     straight = _pushed("tn_straight_armv7em.h", "TN_STRAIGHT_FRAME")
-    expected |= {"tn_strip_tile": straight, "tn_pointwise_tile": straight, "tn_strip_widen": 7 * 4}
+    expected |= {"tn_strip_tile": straight, "tn_pointwise_tile": straight}
+    expected |= {"tn_strip_fill": 9 * 4, "tn_strip_single": 9 * 4}
     of_others = {name: n for name, n in ASSEMBLY_BYTES.items() if "winograd" not in name}
     assert expected == of_others
