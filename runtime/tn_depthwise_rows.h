@@ -5,15 +5,16 @@
  * What tn_depthwise_square.h computes, with dilation_h 1, faster where many rows are wanted at
  * once: four channels at a time, each input row of a band is widened once, for all output rows that
  * it is under. So outputs may lie over no input. span is out_w, in_h at least 2, pad_top and
- * pad_left less than kernel, and each output row is under an input row; tile is up to 8 for 3x3, to
- * 6 for 5x5 and for 7x7 with stride_w 2, else to 4.
+ * pad_left less than kernel, and each output row is under an input row; tile is up to 8 for 3x3,
+ * else to 6.
  *
  * The strip: columns from -pad_left on, two by two: of TN_DEPTHWISE_ROWS_BAND rows, of four
  * channels, a word (column 2i, column 2i + 1) of int16. An output takes (kernel + 1) / 2 words of a
  * row, with SMLAD, SMLATB and SMLABT. Columns and rows outside hold in_zero_point.
  *
  * Blocks: one for each channel, words:
- *   of each row, weights (w[0], w[1]), (w[1], w[2]), (w[2], w[3]), ... as far as there are
+ *   of each row, weights: 3x3: (w[0], w[1]), (w[1], w[2]); 5x5: (w[0], w[1]), (w[3], w[2]),
+ *   (w[4], w[4]); 7x7: (w[0], w[1]), (w[3], w[2]), (w[4], w[5]), (w[6], w[6])
  *   int32 bias, multiplier, addend; with `positive` 0 also shift
  * as tn_depthwise_square.h has them.
  */
@@ -33,7 +34,7 @@
 #define TN_DEPTHWISE_ROWS_PAIR (16 * TN_DEPTHWISE_ROWS_BAND) /* bytes of two columns */
 #define TN_DEPTHWISE_ROWS_PAIRS(kernel, stride_w, out_w)                                          \
     (((stride_w) * ((out_w) - 1) + (kernel) + 1) / 2)
-#define TN_DEPTHWISE_ROWS_END(kernel) (4 * (kernel) * ((kernel) - 1)) /* of weights, in a block */
+#define TN_DEPTHWISE_ROWS_END(kernel) (2 * (kernel) * ((kernel) + 1)) /* of weights, in a block */
 #define TN_DEPTHWISE_ROWS_BLOCK(kernel, positive)                                                 \
     (TN_DEPTHWISE_ROWS_END(kernel) + ((positive) != 0 ? 12 : 16))
 
@@ -187,10 +188,10 @@ TN_SHARED void tn_depthwise_rows_pixel(const tn_depthwise_square *g, const int8_
         const int32_t *p = offsets;
         const int8_t *const numbers = block + TN_DEPTHWISE_ROWS_END(kernel);
         int32_t sum = (int32_t)tn_load32(numbers);
-        for (int32_t ky = 0; ky < kernel; ky++, w--) {
-            sum += in[*p++] * *w++;
-            for (const int32_t *const last = p + kernel - 1; p != last; p++, w += 2)
-                sum += in[*p] * *w;
+        for (int32_t ky = 0; ky < kernel; ky++, p += kernel, w += kernel + 1) {
+            sum += in[p[0]] * w[0] + in[p[1]] * w[1] + in[p[2]] * w[3];
+            if (kernel > 3) sum += in[p[3]] * w[2];
+            for (int32_t i = 4; i < kernel; i++) sum += in[p[i]] * w[i];
         }
         *out = tn_depthwise_scale(sum, numbers + 4, numbers + 12, positive);
         block += TN_DEPTHWISE_ROWS_BLOCK(kernel, positive);

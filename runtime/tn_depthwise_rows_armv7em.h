@@ -69,9 +69,9 @@
 
 /* r2 is the multiplier, r3 the addend, lr the shift. */
 #define TN_DR_REQUANTIZE(K, T, P)                                                                 \
-    "ldr r2, [r1, #(4*" K "*(" K "-1)+4)]\n ldr r3, [r1, #(4*" K "*(" K "-1)+8)]\n"               \
+    "ldr r2, [r1, #(2*" K "*(" K "+1)+4)]\n ldr r3, [r1, #(2*" K "*(" K "+1)+8)]\n"               \
     TN_DW_IF(P " == 1", TN_DW_EACH(T, TN_DW_POSITIVE))                                            \
-    TN_DW_IF(P " == 0", "ldr lr, [r1, #(4*" K "*(" K "-1)+12)]\n" TN_DW_EACH(T, TN_DW_ANY))
+    TN_DW_IF(P " == 0", "ldr lr, [r1, #(2*" K "*(" K "+1)+12)]\n" TN_DW_EACH(T, TN_DW_ANY))
 
 /* Bytes c apart. */
 #define TN_DR_STORE(T, SPILLS)                                                                    \
@@ -98,14 +98,14 @@
     "str r2, " TN_DR_AT_ROW_OUT "\n add r10, r10, r3\n"                                           \
     TN_DW_IF(SPILLS, "str r10, " TN_DR_AT_TILE "\n .else\n ldr r11, " TN_DR_AT_C "\n")            \
     "9:\n" SUMS(T) TN_DR_REQUANTIZE(K, T, P) TN_DR_STORE(T, SPILLS)                               \
-    "add r0, r0, #4\n add r1, r1, #(4*(" K "*(" K "-1)+4-" P "))\n"                               \
+    "add r0, r0, #4\n add r1, r1, #(2*" K "*(" K "+1)+16-4*" P ")\n"                              \
     "tst r0, #12\n bne.w 9b\n" /* the next channel */                                             \
     "ldr r2, " TN_DR_AT_ROW_END "\n ldr r3, " TN_DR_AT_OUT_STEP "\n"                              \
     TN_DW_IF(S " == 1", "add r0, r0, #(" T "/2*256-16)\n")                                        \
     TN_DW_IF(S " == 2", "add r0, r0, #(" T "*256-16)\n")                                          \
     "cmp r0, r2\n blo 10f\n bne 11f\n"                                                            \
     "ldr r2, " TN_DR_AT_X_TAIL "\n ldr r3, " TN_DR_AT_OUT_TAIL "\n sub r0, r0, r2\n"              \
-    "10: sub r1, r1, #(16*(" K "*(" K "-1)+4-" P "))\n"                                           \
+    "10: sub r1, r1, #(8*" K "*(" K "+1)+64-16*" P ")\n"                                          \
     TN_DW_IF(SPILLS, "ldr r2, " TN_DR_AT_TILE "\n add r2, r2, r3\n str r2, " TN_DR_AT_TILE "\n"   \
              ".else\n add r10, r10, r3\n")                                                        \
     "b.w 9b\n"                                                                                    \
@@ -125,9 +125,9 @@
     case 1000 * S + 100 * L + 10 * T + P:                                                         \
         tn_depthwise_rows_##K##S##L##T##P(b);                                                     \
         break;
-#define TN_DR_UP_TO_4(TEXT, K, S, L, P) TEXT(K, S, L, 2, P) TEXT(K, S, L, 3, P) TEXT(K, S, L, 4, P)
 #define TN_DR_UP_TO_6(TEXT, K, S, L, P)                                                           \
-    TN_DR_UP_TO_4(TEXT, K, S, L, P) TEXT(K, S, L, 5, P) TEXT(K, S, L, 6, P)
+    TEXT(K, S, L, 2, P) TEXT(K, S, L, 3, P) TEXT(K, S, L, 4, P) TEXT(K, S, L, 5, P)               \
+    TEXT(K, S, L, 6, P)
 #define TN_DR_UP_TO_8(TEXT, K, S, L, P)                                                           \
     TN_DR_UP_TO_6(TEXT, K, S, L, P) TEXT(K, S, L, 7, P) TEXT(K, S, L, 8, P)
 #define TN_DR_TILES(TILES, TEXT, K, S)                                                            \
@@ -137,7 +137,7 @@
 #define TN_DR_FORMS_5(TEXT)                                                                       \
     TN_DR_TILES(TN_DR_UP_TO_6, TEXT, 5, 1) TN_DR_TILES(TN_DR_UP_TO_6, TEXT, 5, 2)
 #define TN_DR_FORMS_7(TEXT)                                                                       \
-    TN_DR_TILES(TN_DR_UP_TO_4, TEXT, 7, 1) TN_DR_TILES(TN_DR_UP_TO_6, TEXT, 7, 2)
+    TN_DR_TILES(TN_DR_UP_TO_6, TEXT, 7, 1) TN_DR_TILES(TN_DR_UP_TO_6, TEXT, 7, 2)
 
 /* All forms of a kernel; all channels of a band by one of them, told by literals. */
 #define TN_DEPTHWISE_ROWS_RUN(K)                                                                  \

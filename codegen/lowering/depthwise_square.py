@@ -139,10 +139,9 @@ def _rows_call(
 ) -> Scratched:
     """The call of tn_depthwise_rows.h that does the same. `square`: [K, K, C]."""
     kernel, _, channels = square.shape
-    most = {(3, 1): 8, (3, 2): 8, (7, 1): 4}.get((kernel, stride_w), 6)
     fields = {
         **call.fields,
-        "tile": square_tile(out_w, stride_w, most, 2),
+        "tile": square_tile(out_w, stride_w, 8 if kernel == 3 else 6, 2),
         "blocks": _pack_rows(square, exact, numbers),
     }
     pairs = (stride_w * (out_w - 1) + kernel + 1) // 2
@@ -289,7 +288,8 @@ def pack_square(
 def _pack_rows(taps: NDArray[np.int8], exact: Requantization, numbers: Numbers) -> Constant:
     """[K, K, C] int8 -> a block of tn_depthwise_rows.h for each channel."""
     scaled = taps.astype(np.int64) << numbers.power
-    words = [_pair(row[i], row[i + 1]) for row in scaled for i in range(len(taps) - 1)]
+    pairs = {3: [(0, 1), (1, 2)], 5: [(0, 1), (3, 2), (4, 4)], 7: [(0, 1), (3, 2), (4, 5), (6, 6)]}
+    words = [_pair(row[i], row[j]) for row in scaled for i, j in pairs[len(taps)]]
     words.append((exact.bias.astype(np.int64) << numbers.power) + numbers.extra)
     words += [numbers.multiplier, numbers.addend]
     if not numbers.positive:
