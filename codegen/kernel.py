@@ -127,3 +127,6 @@ class Kernel:
     with_less_scratch: Kernel | None = None  # a slower form, where there is one
     form: str = ""  # what the form is called, where it is not the usual one
     faster: tuple[Kernel, ...] = ()  # forms that may take less time and take more flash
+    # The same with an int16 output, and over an int16 input, that hold int8 values.
+    widened_output: Kernel | None = None
+    widened_input: Kernel | None = None

@@ -58,7 +58,7 @@ LEAF_BYTES: Mapping[str, int] = {
 ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_dot_joined": 24,
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
-    **dict.fromkeys(("tn_strip_tile", "tn_pointwise_tile"), 64),
+    **dict.fromkeys(("tn_strip_tile", "tn_exact_tile", "tn_pointwise_tile"), 64),
     "tn_row_sums_add": 36,
     **dict.fromkeys(("tn_strip_fill", "tn_strip_single"), 36),
     "tn_winograd_products": 60,
@@ -66,8 +66,8 @@ ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_winograd_out_4": 44,
     **{
         f"tn_depthwise_{name}_" + "".join(map(str, form)): 124
-        for name in ("square", "rows")
-        for form in product((3, 5, 7), (1, 2), (0, 1), range(2, 9), (0, 1))
+        for name, *widened in (("square",), ("rows", (0, 1)))
+        for form in product((3, 5, 7), (1, 2), (0, 1), range(2, 9), (0, 1), *widened)
     },
 }
 

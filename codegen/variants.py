@@ -7,9 +7,10 @@ in both bytes and cycles are kept from layer to layer (Nemhauser and Ullmann 196
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
+from math import inf
 
 from thumbnet.codegen.cycles import kernel_cycles, layer_cycles
 from thumbnet.codegen.flash import (
@@ -27,6 +28,7 @@ from thumbnet.codegen.planner import plan
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.streaming import rows_of
 
+MOST_WORSE = 3  # choices of tensors to widen in a row that save nothing
 CODE_MARGIN = 1.1  # of the estimate, which is of all forms that there are
 
 
@@ -67,7 +69,8 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
     bytes of weights and estimated code, and within `mode.max_sram` of arena where that can be.
 
     Forms that need more scratch than there is room for are given up, that of most scratch first.
-    Raises UnsupportedError.
+    Then tensors from a depthwise to a pointwise layer become int16 where both have such a form; the
+    largest is given up first. Raises UnsupportedError.
     """
     usual: list[Kernel] = []
 
@@ -82,14 +85,14 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
     code += kernel_code_bytes([*usual, *forms], mode.target)
     room = mode.max_flash - weights_bytes(schedule) - round(CODE_MARGIN * code)
     options = [_options(schedule.graph, kernel) for kernel in usual]
-    found = [schedule]
+    found = [_Found(schedule, usual)]
     while forms:
         best = cheapest(options, room)
         if all(option.form is kernel for option, kernel in zip(best, usual, strict=True)):
             break
         kernels = [option.form for option in best]
         schedule = plan(graph, mode, _as_chosen(kernels))
-        found.append(schedule)
+        found.append(_Found(schedule, kernels))
         alone = sum(option.cycles for option in best)
         if _fits(schedule, mode) and sum(layer_cycles(schedule)) <= alone:
             break
@@ -98,7 +101,66 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
             key=lambda i: best[i].form.scratch_bytes,
         )
         options[given_up] = [o for o in options[given_up] if o is not best[given_up]]
-    return min(found, key=lambda s: (not _fits(s, mode), sum(layer_cycles(s))))
+    best_found = _best(found, mode)
+    return _best([best_found, *_widened(graph, mode, usual, best_found)], mode).schedule
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A schedule and, by operator, the kernels that it is of."""
+
+    schedule: Schedule
+    kernels: list[Kernel]
+
+
+def _best(found: Sequence[_Found], mode: Mode) -> _Found:
+    """The one of fewest cycles of those that fit, if any do."""
+    return min(found, key=lambda f: (not _fits(f.schedule, mode), sum(layer_cycles(f.schedule))))
+
+
+def _widened(graph: Graph, mode: Mode, usual: Sequence[Kernel], base: _Found) -> Iterator[_Found]:
+    """`base` with tensors widened, fewer each time, until that no longer saves cycles."""
+    assert mode.max_flash is not None
+    tensors = base.schedule.graph.tensors
+    pairs = sorted(_widenable(graph, usual), key=lambda pair: tensors[usual[pair[0]].output].nbytes)
+    fewest, worse = inf, 0
+    while pairs and worse < MOST_WORSE:
+        kernels = list(base.kernels)
+        for i, j in pairs:
+            producer, reader = usual[i].widened_output, usual[j].widened_input
+            assert producer is not None and reader is not None
+            kernels[i], kernels[j] = producer, reader
+        wide = {
+            name: replace(graph.tensors[name], dtype="int16")
+            for name in (usual[i].output for i, _ in pairs)
+        }
+        schedule = plan(
+            replace(graph, tensors={**graph.tensors, **wide}), mode, _as_chosen(kernels)
+        )
+        flash = weights_bytes(schedule) + CODE_MARGIN * estimated_code(schedule, mode.target)
+        if flash <= mode.max_flash:
+            yield _Found(schedule, kernels)
+            if _fits(schedule, mode):
+                cycles = sum(layer_cycles(schedule))
+                worse = worse + 1 if cycles >= fewest else 0
+                fewest = min(fewest, cycles)
+        pairs.pop()
+
+
+def _widenable(graph: Graph, kernels: Sequence[Kernel]) -> list[tuple[int, int]]:
+    """Kernels whose output may be int16 because their only reader takes that."""
+    readers: dict[str, list[int]] = {}
+    for j, kernel in enumerate(kernels):
+        for read in kernel.reads:
+            readers.setdefault(read.tensor, []).append(j)
+    return [
+        (i, readers[kernel.output][0])
+        for i, kernel in enumerate(kernels)
+        if kernel.widened_output is not None
+        and kernel.output not in graph.outputs
+        and len(readers.get(kernel.output, ())) == 1
+        and kernels[readers[kernel.output][0]].widened_input is not None
+    ]
 
 
 def _as_chosen(kernels: list[Kernel]) -> Lower:

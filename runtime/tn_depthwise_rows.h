@@ -4,7 +4,7 @@
  *
  * What tn_depthwise_square.h computes, with dilation_h 1, faster where many rows are wanted at
  * once: four channels at a time, each input row of a band is widened once, for all output rows that
- * it is under. So outputs may lie over no input. span is out_w, in_h at least 2, pad_top and
+ * it is under. So outputs may lie over no input. With `widened` 1 they are int16, and clamp is 0. span is out_w, in_h at least 2, pad_top and
  * pad_left less than kernel, and each output row is under an input row; tile is up to 8 for 3x3,
  * else to 6.
  *
@@ -89,10 +89,10 @@ TN_SHARED void tn_depthwise_rows_begin(const tn_depthwise_square *g, tn_depthwis
     b->pair_bytes = (columns >> 1) * TN_DEPTHWISE_ROWS_PAIR;
     b->single = columns & 1;
     b->row_step = 16 * g->stride_h;
-    b->out_step = step * g->c - 4;
+    b->out_step = (step * g->c - 4) << g->widened;
     b->x_end = strip + regular * step * bytes - (over == step ? 4 : 0); /* less 4: none is left */
     b->x_tail = over * bytes;
-    b->out_tail = (step - over) * g->c - 4;
+    b->out_tail = ((step - over) * g->c - 4) << g->widened;
     b->fills = b->fill;
     b->outs = b->out;
     b->blocks = g->blocks;
@@ -144,7 +144,7 @@ TN_SHARED void tn_depthwise_rows_place(const tn_depthwise_square *g, tn_depthwis
                                                     tn_rows out, void *scratch, int32_t y_begin,  \
                                                     int32_t y_end) {                              \
         const int32_t stride = g->stride_w, lead = g->lead, tile = g->tile;                       \
-        const int32_t positive = g->positive, clamp = g->clamp;                                   \
+        const int32_t positive = g->positive, clamp = g->clamp, widened = g->widened;             \
         const int32_t most = (TN_DEPTHWISE_ROWS_BAND - K) / g->stride_h + 1;                      \
         int8_t *const strip = (int8_t *)scratch + ((16u - ((uintptr_t)scratch & 15u)) & 15u);     \
         int32_t bands = (y_end - y_begin + most - 1) / most;                                      \
@@ -154,7 +154,7 @@ TN_SHARED void tn_depthwise_rows_place(const tn_depthwise_square *g, tn_depthwis
         for (int32_t y = y_begin, n; y < y_end; y += n, bands--) {                                \
             n = (y_end - y + bands - 1) / bands;                                                  \
             tn_depthwise_rows_place(g, &b, in, out, strip, y, n);                                 \
-            tn_depthwise_rows_run_##K(&b, stride, lead, tile, positive);                          \
+            tn_depthwise_rows_run_##K(&b, stride, lead, tile, positive, widened);                 \
             for (int32_t i = 0; clamp != 0 && i < n; i++)                                         \
                 tn_depthwise_limit(b.out[i], g->out_w * b.c, g->out_min, g->out_max);             \
         }                                                                                         \
@@ -183,7 +183,7 @@ TN_SHARED void tn_depthwise_rows_pixel(const tn_depthwise_square *g, const int8_
                                        const int32_t *offsets, int8_t *out) {
     const int32_t kernel = g->kernel, positive = g->positive;
     const int8_t *block = g->blocks;
-    for (int8_t *const end = out + g->c; out != end; in++, out++) {
+    for (int32_t i = 0; i < g->c; i++, in++) {
         const int16_t *w = (const int16_t *)(const void *)block;
         const int32_t *p = offsets;
         const int8_t *const numbers = block + TN_DEPTHWISE_ROWS_END(kernel);
@@ -191,9 +191,13 @@ TN_SHARED void tn_depthwise_rows_pixel(const tn_depthwise_square *g, const int8_
         for (int32_t ky = 0; ky < kernel; ky++, p += kernel, w += kernel + 1) {
             sum += in[p[0]] * w[0] + in[p[1]] * w[1] + in[p[2]] * w[3];
             if (kernel > 3) sum += in[p[3]] * w[2];
-            for (int32_t i = 4; i < kernel; i++) sum += in[p[i]] * w[i];
+            for (int32_t kx = 4; kx < kernel; kx++) sum += in[p[kx]] * w[kx];
         }
-        *out = tn_depthwise_scale(sum, numbers + 4, numbers + 12, positive);
+        const int8_t y = tn_depthwise_scale(sum, numbers + 4, numbers + 12, positive);
+        if (g->widened != 0)
+            ((int16_t *)(void *)out)[i] = y;
+        else
+            out[i] = y;
         block += TN_DEPTHWISE_ROWS_BLOCK(kernel, positive);
     }
 }
@@ -207,7 +211,7 @@ TN_INLINE void tn_depthwise_rows_plain(const tn_depthwise_square *g, tn_rows in,
     memset(run, g->in_zero_point, (size_t)g->c);
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *d = tn_row(out, y);
-        for (int32_t x = 0; x < g->out_w; x++, d += g->c) {
+        for (int32_t x = 0; x < g->out_w; x++, d += g->c << g->widened) {
             tn_depthwise_rows_offsets(g, in, y, x, outside, offsets);
             tn_depthwise_rows_pixel(g, in.data, offsets, d);
             if (g->clamp != 0) tn_depthwise_limit(d, g->c, g->out_min, g->out_max);

@@ -73,21 +73,24 @@
     TN_DW_IF(P " == 1", TN_DW_EACH(T, TN_DW_POSITIVE))                                            \
     TN_DW_IF(P " == 0", "ldr lr, [r1, #(2*" K "*(" K "+1)+12)]\n" TN_DW_EACH(T, TN_DW_ANY))
 
-/* Bytes c apart. */
-#define TN_DR_STORE(T, SPILLS)                                                                    \
-    TN_DW_IF(SPILLS, "ldr r2, " TN_DR_AT_TILE "\n ldr r3, " TN_DR_AT_C "\n"                       \
-             TN_DR_STORE_AT(T, "r2", "r3") "str r2, " TN_DR_AT_TILE "\n .else\n"                  \
-             TN_DR_STORE_AT(T, "r10", "r11"))
-#define TN_DR_STORE_AT(T, OUT, C)                                                                 \
+/* Bytes c apart, or with W 1 halfwords. */
+#define TN_DR_STORE(T, SPILLS, W)                                                                 \
+    TN_DW_IF(W " == 0", TN_DR_STORE_OF(T, SPILLS, "strb", "1", ""))                               \
+    TN_DW_IF(W " == 1", TN_DR_STORE_OF(T, SPILLS, "strh", "2", "lsl r3, r3, #1\n"))
+#define TN_DR_STORE_OF(T, SPILLS, STR, SIZE, SCALE)                                               \
+    TN_DW_IF(SPILLS, "ldr r2, " TN_DR_AT_TILE "\n ldr r3, " TN_DR_AT_C "\n" SCALE                 \
+             TN_DR_STORE_AT(T, "r2", "r3", STR, SIZE) "str r2, " TN_DR_AT_TILE "\n .else\n"       \
+             TN_DR_STORE_AT(T, "r10", "r11", STR, SIZE))
+#define TN_DR_STORE_AT(T, OUT, C, STR, SIZE)                                                      \
     TN_DW_IF(T " > 3", "add r12, " C ", " C ", lsl #1\n add lr, " OUT ", r12\n")                  \
-    "strb r5, [" OUT ", " C "]\n"                                                                 \
-    TN_DW_IF(T " > 2", "strb r6, [" OUT ", " C ", lsl #1]\n")                                     \
-    TN_DW_IF(T " > 3", "strb r7, [lr]\n") TN_DW_IF(T " > 4", "strb r8, [lr, " C "]\n")            \
-    TN_DW_IF(T " > 5", "strb r9, [lr, " C ", lsl #1]\n")                                          \
-    TN_DW_IF(T " > 6", "strb r10, [" OUT ", r12, lsl #1]\n")                                      \
-    TN_DW_IF(T " > 7", "strb r11, [lr, " C ", lsl #2]\n") "strb r4, [" OUT "], #1\n"
+    STR " r5, [" OUT ", " C "]\n"                                                                 \
+    TN_DW_IF(T " > 2", STR " r6, [" OUT ", " C ", lsl #1]\n")                                     \
+    TN_DW_IF(T " > 3", STR " r7, [lr]\n") TN_DW_IF(T " > 4", STR " r8, [lr, " C "]\n")            \
+    TN_DW_IF(T " > 5", STR " r9, [lr, " C ", lsl #1]\n")                                          \
+    TN_DW_IF(T " > 6", STR " r10, [" OUT ", r12, lsl #1]\n")                                      \
+    TN_DW_IF(T " > 7", STR " r11, [lr, " C ", lsl #2]\n") STR " r4, [" OUT "], #" SIZE "\n"
 
-#define TN_DR_BAND(SUMS, K, S, L, T, P, SPILLS)                                                   \
+#define TN_DR_BAND(SUMS, K, S, L, T, P, W, SPILLS)                                                \
     "push {r4-r11, lr}\n sub sp, #" TN_DR_FRAME "\n"                                              \
     "ldm r0!, {r1-r12}\n stm sp, {r1-r12}\n ldm r0, {r1-r3}\n mov r4, #0\n add r5, sp, #48\n"     \
     "stm r5, {r1-r4}\n"                                                                           \
@@ -95,9 +98,10 @@
     "ldr r0, " TN_DR_AT_X "\n ldr r1, " TN_DR_AT_X_END "\n ldr r2, " TN_DR_AT_OUTS "\n"           \
     "8: str r0, " TN_DR_AT_ROW "\n str r1, " TN_DR_AT_ROW_END "\n"                                \
     "ldr r10, [r2], #4\n ldr r3, " TN_DR_AT_CHANNEL "\n ldr r1, " TN_DR_AT_BLOCKS "\n"            \
-    "str r2, " TN_DR_AT_ROW_OUT "\n add r10, r10, r3\n"                                           \
-    TN_DW_IF(SPILLS, "str r10, " TN_DR_AT_TILE "\n .else\n ldr r11, " TN_DR_AT_C "\n")            \
-    "9:\n" SUMS(T) TN_DR_REQUANTIZE(K, T, P) TN_DR_STORE(T, SPILLS)                               \
+    "str r2, " TN_DR_AT_ROW_OUT "\n add r10, r10, r3, lsl #" W "\n"                               \
+    TN_DW_IF(SPILLS, "str r10, " TN_DR_AT_TILE "\n .else\n ldr r11, " TN_DR_AT_C "\n"            \
+             "lsl r11, r11, #" W "\n")                                                            \
+    "9:\n" SUMS(T) TN_DR_REQUANTIZE(K, T, P) TN_DR_STORE(T, SPILLS, W)                            \
     "add r0, r0, #4\n add r1, r1, #(2*" K "*(" K "+1)+16-4*" P ")\n"                              \
     "tst r0, #12\n bne.w 9b\n" /* the next channel */                                             \
     "ldr r2, " TN_DR_AT_ROW_END "\n ldr r3, " TN_DR_AT_OUT_STEP "\n"                              \
@@ -116,35 +120,37 @@
     "add r2, r2, #4\n str r2, " TN_DR_AT_CHANNEL "\n cmp r2, r3\n bne.w 20b\n"                    \
     "add sp, #" TN_DR_FRAME "\n pop {r4-r11, pc}\n"
 
-#define TN_DR_FUNCTION(K, S, L, T, P)                                                             \
-    static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_##K##S##L##T##P(              \
+#define TN_DR_FUNCTION(K, S, L, T, P, W)                                                          \
+    static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_##K##S##L##T##P##W(           \
         const tn_depthwise_band_of_rows *b TN_UNUSED) {                                           \
-        __asm__(TN_DR_BAND(TN_DR_SUMS_##K##S, #K, #S, #L, #T, #P, TN_DR_SPILLS(#K, #S, #T)));     \
+        __asm__(TN_DR_BAND(TN_DR_SUMS_##K##S, #K, #S, #L, #T, #P, #W, TN_DR_SPILLS(#K, #S, #T))); \
     }
-#define TN_DR_CASE(K, S, L, T, P)                                                                 \
-    case 1000 * S + 100 * L + 10 * T + P:                                                         \
-        tn_depthwise_rows_##K##S##L##T##P(b);                                                     \
+#define TN_DR_CASE(K, S, L, T, P, W)                                                              \
+    case 10000 * W + 1000 * S + 100 * L + 10 * T + P:                                             \
+        tn_depthwise_rows_##K##S##L##T##P##W(b);                                                  \
         break;
-#define TN_DR_UP_TO_6(TEXT, K, S, L, P)                                                           \
-    TEXT(K, S, L, 2, P) TEXT(K, S, L, 3, P) TEXT(K, S, L, 4, P) TEXT(K, S, L, 5, P)               \
-    TEXT(K, S, L, 6, P)
-#define TN_DR_UP_TO_8(TEXT, K, S, L, P)                                                           \
-    TN_DR_UP_TO_6(TEXT, K, S, L, P) TEXT(K, S, L, 7, P) TEXT(K, S, L, 8, P)
-#define TN_DR_TILES(TILES, TEXT, K, S)                                                            \
-    TILES(TEXT, K, S, 0, 0) TILES(TEXT, K, S, 0, 1) TILES(TEXT, K, S, 1, 0) TILES(TEXT, K, S, 1, 1)
-#define TN_DR_FORMS_3(TEXT)                                                                       \
-    TN_DR_TILES(TN_DR_UP_TO_8, TEXT, 3, 1) TN_DR_TILES(TN_DR_UP_TO_8, TEXT, 3, 2)
-#define TN_DR_FORMS_5(TEXT)                                                                       \
-    TN_DR_TILES(TN_DR_UP_TO_6, TEXT, 5, 1) TN_DR_TILES(TN_DR_UP_TO_6, TEXT, 5, 2)
-#define TN_DR_FORMS_7(TEXT)                                                                       \
-    TN_DR_TILES(TN_DR_UP_TO_6, TEXT, 7, 1) TN_DR_TILES(TN_DR_UP_TO_6, TEXT, 7, 2)
+#define TN_DR_UP_TO_6(TEXT, K, S, L, P, W)                                                        \
+    TEXT(K, S, L, 2, P, W) TEXT(K, S, L, 3, P, W) TEXT(K, S, L, 4, P, W) TEXT(K, S, L, 5, P, W)   \
+    TEXT(K, S, L, 6, P, W)
+#define TN_DR_UP_TO_8(TEXT, K, S, L, P, W)                                                        \
+    TN_DR_UP_TO_6(TEXT, K, S, L, P, W) TEXT(K, S, L, 7, P, W) TEXT(K, S, L, 8, P, W)
+#define TN_DR_TILES(TILES, TEXT, K, S, W)                                                         \
+    TILES(TEXT, K, S, 0, 0, W) TILES(TEXT, K, S, 0, 1, W) TILES(TEXT, K, S, 1, 0, W)              \
+    TILES(TEXT, K, S, 1, 1, W)
+#define TN_DR_FORMS(TILES, TEXT, K)                                                               \
+    TN_DR_TILES(TILES, TEXT, K, 1, 0) TN_DR_TILES(TILES, TEXT, K, 2, 0)                           \
+    TN_DR_TILES(TILES, TEXT, K, 1, 1) TN_DR_TILES(TILES, TEXT, K, 2, 1)
+#define TN_DR_FORMS_3(TEXT) TN_DR_FORMS(TN_DR_UP_TO_8, TEXT, 3)
+#define TN_DR_FORMS_5(TEXT) TN_DR_FORMS(TN_DR_UP_TO_6, TEXT, 5)
+#define TN_DR_FORMS_7(TEXT) TN_DR_FORMS(TN_DR_UP_TO_6, TEXT, 7)
 
 /* All forms of a kernel; all channels of a band by one of them, told by literals. */
 #define TN_DEPTHWISE_ROWS_RUN(K)                                                                  \
     TN_DR_FORMS_##K(TN_DR_FUNCTION)                                                               \
     TN_INLINE void tn_depthwise_rows_run_##K(const tn_depthwise_band_of_rows *b, int32_t stride,  \
-                                             int32_t lead, int32_t tile, int32_t positive) {      \
-        switch (1000 * stride + 100 * lead + 10 * tile + positive) {                              \
+                                             int32_t lead, int32_t tile, int32_t positive,        \
+                                             int32_t widened) {                                   \
+        switch (10000 * widened + 1000 * stride + 100 * lead + 10 * tile + positive) {            \
             TN_DR_FORMS_##K(TN_DR_CASE)                                                           \
         default: break;                                                                           \
         }                                                                                         \

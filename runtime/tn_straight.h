@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * They compute all channels of pairs of output pixels from blocks as tn_dot.h has them: of layers
- * that are joined, whose requantisation is folded and whose channels are a multiple of four. K is
+ * that are joined and whose channels are a multiple of four, and, but for exact tiles, whose
+ * requantisation is folded. K is
  * counted in words of two. Those of a strip have their words in the order of k: (0, 1), (2, 3), ...
  */
 #ifndef TN_STRAIGHT_H
@@ -19,12 +20,63 @@ typedef struct {
     int32_t out_c;
     int32_t pairs;    /* of pixels, >= 1 */
     const int8_t *in; /* of the first pixel, where the tile widens it to x */
+    int32_t zero_point; /* of outputs, where their requantisation is not folded */
 } tn_straight;
 
 typedef void tn_straight_tile(const tn_straight *t);
 
 #if TN_DSP_NATIVE
+
 #include "tn_straight_armv7em.h"
+
+#else
+
+typedef int16_t __attribute__((may_alias)) tn_straight_value;
+
+/* The sums of a block, of one pixel. */
+TN_INLINE void tn_straight_sums(const int8_t *block, const int16_t *x, int32_t words, int32_t *sums) {
+    memcpy(sums, block, TN_BLOCK_BEGIN);
+    block += TN_BLOCK_BEGIN;
+    for (const int16_t *const end = x + 2 * words; x != end; x += 2, block += 8)
+        for (int32_t i = 0; i < 2; i++) {
+            const tn_straight_value *const w = (const tn_straight_value *)(const void *)(block + 4 * i);
+            for (int32_t j = 0; j < 2; j++) {
+                sums[2 * i] = (int32_t)tn_mac((uint32_t)sums[2 * i], x[j], (int8_t)w[j]);
+                sums[2 * i + 1] = (int32_t)tn_mac((uint32_t)sums[2 * i + 1], x[j], w[j]);
+            }
+        }
+}
+
+/* Pixels whose inputs lie `apart` bytes from each other, in the order of k; fast: 1 or 2. */
+#define tn_straight_pixels TN_VARIANT(tn_straight_pixels)
+TN_SHARED void tn_straight_pixels(const tn_straight *t, int32_t pixels, int32_t words,
+                                  int32_t apart, int32_t fast) {
+    const tn_tile tile = {t->blocks, t->out_c, 0, t->zero_point, 0, 0, fast, 0};
+    for (int32_t i = 0; i < pixels; i++) {
+        const int16_t *const x = (const int16_t *)t->x + i * apart / 2;
+        const int8_t *block = t->blocks;
+        for (int32_t o = 0; o < t->out_c; o += 4, block += TN_BLOCK_BEGIN + 8 * words + TN_BLOCK_END) {
+            int32_t sums[4];
+            tn_straight_sums(block, x, words, sums);
+            tn_tile_store_4(&tile, 1, block + TN_BLOCK_BEGIN + 8 * words, o, sums,
+                            t->out + i * t->out_c);
+        }
+    }
+}
+
+#define TN_STRIP_TILE(N, D)                                                                        \
+    TN_INLINE void TN_VARIANT(tn_strip_tile_##N##_##D)(const tn_straight *t) {                     \
+        tn_straight_pixels(t, 2 * t->pairs, N, D, 2);                                              \
+    }
+#define TN_EXACT_TILE(N, D)                                                                        \
+    TN_INLINE void TN_VARIANT(tn_exact_tile_##N##_##D)(const tn_straight *t) {                     \
+        tn_straight_pixels(t, 2 * t->pairs, N, D, 1);                                              \
+    }
+#define TN_STRIP_SINGLE(N)                                                                         \
+    TN_INLINE void TN_VARIANT(tn_strip_single_##N)(const tn_straight *t) {                         \
+        tn_straight_pixels(t, 1, N, 0, 2);                                                         \
+    }
+
 #endif
 
 #endif

@@ -18,6 +18,7 @@
 #define TN_STRAIGHT_OUT_C "12"
 #define TN_STRAIGHT_PAIRS "16"
 #define TN_STRAIGHT_IN "20"
+#define TN_STRAIGHT_ZERO_POINT "24"
 
 /* the stack frame */
 #define TN_STRAIGHT_FRAME "28"
@@ -28,6 +29,7 @@
 #define TN_ST_PAIRS "[sp, #16]" /* that are left */
 #define TN_ST_IN "[sp, #20]"    /* inputs of the next pair */
 #define TN_ST_X "[sp, #24]"
+#define TN_ST_ZERO_POINT TN_ST_IN /* of exact tiles */
 
 #define TN_ST_IF(CONDITION, TEXT) ".if " CONDITION "\n" TEXT ".endif\n"
 
@@ -42,10 +44,9 @@
     "str r0, " TN_ST_BLOCKS "\n str r4, " TN_ST_PAIRS "\n"                                         \
     "str r5, " TN_ST_IN "\n str r1, " TN_ST_X "\n"
 
-/* All blocks of a pair of pixels, at 1: r0 is 4 before a block of N words of k; those of pixel 0 lie
- * at r1, STEP bytes apart, and those of pixel 1 D bytes on. Out: r12 the outputs of pixel 1, r2 as
- * TN_ST_OTHER. */
-#define TN_STRAIGHT_BLOCKS(N, STEP, D)                                                             \
+/* The sums of a block by a pair of pixels, at 1: r0 is 4 before a block of N words of k; those of
+ * pixel 0 lie at r1, STEP bytes apart, and those of pixel 1 D bytes on. */
+#define TN_STRAIGHT_SUMS(N, STEP, D)                                                               \
     "1: ldr.w r4, [r0, #4]\n ldr.w r5, [r0, #8]\n ldr.w r6, [r0, #12]\n ldr.w r7, [r0, #16]\n"     \
     "ldr.w r2, [r0, #20]\n ldr.w r3, [r0, #24]\n ldr.w r12, [r1]\n ldr.w lr, [r1, #" D "]\n"       \
     "smlad r9, lr, r2, r5\n smlad r5, r12, r2, r5\n sxtb16 r2, r2\n"                               \
@@ -55,7 +56,11 @@
     ".set .Ltn_k, 1\n .rept " N "-1\n"                                                             \
     "ldr.w r2, [r0, #(20+8*.Ltn_k)]\n ldr.w r3, [r0, #(24+8*.Ltn_k)]\n"                            \
     "ldr.w r12, [r1, #(" STEP "*.Ltn_k)]\n ldr.w lr, [r1, #(" STEP "*.Ltn_k+" D ")]\n"             \
-    TN_TILE_2_MACS("r12", "lr") ".set .Ltn_k, .Ltn_k+1\n .endr\n"                                  \
+    TN_TILE_2_MACS("r12", "lr") ".set .Ltn_k, .Ltn_k+1\n .endr\n"
+
+/* They become outputs, and r0 goes on; then the next block at 1. Out: r12 the outputs of pixel 1, r2
+ * as TN_ST_OTHER. */
+#define TN_STRAIGHT_FOLDED(N)                                                                      \
     "ldr.w r2, [r0, #(20+8*" N ")]\n ldr.w r3, [r0, #(24+8*" N ")]\n"                              \
     "ldr.w r12, [r0, #(28+8*" N ")]\n ldr.w lr, [r0, #(32+8*" N ")]\n"                             \
     "sub r5, r5, r4\n sub r9, r9, r8\n sub r7, r7, r6\n sub r11, r11, r10\n"                       \
@@ -72,6 +77,26 @@
     "str r4, [r12], #4\n str r8, [r12, r2]\n str r12, " TN_ST_OUT "\n"                             \
     "cmp r12, r3\n bne.w 1b\n"
 
+/* The same where requantisation is not folded. */
+#define TN_STRAIGHT_EXACT(N)                                                                       \
+    TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")                                          \
+    TN_TILE_SECOND("r8", "r9") TN_TILE_SECOND("r10", "r11")                                        \
+    "ldr lr, " TN_ST_ZERO_POINT "\n ldr.w r2, [r0, #(20+8*" N ")]\n ldrb.w r3, [r0, #(36+8*" N ")]\n" \
+    TN_TILE_OUTPUT("r4") TN_TILE_OUTPUT("r8")                                                      \
+    "ldr.w r2, [r0, #(24+8*" N ")]\n ldrb.w r3, [r0, #(37+8*" N ")]\n"                             \
+    TN_TILE_OUTPUT("r5") TN_TILE_OUTPUT("r9")                                                      \
+    "ldr.w r2, [r0, #(28+8*" N ")]\n ldrb.w r3, [r0, #(38+8*" N ")]\n"                             \
+    TN_TILE_OUTPUT("r6") TN_TILE_OUTPUT("r10")                                                     \
+    "ldr.w r2, [r0, #(32+8*" N ")]\n ldrb.w r3, [r0, #(39+8*" N ")]\n"                             \
+    TN_TILE_OUTPUT("r7") TN_TILE_OUTPUT("r11")                                                     \
+    "ldr r12, " TN_ST_OUT "\n ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n"                  \
+    "add r0, r0, #(40+8*" N ")\n"                                                                  \
+    TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")                    \
+    "str r4, [r12], #4\n str r8, [r12, r2]\n str r12, " TN_ST_OUT "\n"                             \
+    "cmp r12, r3\n bne.w 1b\n"
+
+#define TN_STRAIGHT_BLOCKS(N, STEP, D) TN_STRAIGHT_SUMS(N, STEP, D) TN_STRAIGHT_FOLDED(N)
+
 /* To the next pair of pixels at NEXT, or back to the caller. */
 #define TN_STRAIGHT_END(NEXT)                                                                      \
     "ldr r4, " TN_ST_PAIRS "\n ldr r0, " TN_ST_BLOCKS "\n"                                         \
@@ -85,6 +110,16 @@
     TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_tile_##N##_##D)(                                \
         const tn_straight *t TN_UNUSED) {                                                          \
         __asm__(TN_STRAIGHT_BEGIN TN_STRAIGHT_BLOCKS(#N, "4", #D)                                  \
+                "add r1, r1, #(2*" #D ")\n" TN_STRAIGHT_END("1b"));                                \
+    }
+
+/* tn_exact_tile_N_D: the same where requantisation is not folded. */
+#define TN_EXACT_TILE(N, D)                                                                        \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_exact_tile_##N##_##D)(                                \
+        const tn_straight *t TN_UNUSED) {                                                          \
+        __asm__("ldr r12, [r0, #" TN_STRAIGHT_ZERO_POINT "]\n" TN_STRAIGHT_BEGIN                   \
+                "str r12, " TN_ST_ZERO_POINT "\n"                                                  \
+                TN_STRAIGHT_SUMS(#N, "4", #D) TN_STRAIGHT_EXACT(#N)                                \
                 "add r1, r1, #(2*" #D ")\n" TN_STRAIGHT_END("1b"));                                \
     }
 

@@ -50,38 +50,6 @@ typedef void tn_strip_fill(tn_strip *s);
 
 #else
 
-typedef int16_t __attribute__((may_alias)) tn_strip_value;
-
-/* The sums of a block, of one pixel. */
-TN_INLINE void tn_strip_sums(const int8_t *block, const int16_t *x, int32_t words, int32_t *sums) {
-    memcpy(sums, block, TN_BLOCK_BEGIN);
-    block += TN_BLOCK_BEGIN;
-    for (const int16_t *const end = x + 2 * words; x != end; x += 2, block += 8)
-        for (int32_t i = 0; i < 2; i++) {
-            const tn_strip_value *const w = (const tn_strip_value *)(const void *)(block + 4 * i);
-            for (int32_t j = 0; j < 2; j++) {
-                sums[2 * i] = (int32_t)tn_mac((uint32_t)sums[2 * i], x[j], (int8_t)w[j]);
-                sums[2 * i + 1] = (int32_t)tn_mac((uint32_t)sums[2 * i + 1], x[j], w[j]);
-            }
-        }
-}
-
-/* Pixels `apart` bytes from each other in a strip. */
-#define tn_strip_tile TN_VARIANT(tn_strip_tile)
-TN_SHARED void tn_strip_tile(const tn_straight *t, int32_t pixels, int32_t words, int32_t apart) {
-    const tn_tile tile = {t->blocks, t->out_c, 0, 0, 0, 0, 2, 0};
-    for (int32_t i = 0; i < pixels; i++) {
-        const int16_t *const x = (const int16_t *)t->x + i * apart / 2;
-        const int8_t *block = t->blocks;
-        for (int32_t o = 0; o < t->out_c; o += 4, block += TN_BLOCK_BEGIN + 8 * words + TN_BLOCK_END) {
-            int32_t sums[4];
-            tn_strip_sums(block, x, words, sums);
-            tn_tile_store_4(&tile, 1, block + TN_BLOCK_BEGIN + 8 * words, o, sums,
-                            t->out + i * t->out_c);
-        }
-    }
-}
-
 /* n columns of c values, `pitch` values apart: of `src`, or `zero` where it is NULL. */
 TN_INLINE int16_t *tn_strip_put(int16_t *d, const int8_t *src, int32_t n, int32_t c, int32_t pitch,
                                 int32_t zero) {
@@ -102,15 +70,6 @@ TN_INLINE void tn_strip_lines(tn_strip *s, int32_t c, int32_t kernel_h) {
 
 #define TN_STRIP_FILL(C, KH)                                                                       \
     TN_INLINE void TN_VARIANT(tn_strip_fill_##C##_##KH)(tn_strip *s) { tn_strip_lines(s, C, KH); }
-#define TN_STRIP_TILE(N, D)                                                                        \
-    TN_INLINE void TN_VARIANT(tn_strip_tile_##N##_##D)(const tn_straight *t) {                     \
-        tn_strip_tile(t, 2 * t->pairs, N, D);                                                      \
-    }
-#define TN_STRIP_SINGLE(N)                                                                         \
-    TN_INLINE void TN_VARIANT(tn_strip_single_##N)(const tn_straight *t) {                         \
-        tn_strip_tile(t, 1, N, 0);                                                                 \
-    }
-
 #endif
 
 /* Output rows [y_begin, y_end). */

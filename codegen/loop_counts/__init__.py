@@ -20,6 +20,7 @@ from thumbnet.codegen.loop_counts.convolution import (
     pointwise_conv_2d,
     straight_conv_2d,
     strip_conv_2d,
+    widened_conv_2d,
 )
 from thumbnet.codegen.loop_counts.depthwise import (
     depthwise,
@@ -136,6 +137,8 @@ COUNTERS: dict[str, Callable[[Work], None]] = {
     "tn_conv_2d_s8": conv_2d,
     "tn_pointwise_conv_2d_s8": pointwise_conv_2d,
     "tn_straight_conv_2d_s8": straight_conv_2d,
+    "tn_widened_conv_2d_s8": widened_conv_2d,
+    "tn_widened_exact_conv_2d_s8": widened_conv_2d,
     "tn_strip_conv_2d_s8": strip_conv_2d,
     "tn_winograd_conv_2d_s8": winograd_conv_2d,
     "tn_depthwise_conv_2d_s8": depthwise,

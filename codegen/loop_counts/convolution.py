@@ -243,6 +243,17 @@ def straight_conv_2d(work: Work) -> None:
     work.add("conv.copy.word", singles * groups)
 
 
+def widened_conv_2d(work: Work) -> None:
+    """As tn_widened_rows goes through the pixels of a step."""
+    out_w, exact = work.number("out_w"), "exact" in work.call.function
+    lines = work.runs(flat=not (work.in_ring or work.out_ring))
+    calls = sum(n * (1 + height * out_w % 2) for height, n in lines.items())
+    pairs = sum(n * -(-height * out_w // 2) for height, n in lines.items())
+    work.add("widened.row", work.rows)
+    _straight(work, calls, pairs, work.call.numbers[0])
+    work.add("straight.exact", pairs * work.number("out_c") / 4 if exact else 0)
+
+
 # ---- tn_strip_conv_2d.h --------------------------------------------------------------------------
 def strip_conv_2d(work: Work) -> None:
     in_w, in_c, out_w, span = work.numbers("in_w", "in_c", "out_w", "span")

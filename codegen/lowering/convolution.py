@@ -224,7 +224,21 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         )
         for call, scratch in faster
     )
-    return replace(usual, with_less_scratch=small[0] if small else None, faster=banded)
+    return replace(
+        usual,
+        with_less_scratch=small[0] if small else None,
+        faster=banded,
+        widened_output=next(
+            (_widened(form) for form in banded if not form.calls[0].fields["clamp"]), None
+        ),
+    )
+
+
+def _widened(rows: Kernel) -> Kernel:
+    """The form of tn_depthwise_rows.h with int16 outputs."""
+    (call,) = rows.calls
+    wide = replace(call, fields={**call.fields, "widened": 1})
+    return replace(rows, form="rows, int16", calls=(wide,))
 
 
 def _depthwise_call(

@@ -105,10 +105,11 @@ def square_calls(
             "tile": tile,
             "span": out_w,
             "positive": numbers.positive,
+            "widened": 0,
             "blocks": pack_square(square, attributes.stride_w, exact, numbers),
         },
         inputs=(0,),
-        literals=("stride_w", "lead", "tile", "positive", "clamp"),
+        literals=("stride_w", "lead", "tile", "positive", "widened", "clamp"),
         scratch=True,
     )
     spans = [

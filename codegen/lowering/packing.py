@@ -117,6 +117,9 @@ def pack_words(blocks: Blocks, words: int) -> Constant:
     return pack_blocks(replace(blocks, weights=blocks.weights[:, : 8 * words]))
 
 
+NATURAL_ORDER = [0, 2, 1, 3]  # of four k, for blocks_of to make pairs (0, 1), (2, 3) of them
+
+
 def straight_code(words: int) -> int:
     """Bytes of a tile of tn_straight.h in assembly."""
     return 320 + 56 * words

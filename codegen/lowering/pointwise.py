@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.graph import Convolution, Graph, Operator, Padding
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
 from thumbnet.codegen.lowering.packing import (
+    NATURAL_ORDER,
     Requantization,
     blocks_of,
     output_fields,
@@ -18,6 +19,7 @@ from thumbnet.codegen.lowering.packing import (
     straight_code,
 )
 
+MOST_WIDENED_WORDS = 128
 FEW_WORDS = 8  # of a pixel's inputs: a straight tile takes little code
 MOST_WORDS = 32
 
@@ -83,7 +85,12 @@ def pointwise_conv_2d(
     )
     kernel = replace(kernel, with_less_scratch=small)
     words = in_c // 2
-    if in_c % 4 or out_c % 4 or blocks.fast != 2 or words > MOST_WORDS:
+    if in_c % 4 or out_c % 4 or not blocks.joined:
+        return kernel
+    kernel = replace(
+        kernel, widened_input=_over_widened(kernel, matrix, requantization, output, out.shape[2])
+    )
+    if blocks.fast != 2 or words > MOST_WORDS:
         return kernel
     straight = replace(
         call,
@@ -101,3 +108,45 @@ def pointwise_conv_2d(
         with_less_scratch=None,
     )
     return replace(kernel, faster=(form,))
+
+
+def _over_widened(
+    usual: Kernel,
+    matrix: NDArray[np.int8],
+    requantization: Requantization,
+    output: dict[str, int],
+    out_w: int,
+) -> Kernel | None:
+    """The kernel of tn_widened_conv_2d.h for a layer that is joined, of weights [O, I]."""
+    out_c, in_c = matrix.shape
+    words = in_c // 2
+    in_order = matrix.reshape(out_c, -1, 4)[..., NATURAL_ORDER].reshape(out_c, -1)
+    blocks = blocks_of(in_order, requantization, output)
+    clamps = (output["out_min"], output["out_max"]) != (-128, 127)
+    if words > MOST_WIDENED_WORDS or out_w < 2 or not blocks.fast or clamps:
+        return None
+    exact = "" if blocks.fast == 2 else "exact_"
+    return replace(
+        usual,
+        form="int16" if blocks.fast == 2 else "int16, exact",
+        reads=(Read(usual.reads[0].tensor, RowWindow(1, 0, 1)),),
+        calls=(
+            Call(
+                function=f"tn_widened_{exact}conv_2d_s8",
+                header="tn_widened_conv_2d.h",
+                layer_type="tn_widened_conv_2d",
+                fields={
+                    "in_c": in_c,
+                    "out_w": out_w,
+                    "out_c": out_c,
+                    "out_zero_point": output["out_zero_point"],
+                    "blocks": pack_blocks(blocks),
+                },
+                inputs=(0,),
+                numbers=(words, 4 * words),
+                assembly=straight_code(words),
+            ),
+        ),
+        scratch_bytes=0,
+        with_less_scratch=None,
+    )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.graph import Convolution, Graph, Operator
 from thumbnet.codegen.kernel import Call, Constant, Kernel
 from thumbnet.codegen.lowering.packing import (
+    NATURAL_ORDER,
     Requantization,
     blocks_of,
     output_fields,
@@ -70,7 +71,7 @@ def with_strips(
     padded[:, : matrix.shape[1]] = matrix
     output = output_fields(out, attributes.activation)
     blocks = blocks_of(
-        padded.reshape(out_c, -1, 4)[..., [0, 2, 1, 3]].reshape(out_c, -1), requantization, output
+        padded.reshape(out_c, -1, 4)[..., NATURAL_ORDER].reshape(out_c, -1), requantization, output
     )
     if not blocks.joined or blocks.fast != 2:
         return kernel
