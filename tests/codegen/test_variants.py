@@ -121,6 +121,50 @@ def test_compiled_outputs_are_the_same(network: Graph, tmp_path: Path) -> None:
         assert runs[0](raw) == runs[1](raw)
 
 
+# ---- tensors that become int16 -------------------------------------------------------------------
+
+
+def _separable(seed: int = 1) -> Graph:
+    """Pairs of depthwise and pointwise layers: folded requantisation, and not; an odd count of
+    pixels; a tensor that two layers read, which stays int8."""
+    net = Net(seed)
+    x = net.conv(net.input(1, 18, 18, 3), 8, (3, 3))
+    x = net.conv(net.depthwise(x, 3), 16)
+    x = net.conv(net.depthwise(x, 5, 2), 24, activation="NONE")
+    x = net.conv(net.depthwise(x, 7), 16)
+    x = net.depthwise(x, 3)
+    x = net.binary("ADD", net.conv(x, 16, activation="NONE"), x)
+    return optimize(net.graph("separable", net.head(net.conv(net.depthwise(x, 3, 2), 12), 4)))
+
+
+def test_tensors_between_depthwise_and_pointwise_layers_become_int16() -> None:
+    graph = _separable()
+    schedule, without = _plan(graph), _plan(graph, max_flash=0)
+    wide = [name for name, t in schedule.graph.tensors.items() if t.dtype == "int16"]
+    outputs = {k.output: k for k in schedule.kernels}
+    assert len(wide) == 4 and {outputs[name].kind for name in wide} == {"DEPTHWISE_CONV_2D"}
+    assert {"int16", "int16, exact"} <= set(_forms(schedule))
+    assert sum(layer_cycles(schedule)) < sum(layer_cycles(without))
+    assert not any(t.dtype == "int16" for t in without.graph.tensors.values())
+    for limit in range(without.arena_bytes, schedule.arena_bytes, 1024):
+        assert _plan(graph, max_sram=limit).arena_bytes <= limit
+
+
+def test_outputs_with_widened_tensors_are_the_same(tmp_path: Path) -> None:
+    graph, runs, manifests = _separable(), [], []
+    for how in ("balanced", "latency"):
+        compiled = compile_graph(graph, Path("net.tflite"), tmp_path / how, Options("host", how))
+        manifests.append(compiled.manifest)
+        runs.append(HostModel(host_library(tmp_path / how), compiled.manifest))
+    assert any("int16" in layer.form for layer in manifests[1].layers)
+    for call in random_calls(manifests[0].inputs, 6):
+        raw = [np.ascontiguousarray(a).tobytes() for a in call]
+        assert runs[0](raw) == runs[1](raw)
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+
 def test_too_little_flash_is_refused_as_ever(network: Graph, tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="more than --max-flash"):
         options = replace(FAST, max_flash=10_000)

@@ -194,7 +194,7 @@ def test_tiles(level: str, tmp_path: Path, qemu: None) -> None:
     assert run_image(tmp_path, {"tiles": TILES}, [level], ["tiles", "runs", "taps"]) == 0
 
 
-@pytest.mark.parametrize("optimize", ["balanced", "size"])
+@pytest.mark.parametrize("optimize", ["balanced", "size", "latency"])
 def test_networks(optimize: str, tmp_path: Path, qemu: None) -> None:
     """Two calls of each network against the host; a run gives back what the caller keeps."""
     sources, names = {}, []
