@@ -226,6 +226,7 @@ def _straight(work: Work, calls: float, pairs: float, words: int) -> None:
     work.add("straight.call", calls)
     work.add("straight.pair", pairs)
     work.add("straight.block", blocks)
+    work.add("straight.long", blocks * work.call.numbers[-1])
     work.add("straight.word", blocks * words)
 
 
@@ -262,4 +263,5 @@ def strip_conv_2d(work: Work) -> None:
     _straight(work, strips, strips * (span // 2), words)
     blocks = strips * (span % 2) * work.number("out_c") / 4
     work.add("straight.single.block", blocks)
+    work.add("straight.single.long", blocks * work.call.numbers[-1])
     work.add("straight.single.word", blocks * words)

@@ -16,10 +16,11 @@ from thumbnet.codegen.lowering.packing import (
     pack_blocks,
     pad4,
     straight_code,
+    straight_form,
 )
 
 FEW_WORDS = 8  # of a pixel's inputs: a straight tile takes little code
-MOST_WORDS = 32
+MOST_WORDS = 64
 
 
 def pointwise_scratch(k: int, tiles: int) -> int:
@@ -82,16 +83,16 @@ def pointwise_conv_2d(
         scratch_bytes=pointwise_scratch(pad4(in_c), tiles=1),
     )
     kernel = replace(kernel, with_less_scratch=small)
-    words = in_c // 2
-    if in_c % 4 or out_c % 4 or blocks.fast != 2 or words > MOST_WORDS:
+    words, is_long = in_c // 2, straight_form(blocks, output)
+    if in_c % 4 or out_c % 4 or is_long is None or words > MOST_WORDS:
         return kernel
     straight = replace(
         call,
         function="tn_straight_conv_2d_s8",
-        numbers=(words,),
+        numbers=(words, is_long),
         assembly=straight_code(words),
     )
-    if words <= FEW_WORDS:
+    if words <= FEW_WORDS and not is_long:
         return replace(kernel, calls=(straight,))
     form = replace(
         kernel,

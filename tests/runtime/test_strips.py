@@ -22,11 +22,13 @@ POINTWISE = (1, 1), (1, 1), (1, 1), Padding()
 
 @st.composite
 def numbers(draw: st.DrawFn) -> Numbers:
+    zero_point, activation = draw(st.sampled_from([(-128, "NONE"), (-128, "RELU"), (3, "NONE")]))
     return replace(
         FOLDED,
+        out_zero_point=zero_point,
+        activation=activation,
         seed=draw(st.integers(0, 2**32 - 1)),
         zero_point=draw(st.sampled_from([-128, 127, 0, -3])),
-        activation=draw(st.sampled_from(["NONE", "RELU"])),
         real=draw(st.sampled_from([0.0003, 0.003, 0.01])),
         bias=draw(st.booleans()),
     )
@@ -147,11 +149,22 @@ def test_specialised_and_sanitized_programs_agree(shape: tuple, dsp: bool) -> No
         np.testing.assert_array_equal(found, case.expected)
 
 
-def test_straight_tiles_of_many_words_are_a_faster_form() -> None:
-    few = conv_case("CONV_2D", (3, 5), (16, 8), *POINTWISE, FOLDED).kernel
-    many = conv_case("CONV_2D", (3, 5), (20, 8), *POINTWISE, FOLDED).kernel
+def test_straight_tiles_that_take_much_code_are_a_faster_form() -> None:
+    few, many, is_long = (
+        conv_case("CONV_2D", (3, 5), (in_c, 8), *POINTWISE, numbers).kernel
+        for in_c, numbers in ((16, FOLDED), (20, FOLDED), (16, Numbers(seed=3)))
+    )
     assert function(few) == "tn_straight_conv_2d_s8" and not few.faster
-    assert function(many) == "tn_pointwise_conv_2d_s8"
-    (form,) = many.faster
-    assert form.form == "straight" and form.calls[0].numbers == (10,)
-    assert form.calls[0].fields == many.calls[0].fields  # no more weights
+    for kernel, numbers in ((many, (10, 0)), (is_long, (8, 1))):
+        assert function(kernel) == "tn_pointwise_conv_2d_s8"
+        (form,) = kernel.faster
+        assert form.form == "straight" and form.calls[0].numbers == numbers
+        assert form.calls[0].fields == kernel.calls[0].fields  # no more weights
+
+
+def test_where_outputs_are_limited_there_are_no_straight_tiles() -> None:
+    limited = Numbers(seed=3, activation="RELU")
+    kernel = conv_case("CONV_2D", (3, 5), (16, 8), *POINTWISE, limited).kernel
+    assert function(kernel) == "tn_pointwise_conv_2d_s8" and not kernel.faster
+    kernel = conv_case("CONV_2D", (7, 9), (3, 8), (3, 3), (2, 2), (1, 1), SAME, limited).kernel
+    assert function(kernel) == "tn_conv_2d_s8"

@@ -175,13 +175,13 @@ int guarded(const uintptr_t *call);
 static uint32_t seed = 1;
 static uint32_t next(void) { return seed = seed * 1664525u + 1013904223u, seed >> 8; }
 static int8_t blocks[6 * (40 + 8 * 32)] __attribute__((aligned(4)));
-static int8_t input[6 * 64], column[64], before[6 * 64] __attribute__((aligned(4)));
+static int8_t input[6 * 64], column[64] __attribute__((aligned(4)));
 static uint32_t scratch[200];
 static int8_t wanted[160], found[160];
 static int16_t strip[1200], expected[1200];
 
-/* Random blocks of folded layers. */
-static void random_blocks(int32_t out_c, int32_t words) {
+/* Random blocks of folded layers, or not. */
+static void random_blocks(int32_t out_c, int32_t words, int32_t is_long) {
     int8_t *p = blocks;
     for (int32_t o = 0; o < out_c; o += 4) {
         for (int i = 0; i < 4; i++, p += 4) tn_store32(p, (next() % 20000) * 256u);
@@ -191,16 +191,22 @@ static void random_blocks(int32_t out_c, int32_t words) {
         }
         for (int i = 0; i < 6; i++, p += 4)
             tn_store32(p, i % 3 == 1 ? next() % 2000 - 1000 : 0x4000000u + next());
+        if (is_long) {
+            p -= 24;
+            for (int i = 0; i < 4; i++, p += 4) tn_store32(p, 0x40000000u + next());
+            for (int i = 0; i < 8; i++) *p++ = (int8_t)(i < 4 ? 6 + (next() & 3) : 99);
+        }
     }
     memset(wanted, 0x5A, sizeof wanted);
     memset(found, 0x5A, sizeof found);
 }
 
 /* All channels of a pixel of a strip. */
-static void pixel(int32_t out_c, int32_t words, const int16_t *x, int8_t *out) {
-    const tn_tile t = {blocks, out_c, 0, 0, 0, 0, 2, 0};
+static void pixel(const tn_straight *s, int32_t words, int32_t is_long, const int16_t *x,
+                  int8_t *out) {
+    const tn_tile t = tn_straight_as_tile(s, words, is_long);
     const int8_t *p = blocks;
-    for (int32_t o = 0; o < out_c; o += 4, p += 24) {
+    for (int32_t o = 0; o < t.out_c; o += 4, p += 24) {
         int32_t sums[4];
         memcpy(sums, p, 16), p += 16;
         for (int32_t i = 0; i < 4 * words; i++, p += 2) {
@@ -213,23 +219,25 @@ static void pixel(int32_t out_c, int32_t words, const int16_t *x, int8_t *out) {
 }
 
 #define SIZES(T) T(2, 4) T(4, 12) T(5, 8) T(6, 40) T(13, 36) T(14, 20) T(26, 16) T(27, 60) T(32, 4)
-#define MAKE(N, D) TN_STRIP_TILE(N, D) TN_STRIP_SINGLE(N)
+#define MAKE(N, D)                                                                             \\
+    TN_STRIP_TILE(N, D, 0) TN_STRIP_TILE(N, D, 1) TN_STRIP_SINGLE(N, 0) TN_STRIP_SINGLE(N, 1)
 SIZES(MAKE)
 
-static int check_strip(tn_straight_tile *tile, tn_straight_tile *single, int32_t n, int32_t d) {
+static int check_strip(tn_straight_tile *tile, tn_straight_tile *single, int32_t n, int32_t d,
+                       int32_t is_long) {
     for (int32_t turn = 0; turn < 9; turn++) {
         const int32_t out_c = 4 + 4 * (turn % 6), pairs = 1 + turn % 3;
-        random_blocks(out_c, n);
+        random_blocks(out_c, n, is_long);
         for (int32_t i = 0; i < 1200; i++) strip[i] = (int16_t)((int8_t)next());
-        tn_straight t = {blocks, strip, found, out_c, pairs, NULL};
+        tn_straight t = {blocks, strip, found, out_c, pairs, NULL, -3};
         for (int32_t i = 0; i < 2 * pairs; i++)
-            pixel(out_c, n, strip + i * d / 2, wanted + i * out_c);
+            pixel(&t, n, is_long, strip + i * d / 2, wanted + i * out_c);
         const uintptr_t all[] = {(uintptr_t)tile, (uintptr_t)&t, 0, 0, 0};
         if (guarded(all) != 0) return 1;
         if (memcmp(wanted, found, sizeof wanted) != 0) return 2;
         memset(wanted, 0x5A, sizeof wanted);
         memset(found, 0x5A, sizeof found);
-        pixel(out_c, n, strip, wanted);
+        pixel(&t, n, is_long, strip, wanted);
         const uintptr_t one[] = {(uintptr_t)single, (uintptr_t)&t, 0, 0, 0};
         if (guarded(one) != 0) return 3;
         if (memcmp(wanted, found, sizeof wanted) != 0) return 4;
@@ -240,27 +248,30 @@ static int check_strip(tn_straight_tile *tile, tn_straight_tile *single, int32_t
 int check_strips(void);
 int check_strips(void) {
     int r;
-#define CHECK(N, D) if ((r = check_strip(tn_strip_tile_##N##_##D, tn_strip_single_##N, N, D))) return r;
+#define CHECK(N, D)                                                                            \\
+    if ((r = check_strip(tn_strip_tile_##N##_##D##_0, tn_strip_single_##N##_0, N, D, 0)) ||    \\
+        (r = check_strip(tn_strip_tile_##N##_##D##_1, tn_strip_single_##N##_1, N, D, 1)))      \\
+        return r;
     SIZES(CHECK)
     return 0;
 }
 
-#define WORDS(T) T(2) T(4) T(6) T(8) T(14) T(26) T(28) T(32)
+#define WORDS(T) T(2, 0) T(2, 1) T(4, 0) T(6, 1) T(8, 0) T(14, 1) T(26, 0) T(28, 1) T(32, 0)
 WORDS(TN_POINTWISE_TILE)
 
 /* Pairs of pixels whose outputs may lie over inputs that are done. */
-static int check_pairs(tn_straight_tile *tile, int32_t n) {
+static int check_pairs(tn_straight_tile *tile, int32_t n, int32_t is_long) {
     for (int32_t turn = 0; turn < 18; turn++) {
         const int32_t out_c = 4 + 4 * (turn % 6), pairs = 1 + turn % 3;
         const int32_t in_place = out_c <= 2 * n && turn % 2 == 0;
-        const tn_tile all = {blocks, out_c, n / 2, 0, 0, 0, 2, 0};
-        random_blocks(out_c, n);
-        for (int32_t i = 0; i < (int32_t)sizeof input; i++) before[i] = input[i] = (int8_t)next();
+        tn_straight t = {blocks, scratch, in_place ? input : found, out_c, pairs, input, -3};
+        const tn_tile all = tn_straight_as_tile(&t, n, is_long);
+        random_blocks(out_c, n, is_long);
+        for (int32_t i = 0; i < (int32_t)sizeof input; i++) input[i] = (int8_t)next();
         for (int32_t i = 0; i < 2 * pairs; i++) {
             memcpy(column, input + 2 * i * n, 2 * (size_t)n);
             tn_tile_bytes(&all, 1, column, wanted + i * out_c);
         }
-        tn_straight t = {blocks, scratch, in_place ? input : found, out_c, pairs, input};
         const uintptr_t call[] = {(uintptr_t)tile, (uintptr_t)&t, 0, 0, 0};
         if (guarded(call) != 0) return 1;
         if (in_place) memcpy(found, input, 2 * (size_t)(pairs * out_c));
@@ -272,7 +283,7 @@ static int check_pairs(tn_straight_tile *tile, int32_t n) {
 int check_pointwise(void);
 int check_pointwise(void) {
     int r;
-#define PAIRS(N) if ((r = check_pairs(tn_pointwise_tile_##N, N))) return r;
+#define PAIRS(N, LONG) if ((r = check_pairs(tn_pointwise_tile_##N##_##LONG, N, LONG))) return r;
     WORDS(PAIRS)
     return 0;
 }
