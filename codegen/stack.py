@@ -58,9 +58,10 @@ LEAF_BYTES: Mapping[str, int] = {
 ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_dot_joined": 24,
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
-    **dict.fromkeys(("tn_strip_tile", "tn_exact_tile", "tn_pointwise_tile"), 64),
+    **dict.fromkeys(("tn_strip_tile", "tn_pointwise_tile"), 68),
+    "tn_strip_single": 40,
+    "tn_strip_fill": 36,
     "tn_row_sums_add": 36,
-    **dict.fromkeys(("tn_strip_fill", "tn_strip_single"), 36),
     "tn_winograd_products": 60,
     "tn_winograd_out_2": 44,
     "tn_winograd_out_4": 44,

@@ -96,6 +96,7 @@ TN_INLINE void tn_straight_rows(const tn_pointwise_conv_2d *g, tn_rows in, tn_ro
     const int32_t pixels = flat ? (y_end - y_begin) * g->out_w : g->out_w;
     tn_straight t;
     t.blocks = g->blocks, t.x = scratch, t.out_c = g->out_c, t.pairs = pixels / 2;
+    t.zero_point = g->out_zero_point;
     for (int32_t y = y_begin; y < y_end; y = flat ? y_end : y + 1) {
         t.in = tn_row(in, y), t.out = tn_row(out, y);
         if (t.pairs > 0) straight(&t);
@@ -109,8 +110,8 @@ TN_INLINE void tn_straight_rows(const tn_pointwise_conv_2d *g, tn_rows in, tn_ro
 
 /* Pairs of pixels of N words of k each. */
 #define tn_straight_pairs TN_VARIANT(tn_straight_pairs)
-TN_SHARED void tn_straight_pairs(const tn_straight *t, int32_t words) {
-    const tn_tile tile = {t->blocks, t->out_c, words / 2, 0, 0, 0, 2, 0};
+TN_SHARED void tn_straight_pairs(const tn_straight *t, int32_t words, int32_t is_long) {
+    const tn_tile tile = tn_straight_as_tile(t, words, is_long);
     int8_t *const columns = (int8_t *)t->x;
     for (int32_t i = 0; i < t->pairs; i++) {
         memcpy(columns, t->in + 4 * i * words, (size_t)(4 * words));
@@ -118,24 +119,24 @@ TN_SHARED void tn_straight_pairs(const tn_straight *t, int32_t words) {
             tn_tile_bytes(&tile, 1, columns + 2 * j * words, t->out + (2 * i + j) * t->out_c);
     }
 }
-#define TN_POINTWISE_TILE(N)                                                                       \
-    TN_INLINE void TN_VARIANT(tn_pointwise_tile_##N)(const tn_straight *t) {                       \
-        tn_straight_pairs(t, N);                                                                   \
+#define TN_POINTWISE_TILE(N, LONG)                                                                 \
+    TN_INLINE void TN_VARIANT(tn_pointwise_tile_##N##_##LONG)(const tn_straight *t) {              \
+        tn_straight_pairs(t, N, LONG);                                                             \
     }
 
 #endif
 
-/* tn_straight_conv_2d_N_s8, of N words of k, 2 * N channels:
+/* tn_straight_conv_2d_N_LONG_s8, of N words of k, 2 * N channels; LONG: see tn_straight.h.
  *
- *     void tn_straight_conv_2d_N_s8(const tn_pointwise_conv_2d *g, tn_rows in, tn_rows out,
- *                                   void *scratch, int32_t y_begin, int32_t y_end); */
-#define TN_STRAIGHT_CONV_2D_S8(N)                                                                  \
-    TN_POINTWISE_TILE(N)                                                                           \
-    TN_INLINE void tn_straight_conv_2d_##N##_s8(const tn_pointwise_conv_2d *g, tn_rows in,         \
-                                                tn_rows out, void *scratch, int32_t y_begin,       \
-                                                int32_t y_end) {                                   \
+ *     void tn_straight_conv_2d_N_LONG_s8(const tn_pointwise_conv_2d *g, tn_rows in, tn_rows out,
+ *                                        void *scratch, int32_t y_begin, int32_t y_end); */
+#define TN_STRAIGHT_CONV_2D_S8(N, LONG)                                                            \
+    TN_POINTWISE_TILE(N, LONG)                                                                     \
+    TN_INLINE void tn_straight_conv_2d_##N##_##LONG##_s8(                                          \
+        const tn_pointwise_conv_2d *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
+        int32_t y_end) {                                                                           \
         tn_straight_rows(g, in, out, scratch, y_begin, y_end,                                      \
-                         TN_VARIANT(tn_pointwise_tile_##N));                                       \
+                         TN_VARIANT(tn_pointwise_tile_##N##_##LONG));                              \
     }
 
 #endif

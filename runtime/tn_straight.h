@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * They compute all channels of pairs of output pixels from blocks as tn_dot.h has them: of layers
- * that are joined and whose channels are a multiple of four, and, but for exact tiles, whose
- * requantisation is folded. K is
- * counted in words of two. Those of a strip have their words in the order of k: (0, 1), (2, 3), ...
+ * that are joined, whose channels are a multiple of four and whose requantisation is folded (LONG 0)
+ * or fast and without limits (LONG 1). K is counted in words of two. Those of a strip have their
+ * words in the order of k: (0, 1), (2, 3), ...
  */
 #ifndef TN_STRAIGHT_H
 #define TN_STRAIGHT_H
@@ -20,10 +20,16 @@ typedef struct {
     int32_t out_c;
     int32_t pairs;    /* of pixels, >= 1 */
     const int8_t *in; /* of the first pixel, where the tile widens it to x */
-    int32_t zero_point; /* of outputs, where their requantisation is not folded */
+    int32_t zero_point; /* of the output, where LONG is 1 */
 } tn_straight;
 
 typedef void tn_straight_tile(const tn_straight *t);
+
+/* The same as a tile of `words`. */
+TN_INLINE tn_tile tn_straight_as_tile(const tn_straight *t, int32_t words, int32_t is_long) {
+    const tn_tile tile = {t->blocks, t->out_c, words / 2, t->zero_point, -128, 127, 2 - is_long, 0};
+    return tile;
+}
 
 #if TN_DSP_NATIVE
 
@@ -47,11 +53,11 @@ TN_INLINE void tn_straight_sums(const int8_t *block, const int16_t *x, int32_t w
         }
 }
 
-/* Pixels whose inputs lie `apart` bytes from each other, in the order of k; fast: 1 or 2. */
+/* Pixels whose inputs lie `apart` bytes from each other, in the order of k. */
 #define tn_straight_pixels TN_VARIANT(tn_straight_pixels)
 TN_SHARED void tn_straight_pixels(const tn_straight *t, int32_t pixels, int32_t words,
-                                  int32_t apart, int32_t fast) {
-    const tn_tile tile = {t->blocks, t->out_c, 0, t->zero_point, 0, 0, fast, 0};
+                                  int32_t apart, int32_t is_long) {
+    const tn_tile tile = tn_straight_as_tile(t, words, is_long);
     for (int32_t i = 0; i < pixels; i++) {
         const int16_t *const x = (const int16_t *)t->x + i * apart / 2;
         const int8_t *block = t->blocks;
@@ -64,18 +70,15 @@ TN_SHARED void tn_straight_pixels(const tn_straight *t, int32_t pixels, int32_t 
     }
 }
 
-#define TN_STRIP_TILE(N, D)                                                                        \
-    TN_INLINE void TN_VARIANT(tn_strip_tile_##N##_##D)(const tn_straight *t) {                     \
-        tn_straight_pixels(t, 2 * t->pairs, N, D, 2);                                              \
+#define TN_STRIP_TILE(N, D, LONG)                                                                  \
+    TN_INLINE void TN_VARIANT(tn_strip_tile_##N##_##D##_##LONG)(const tn_straight *t) {            \
+        tn_straight_pixels(t, 2 * t->pairs, N, D, LONG);                                                \
     }
-#define TN_EXACT_TILE(N, D)                                                                        \
-    TN_INLINE void TN_VARIANT(tn_exact_tile_##N##_##D)(const tn_straight *t) {                     \
-        tn_straight_pixels(t, 2 * t->pairs, N, D, 1);                                              \
+#define TN_STRIP_SINGLE(N, LONG)                                                                   \
+    TN_INLINE void TN_VARIANT(tn_strip_single_##N##_##LONG)(const tn_straight *t) {                \
+        tn_straight_pixels(t, 1, N, 0, LONG);                                                           \
     }
-#define TN_STRIP_SINGLE(N)                                                                         \
-    TN_INLINE void TN_VARIANT(tn_strip_single_##N)(const tn_straight *t) {                         \
-        tn_straight_pixels(t, 1, N, 0, 2);                                                         \
-    }
+
 
 #endif
 

@@ -21,7 +21,7 @@
 #define TN_STRAIGHT_ZERO_POINT "24"
 
 /* the stack frame */
-#define TN_STRAIGHT_FRAME "28"
+#define TN_STRAIGHT_FRAME "32"
 #define TN_ST_OUT "[sp, #0]"    /* outputs of pixel 0 */
 #define TN_ST_OTHER "[sp, #4]"  /* from them to those of pixel 1, less 4 */
 #define TN_ST_LAST "[sp, #8]"   /* where pixel 0's outputs end */
@@ -29,7 +29,7 @@
 #define TN_ST_PAIRS "[sp, #16]" /* that are left */
 #define TN_ST_IN "[sp, #20]"    /* inputs of the next pair */
 #define TN_ST_X "[sp, #24]"
-#define TN_ST_ZERO_POINT TN_ST_IN /* of exact tiles */
+#define TN_ST_ZERO_POINT "[sp, #28]"
 
 #define TN_ST_IF(CONDITION, TEXT) ".if " CONDITION "\n" TEXT ".endif\n"
 
@@ -38,29 +38,16 @@
     "push {r4-r11, lr}\n sub sp, #" TN_STRAIGHT_FRAME "\n"                                         \
     "ldr r1, [r0, #" TN_STRAIGHT_X "]\n ldr r2, [r0, #" TN_STRAIGHT_OUT "]\n"                      \
     "ldr r3, [r0, #" TN_STRAIGHT_OUT_C "]\n ldr r4, [r0, #" TN_STRAIGHT_PAIRS "]\n"                \
-    "ldr r5, [r0, #" TN_STRAIGHT_IN "]\n ldr r0, [r0]\n"                                           \
+    "ldr r5, [r0, #" TN_STRAIGHT_IN "]\n ldr r7, [r0, #" TN_STRAIGHT_ZERO_POINT "]\n"              \
+    "ldr r0, [r0]\n str r7, " TN_ST_ZERO_POINT "\n"                                               \
     "sub r0, #4\n add r6, r2, r3\n sub r3, #4\n"                                                   \
     "str r2, " TN_ST_OUT "\n str r3, " TN_ST_OTHER "\n str r6, " TN_ST_LAST "\n"                   \
     "str r0, " TN_ST_BLOCKS "\n str r4, " TN_ST_PAIRS "\n"                                         \
     "str r5, " TN_ST_IN "\n str r1, " TN_ST_X "\n"
 
-/* The sums of a block by a pair of pixels, at 1: r0 is 4 before a block of N words of k; those of
- * pixel 0 lie at r1, STEP bytes apart, and those of pixel 1 D bytes on. */
-#define TN_STRAIGHT_SUMS(N, STEP, D)                                                               \
-    "1: ldr.w r4, [r0, #4]\n ldr.w r5, [r0, #8]\n ldr.w r6, [r0, #12]\n ldr.w r7, [r0, #16]\n"     \
-    "ldr.w r2, [r0, #20]\n ldr.w r3, [r0, #24]\n ldr.w r12, [r1]\n ldr.w lr, [r1, #" D "]\n"       \
-    "smlad r9, lr, r2, r5\n smlad r5, r12, r2, r5\n sxtb16 r2, r2\n"                               \
-    "smlad r8, lr, r2, r4\n smlad r4, r12, r2, r4\n"                                               \
-    "smlad r11, lr, r3, r7\n smlad r7, r12, r3, r7\n sxtb16 r3, r3\n"                              \
-    "smlad r10, lr, r3, r6\n smlad r6, r12, r3, r6\n"                                              \
-    ".set .Ltn_k, 1\n .rept " N "-1\n"                                                             \
-    "ldr.w r2, [r0, #(20+8*.Ltn_k)]\n ldr.w r3, [r0, #(24+8*.Ltn_k)]\n"                            \
-    "ldr.w r12, [r1, #(" STEP "*.Ltn_k)]\n ldr.w lr, [r1, #(" STEP "*.Ltn_k+" D ")]\n"             \
-    TN_TILE_2_MACS("r12", "lr") ".set .Ltn_k, .Ltn_k+1\n .endr\n"
-
-/* They become outputs, and r0 goes on; then the next block at 1. Out: r12 the outputs of pixel 1, r2
- * as TN_ST_OTHER. */
-#define TN_STRAIGHT_FOLDED(N)                                                                      \
+/* Behind a block's words: sums become outputs, r0 moves to the next block, and r12, r2, r3 become
+ * TN_ST_OUT, TN_ST_OTHER, TN_ST_LAST. LONG 0, of folded sums, and 1, as tn_requantize_fast. */
+#define TN_STRAIGHT_OUTPUTS_0(N)                                                                   \
     "ldr.w r2, [r0, #(20+8*" N ")]\n ldr.w r3, [r0, #(24+8*" N ")]\n"                              \
     "ldr.w r12, [r0, #(28+8*" N ")]\n ldr.w lr, [r0, #(32+8*" N ")]\n"                             \
     "sub r5, r5, r4\n sub r9, r9, r8\n sub r7, r7, r6\n sub r11, r11, r10\n"                       \
@@ -72,17 +59,12 @@
     TN_ST_IF(N ">26", "add r0, r0, #(40+8*" N ")\n")                                               \
     "smmla r6, r6, lr, r2\n smmla r10, r10, lr, r2\n smmul r7, r7, r3\n smmul r11, r11, r3\n"      \
     "ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n"                                           \
-    TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_FOLDED("r8", "r9", "r10", "r11")                \
-    TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")                    \
-    "str r4, [r12], #4\n str r8, [r12, r2]\n str r12, " TN_ST_OUT "\n"                             \
-    "cmp r12, r3\n bne.w 1b\n"
-
-/* The same where requantisation is not folded. */
-#define TN_STRAIGHT_EXACT(N)                                                                       \
+    TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_FOLDED("r8", "r9", "r10", "r11")
+#define TN_STRAIGHT_OUTPUTS_1(N)                                                                   \
     TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")                                          \
     TN_TILE_SECOND("r8", "r9") TN_TILE_SECOND("r10", "r11")                                        \
-    "ldr lr, " TN_ST_ZERO_POINT "\n ldr.w r2, [r0, #(20+8*" N ")]\n ldrb.w r3, [r0, #(36+8*" N ")]\n" \
-    TN_TILE_OUTPUT("r4") TN_TILE_OUTPUT("r8")                                                      \
+    "ldr.w r2, [r0, #(20+8*" N ")]\n ldrb.w r3, [r0, #(36+8*" N ")]\n"                             \
+    "ldr lr, " TN_ST_ZERO_POINT "\n" TN_TILE_OUTPUT("r4") TN_TILE_OUTPUT("r8")                     \
     "ldr.w r2, [r0, #(24+8*" N ")]\n ldrb.w r3, [r0, #(37+8*" N ")]\n"                             \
     TN_TILE_OUTPUT("r5") TN_TILE_OUTPUT("r9")                                                      \
     "ldr.w r2, [r0, #(28+8*" N ")]\n ldrb.w r3, [r0, #(38+8*" N ")]\n"                             \
@@ -90,12 +72,26 @@
     "ldr.w r2, [r0, #(32+8*" N ")]\n ldrb.w r3, [r0, #(39+8*" N ")]\n"                             \
     TN_TILE_OUTPUT("r7") TN_TILE_OUTPUT("r11")                                                     \
     "ldr r12, " TN_ST_OUT "\n ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n"                  \
-    "add r0, r0, #(40+8*" N ")\n"                                                                  \
+    "add r0, r0, #(40+8*" N ")\n"
+
+/* All blocks of a pair of pixels, at 1: r0 is 4 before a block of N words of k; those of pixel 0 lie
+ * at r1, STEP bytes apart, and those of pixel 1 D bytes on. Out: r12 the outputs of pixel 1, r2 as
+ * TN_ST_OTHER. OUTPUTS: of the above. */
+#define TN_STRAIGHT_BLOCKS(N, STEP, D, OUTPUTS)                                                        \
+    "1: ldr.w r4, [r0, #4]\n ldr.w r5, [r0, #8]\n ldr.w r6, [r0, #12]\n ldr.w r7, [r0, #16]\n"     \
+    "ldr.w r2, [r0, #20]\n ldr.w r3, [r0, #24]\n ldr.w r12, [r1]\n ldr.w lr, [r1, #" D "]\n"       \
+    "smlad r9, lr, r2, r5\n smlad r5, r12, r2, r5\n sxtb16 r2, r2\n"                               \
+    "smlad r8, lr, r2, r4\n smlad r4, r12, r2, r4\n"                                               \
+    "smlad r11, lr, r3, r7\n smlad r7, r12, r3, r7\n sxtb16 r3, r3\n"                              \
+    "smlad r10, lr, r3, r6\n smlad r6, r12, r3, r6\n"                                              \
+    ".set .Ltn_k, 1\n .rept " N "-1\n"                                                             \
+    "ldr.w r2, [r0, #(20+8*.Ltn_k)]\n ldr.w r3, [r0, #(24+8*.Ltn_k)]\n"                            \
+    "ldr.w r12, [r1, #(" STEP "*.Ltn_k)]\n ldr.w lr, [r1, #(" STEP "*.Ltn_k+" D ")]\n"             \
+    TN_TILE_2_MACS("r12", "lr") ".set .Ltn_k, .Ltn_k+1\n .endr\n"                                  \
+    OUTPUTS(N)                                                                                     \
     TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")                    \
     "str r4, [r12], #4\n str r8, [r12, r2]\n str r12, " TN_ST_OUT "\n"                             \
     "cmp r12, r3\n bne.w 1b\n"
-
-#define TN_STRAIGHT_BLOCKS(N, STEP, D) TN_STRAIGHT_SUMS(N, STEP, D) TN_STRAIGHT_FOLDED(N)
 
 /* To the next pair of pixels at NEXT, or back to the caller. */
 #define TN_STRAIGHT_END(NEXT)                                                                      \
@@ -105,21 +101,11 @@
     "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w " NEXT "\n"                                     \
     "add sp, #" TN_STRAIGHT_FRAME "\n pop {r4-r11, pc}\n"
 
-/* tn_strip_tile_N_D: of a strip. */
-#define TN_STRIP_TILE(N, D)                                                                        \
-    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_tile_##N##_##D)(                                \
+/* tn_strip_tile_N_D_LONG: of a strip. */
+#define TN_STRIP_TILE(N, D, LONG)                                                                  \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_tile_##N##_##D##_##LONG)(                       \
         const tn_straight *t TN_UNUSED) {                                                          \
-        __asm__(TN_STRAIGHT_BEGIN TN_STRAIGHT_BLOCKS(#N, "4", #D)                                  \
-                "add r1, r1, #(2*" #D ")\n" TN_STRAIGHT_END("1b"));                                \
-    }
-
-/* tn_exact_tile_N_D: the same where requantisation is not folded. */
-#define TN_EXACT_TILE(N, D)                                                                        \
-    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_exact_tile_##N##_##D)(                                \
-        const tn_straight *t TN_UNUSED) {                                                          \
-        __asm__("ldr r12, [r0, #" TN_STRAIGHT_ZERO_POINT "]\n" TN_STRAIGHT_BEGIN                   \
-                "str r12, " TN_ST_ZERO_POINT "\n"                                                  \
-                TN_STRAIGHT_SUMS(#N, "4", #D) TN_STRAIGHT_EXACT(#N)                                \
+        __asm__(TN_STRAIGHT_BEGIN TN_STRAIGHT_BLOCKS(#N, "4", #D, TN_STRAIGHT_OUTPUTS_##LONG)      \
                 "add r1, r1, #(2*" #D ")\n" TN_STRAIGHT_END("1b"));                                \
     }
 
@@ -135,9 +121,9 @@
     "sxtb16 r10, r8, ror #8\n sxtb16 r11, r9, ror #8\n sxtb16 r8, r8\n sxtb16 r9, r9\n"           \
     "stmia r1!, {r4-r11}\n"
 
-/* tn_pointwise_tile_N: of pixels that follow each other, widened two at a time. */
-#define TN_POINTWISE_TILE(N)                                                                       \
-    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_pointwise_tile_##N)(                                  \
+/* tn_pointwise_tile_N_LONG: of pixels that follow each other, widened two at a time. */
+#define TN_POINTWISE_TILE(N, LONG)                                                                 \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_pointwise_tile_##N##_##LONG)(                         \
         const tn_straight *t TN_UNUSED) {                                                          \
         __asm__(TN_STRAIGHT_BEGIN                                                                  \
                 "2: ldr r0, " TN_ST_IN "\n ldr r1, " TN_ST_X "\n"                                  \
@@ -146,7 +132,8 @@
                 TN_ST_IF(#N "%4", TN_POINTWISE_FOUR(#N))                                           \
                 "add r0, r0, #(4*" #N ")\n str r0, " TN_ST_IN "\n"                                 \
                 "ldr r0, " TN_ST_BLOCKS "\n sub r1, r1, #(8*" #N ")\n"                             \
-                TN_STRAIGHT_BLOCKS(#N, "8", "4") TN_STRAIGHT_END("2b"));                           \
+                TN_STRAIGHT_BLOCKS(#N, "8", "4", TN_STRAIGHT_OUTPUTS_##LONG)                       \
+                TN_STRAIGHT_END("2b"));                                                            \
     }
 
 /* ---- one pixel ------------------------------------------------------------------------------- */
@@ -166,24 +153,36 @@
     "smlad r5, lr, r10, r5\n sxtb16 r10, r10\n smlad r7, lr, r11, r7\n sxtb16 r11, r11\n"          \
     "smlad r4, lr, r10, r4\n smlad r6, lr, r11, r6\n"
 
-/* tn_strip_single_N: of one pixel; outputs at r8 up to r9. */
-#define TN_STRIP_SINGLE(N)                                                                         \
-    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_single_##N)(const tn_straight *t TN_UNUSED) {   \
+/* As TN_STRAIGHT_OUTPUTS, of r4 to r7. */
+#define TN_SINGLE_OUTPUTS_0(N)                                                                     \
+    "add r0, r0, #(40+8*" N ")\n"                                                                  \
+    "ldr r2, [r0, #-20]\n ldr r3, [r0, #-16]\n ldr r10, [r0, #-12]\n"                              \
+    "ldr r11, [r0, #-8]\n ldr r12, [r0, #-4]\n ldr lr, [r0]\n"                                     \
+    "sub r5, r5, r4\n sub r7, r7, r6\n smmla r4, r4, r2, r3\n smmul r5, r5, r10\n"                 \
+    "smmla r6, r6, r11, r12\n smmul r7, r7, lr\n" TN_TILE_FOLDED("r4", "r5", "r6", "r7")
+#define TN_SINGLE_OUTPUTS_1(N)                                                                     \
+    TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")                                          \
+    "add r0, r0, #(40+8*" N ")\n ldr lr, [sp]\n"                                                   \
+    "ldr r2, [r0, #-20]\n ldrb r3, [r0, #-4]\n ldr r10, [r0, #-16]\n ldrb r11, [r0, #-3]\n"         \
+    TN_TILE_OUTPUT("r4") "mov r2, r10\n mov r3, r11\n" TN_TILE_OUTPUT("r5")                        \
+    "ldr r2, [r0, #-12]\n ldrb r3, [r0, #-2]\n ldr r10, [r0, #-8]\n ldrb r11, [r0, #-1]\n"          \
+    TN_TILE_OUTPUT("r6") "mov r2, r10\n mov r3, r11\n" TN_TILE_OUTPUT("r7")
+
+/* tn_strip_single_N_LONG: of one pixel; outputs at r8 up to r9, the zero point on the stack. */
+#define TN_STRIP_SINGLE(N, LONG)                                                                   \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_single_##N##_##LONG)(                           \
+        const tn_straight *t TN_UNUSED) {                                                          \
         __asm__("push {r4-r11, lr}\n"                                                              \
                 "ldr r1, [r0, #" TN_STRAIGHT_X "]\n ldr r8, [r0, #" TN_STRAIGHT_OUT "]\n"          \
-                "ldr r9, [r0, #" TN_STRAIGHT_OUT_C "]\n ldr r0, [r0]\n"                            \
-                "add r9, r8\n sub r0, #4\n"                                                        \
+                "ldr r9, [r0, #" TN_STRAIGHT_OUT_C "]\n"                                           \
+                "ldr r2, [r0, #" TN_STRAIGHT_ZERO_POINT "]\n ldr r0, [r0]\n"                       \
+                "push {r2}\n add r9, r8\n sub r0, #4\n"                                            \
                 "1: ldr.w r4, [r0, #4]\n ldr.w r5, [r0, #8]\n"                                     \
                 "ldr.w r6, [r0, #12]\n ldr.w r7, [r0, #16]\n"                                      \
                 ".set .Ltn_k, 0\n .rept " #N "/2\n" TN_SINGLE_WORDS                                \
                 ".set .Ltn_k, .Ltn_k+2\n .endr\n" TN_ST_IF(#N "%2", TN_SINGLE_WORD)                \
-                "add r0, r0, #(40+8*" #N ")\n"                                                     \
-                "ldr r2, [r0, #-20]\n ldr r3, [r0, #-16]\n ldr r10, [r0, #-12]\n"                  \
-                "ldr r11, [r0, #-8]\n ldr r12, [r0, #-4]\n ldr lr, [r0]\n"                         \
-                "sub r5, r5, r4\n sub r7, r7, r6\n smmla r4, r4, r2, r3\n smmul r5, r5, r10\n"     \
-                "smmla r6, r6, r11, r12\n smmul r7, r7, lr\n"                                      \
-                TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_PACK("r4", "r5", "r6", "r7")        \
-                "str r4, [r8], #4\n cmp r8, r9\n bne.w 1b\n pop {r4-r11, pc}\n");                  \
+                TN_SINGLE_OUTPUTS_##LONG(#N) TN_TILE_PACK("r4", "r5", "r6", "r7")                  \
+                "str r4, [r8], #4\n cmp r8, r9\n bne.w 1b\n add sp, #4\n pop {r4-r11, pc}\n");     \
     }
 
 #endif

@@ -22,7 +22,7 @@ typedef struct {
     int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h;
     int32_t pad_top, pad_left;
     int32_t span; /* 2 to out_w */
-    int32_t in_zero_point;
+    int32_t in_zero_point, out_zero_point;
     const int8_t *blocks;
 } tn_strip_conv_2d;
 
@@ -83,6 +83,7 @@ TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
     tn_straight t;
     tn_strip s;
     t.blocks = g->blocks, t.out_c = g->out_c, t.in = NULL;
+    t.zero_point = g->out_zero_point;
     s.zero = g->in_zero_point;
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *const row = tn_row(out, y);
@@ -108,26 +109,27 @@ TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
     }
 }
 
-/* tn_strip_conv_2d_N_D_C_KH_ODD_s8, of N words, D bytes from a pixel to the next in a strip, C channels,
- * KH rows of the kernel and ODD 1 where `span` is odd, else 0:
+/* tn_strip_conv_2d_N_D_C_KH_ODD_LONG_s8, of N words, D bytes from a pixel to the next in a strip, C
+ * channels, KH rows of the kernel, ODD 1 where `span` is odd, else 0; LONG: see tn_straight.h.
  *
- *     void tn_strip_conv_2d_N_D_C_KH_ODD_s8(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
- *                                           void *scratch, int32_t y_begin, int32_t y_end);
+ *     void tn_strip_conv_2d_..._s8(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
+ *                                  void *scratch, int32_t y_begin, int32_t y_end);
  *
  * scratch: TN_STRIP_SCRATCH bytes, 4-byte aligned. */
-#define TN_STRIP_ODD_0(N)
-#define TN_STRIP_ODD_1(N) TN_STRIP_SINGLE(N)
-#define TN_STRIP_SINGLE_0(N) NULL
-#define TN_STRIP_SINGLE_1(N) TN_VARIANT(tn_strip_single_##N)
-#define TN_STRIP_CONV_2D_S8(N, D, C, KH, ODD)                                                      \
-    TN_STRIP_TILE(N, D)                                                                            \
-    TN_STRIP_ODD_##ODD(N)                                                                          \
+#define TN_STRIP_ODD_0(N, LONG)
+#define TN_STRIP_ODD_1(N, LONG) TN_STRIP_SINGLE(N, LONG)
+#define TN_STRIP_SINGLE_0(N, LONG) NULL
+#define TN_STRIP_SINGLE_1(N, LONG) TN_VARIANT(tn_strip_single_##N##_##LONG)
+#define TN_STRIP_CONV_2D_S8(N, D, C, KH, ODD, LONG)                                                \
+    TN_STRIP_TILE(N, D, LONG)                                                                      \
+    TN_STRIP_ODD_##ODD(N, LONG)                                                                    \
     TN_STRIP_FILL(C, KH)                                                                           \
-    TN_INLINE void tn_strip_conv_2d_##N##_##D##_##C##_##KH##_##ODD##_s8(                           \
+    TN_INLINE void tn_strip_conv_2d_##N##_##D##_##C##_##KH##_##ODD##_##LONG##_s8(                  \
         const tn_strip_conv_2d *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,        \
         int32_t y_end) {                                                                           \
         tn_strip_rows(g, in, out, scratch, y_begin, y_end, TN_VARIANT(tn_strip_fill_##C##_##KH),   \
-                      TN_VARIANT(tn_strip_tile_##N##_##D), TN_STRIP_SINGLE_##ODD(N));              \
+                      TN_VARIANT(tn_strip_tile_##N##_##D##_##LONG),                                \
+                      TN_STRIP_SINGLE_##ODD(N, LONG));                                             \
     }
 
 #endif

@@ -138,7 +138,6 @@ COUNTERS: dict[str, Callable[[Work], None]] = {
     "tn_pointwise_conv_2d_s8": pointwise_conv_2d,
     "tn_straight_conv_2d_s8": straight_conv_2d,
     "tn_widened_conv_2d_s8": widened_conv_2d,
-    "tn_widened_exact_conv_2d_s8": widened_conv_2d,
     "tn_strip_conv_2d_s8": strip_conv_2d,
     "tn_winograd_conv_2d_s8": winograd_conv_2d,
     "tn_depthwise_conv_2d_s8": depthwise,

@@ -226,7 +226,15 @@ def _straight(work: Work, calls: float, pairs: float, words: int) -> None:
     work.add("straight.call", calls)
     work.add("straight.pair", pairs)
     work.add("straight.block", blocks)
+    work.add("straight.long", blocks * work.call.numbers[-1])
     work.add("straight.word", blocks * words)
+
+
+def _straight_single(work: Work, pixels: float, words: int) -> None:
+    blocks = pixels * work.number("out_c") / 4
+    work.add("straight.single.block", blocks)
+    work.add("straight.single.long", blocks * work.call.numbers[-1])
+    work.add("straight.single.word", blocks * words)
 
 
 def straight_conv_2d(work: Work) -> None:
@@ -245,13 +253,13 @@ def straight_conv_2d(work: Work) -> None:
 
 def widened_conv_2d(work: Work) -> None:
     """As tn_widened_rows goes through the pixels of a step."""
-    out_w, exact = work.number("out_w"), "exact" in work.call.function
+    out_w, words = work.number("out_w"), work.call.numbers[0]
     lines = work.runs(flat=not (work.in_ring or work.out_ring))
-    calls = sum(n * (1 + height * out_w % 2) for height, n in lines.items())
-    pairs = sum(n * -(-height * out_w // 2) for height, n in lines.items())
+    pairs = sum(height * out_w // 2 * n for height, n in lines.items())
+    singles = sum(height * out_w % 2 * n for height, n in lines.items())
     work.add("widened.row", work.rows)
-    _straight(work, calls, pairs, work.call.numbers[0])
-    work.add("straight.exact", pairs * work.number("out_c") / 4 if exact else 0)
+    _straight(work, sum(lines.values()), pairs, words)
+    _straight_single(work, singles, words)
 
 
 # ---- tn_strip_conv_2d.h --------------------------------------------------------------------------
@@ -271,6 +279,4 @@ def strip_conv_2d(work: Work) -> None:
     work.add("strip.pad", (strips * kernel_h * columns - rows * inside) * in_c)
     words = work.call.numbers[0]
     _straight(work, strips, strips * (span // 2), words)
-    blocks = strips * (span % 2) * work.number("out_c") / 4
-    work.add("straight.single.block", blocks)
-    work.add("straight.single.word", blocks * words)
+    _straight_single(work, strips * (span % 2), words)

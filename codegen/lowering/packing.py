@@ -120,9 +120,18 @@ def pack_words(blocks: Blocks, words: int) -> Constant:
 NATURAL_ORDER = [0, 2, 1, 3]  # of four k, for blocks_of to make pairs (0, 1), (2, 3) of them
 
 
+def straight_form(blocks: Blocks, output: dict[str, int]) -> int | None:
+    """LONG of tn_straight.h, or None where it has no tiles for such blocks."""
+    if not blocks.tiled:
+        return None
+    if blocks.fast == 2:
+        return 0
+    return 1 if (output["out_min"], output["out_max"]) == (-128, 127) else None
+
+
 def straight_code(words: int) -> int:
-    """Bytes of a tile of tn_straight.h in assembly."""
-    return 320 + 56 * words
+    """Bytes of a tile of tn_straight.h in assembly, about."""
+    return 370 + 56 * words
 
 
 def pack_row_blocks(blocks: Blocks) -> tuple[Constant, Constant]:

@@ -17,11 +17,12 @@ from thumbnet.codegen.lowering.packing import (
     pack_blocks,
     pad4,
     straight_code,
+    straight_form,
 )
 
 MOST_WIDENED_WORDS = 128
 FEW_WORDS = 8  # of a pixel's inputs: a straight tile takes little code
-MOST_WORDS = 32
+MOST_WORDS = 64
 
 
 def pointwise_scratch(k: int, tiles: int) -> int:
@@ -84,21 +85,19 @@ def pointwise_conv_2d(
         scratch_bytes=pointwise_scratch(pad4(in_c), tiles=1),
     )
     kernel = replace(kernel, with_less_scratch=small)
-    words = in_c // 2
-    if in_c % 4 or out_c % 4 or not blocks.joined:
+    words, is_long = in_c // 2, straight_form(blocks, output)
+    if in_c % 4 or out_c % 4 or is_long is None:
         return kernel
-    kernel = replace(
-        kernel, widened_input=_over_widened(kernel, matrix, requantization, output, out.shape[2])
-    )
-    if blocks.fast != 2 or words > MOST_WORDS:
+    kernel = replace(kernel, widened_input=_over_widened(kernel, matrix, requantization, output))
+    if words > MOST_WORDS:
         return kernel
     straight = replace(
         call,
         function="tn_straight_conv_2d_s8",
-        numbers=(words,),
+        numbers=(words, is_long),
         assembly=straight_code(words),
     )
-    if words <= FEW_WORDS:
+    if words <= FEW_WORDS and not is_long:
         return replace(kernel, calls=(straight,))
     form = replace(
         kernel,
@@ -111,28 +110,24 @@ def pointwise_conv_2d(
 
 
 def _over_widened(
-    usual: Kernel,
-    matrix: NDArray[np.int8],
-    requantization: Requantization,
-    output: dict[str, int],
-    out_w: int,
+    usual: Kernel, matrix: NDArray[np.int8], requantization: Requantization, output: dict[str, int]
 ) -> Kernel | None:
-    """The kernel of tn_widened_conv_2d.h for a layer that is joined, of weights [O, I]."""
+    """The kernel of tn_widened_conv_2d.h, of weights [O, I]."""
     out_c, in_c = matrix.shape
     words = in_c // 2
     in_order = matrix.reshape(out_c, -1, 4)[..., NATURAL_ORDER].reshape(out_c, -1)
     blocks = blocks_of(in_order, requantization, output)
-    clamps = (output["out_min"], output["out_max"]) != (-128, 127)
-    if words > MOST_WIDENED_WORDS or out_w < 2 or not blocks.fast or clamps:
+    is_long, out_w = straight_form(blocks, output), usual.calls[0].fields["out_w"]
+    assert is_long is not None and isinstance(out_w, int)
+    if words > MOST_WIDENED_WORDS:
         return None
-    exact = "" if blocks.fast == 2 else "exact_"
     return replace(
         usual,
-        form="int16" if blocks.fast == 2 else "int16, exact",
+        form="int16",
         reads=(Read(usual.reads[0].tensor, RowWindow(1, 0, 1)),),
         calls=(
             Call(
-                function=f"tn_widened_{exact}conv_2d_s8",
+                function="tn_widened_conv_2d_s8",
                 header="tn_widened_conv_2d.h",
                 layer_type="tn_widened_conv_2d",
                 fields={
@@ -143,7 +138,7 @@ def _over_widened(
                     "blocks": pack_blocks(blocks),
                 },
                 inputs=(0,),
-                numbers=(words, 4 * words),
+                numbers=(words, 4 * words, out_w % 2, is_long),
                 assembly=straight_code(words),
             ),
         ),

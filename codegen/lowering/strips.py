@@ -17,6 +17,7 @@ from thumbnet.codegen.lowering.packing import (
     pack_words,
     pad4,
     straight_code,
+    straight_form,
 )
 
 MOST_CHANNELS = 3  # of the input
@@ -73,7 +74,8 @@ def with_strips(
     blocks = blocks_of(
         padded.reshape(out_c, -1, 4)[..., NATURAL_ORDER].reshape(out_c, -1), requantization, output
     )
-    if not blocks.joined or blocks.fast != 2:
+    is_long = straight_form(blocks, output)
+    if is_long is None:
         return kernel
     scratch = [strip_scratch(kernel_h, kernel_w, stride_w, in_c, n) for n in range(2, out_w + 1)]
     span = _span(scratch)
@@ -92,6 +94,7 @@ def with_strips(
         "pad_left": attributes.padding.left,
         "span": span,
         "in_zero_point": x.zero_point,
+        "out_zero_point": out.zero_point,
         "blocks": pack_words(blocks, words),
     }
     call = Call(
@@ -102,7 +105,7 @@ def with_strips(
         inputs=(0,),
         literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
         scratch=True,
-        numbers=(words, apart, in_c, kernel_h, span % 2),
+        numbers=(words, apart, in_c, kernel_h, span % 2, is_long),
         assembly=straight_code(words) + span % 2 * straight_code(words) * 3 // 4,
     )
     return replace(

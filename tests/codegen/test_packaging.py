@@ -262,7 +262,7 @@ def test_two_models_in_one_image_share_kernels(models: Path, tmp_path: Path) -> 
         said.append(_run(["./image"], tmp_path))
         symbols = [line.split()[-1] for line in _run(["nm", "image"], tmp_path).splitlines()]
         sizes.append(int(_run(["size", "image"], tmp_path).splitlines()[1].split()[0]))
-        kernels = [s for s in symbols if s.startswith("tn_conv_2d_s8_")]
+        kernels = [s for s in symbols if s.startswith("tn_pointwise_conv_2d_s8_")]
         if build == "-DTN_UNSHARED":
             assert len(kernels) > len(set(kernels))
         else:
