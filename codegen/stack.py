@@ -57,6 +57,7 @@ LEAF_BYTES: Mapping[str, int] = {
 ASSEMBLY_BYTES: Mapping[str, int] = {
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
     "tn_row_sums_add": 36,
+    "tn_depthwise_conv_2d_fours": 60,
     "tn_winograd_products": 60,
     "tn_winograd_out_2": 44,
     "tn_winograd_out_4": 44,

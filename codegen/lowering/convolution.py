@@ -258,7 +258,7 @@ def _depthwise_call(
         layer_type="tn_depthwise_conv_2d",
         fields=fields,
         inputs=(0,),
-        literals=("depth_multiplier",),
+        literals=("depth_multiplier", "fast_requantize"),
         scratch=True,
     )
     return call, depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w)

@@ -473,5 +473,9 @@ def test_stack_of_assembly_is_what_it_pushes() -> None:
     forms = product("357", "12", "01", "2345678", "01")
     bytes_ = _pushed("tn_depthwise_fill_armv7em.h", "TN_DW_FRAME")
     expected |= {"tn_depthwise_square_" + "".join(form): bytes_ for form in forms}
+    for header in ("row_sums", "depthwise_conv_2d"):
+        text = (RUNTIME / f"tn_{header}_armv7em.h").read_text()
+        frame = sum(map(int, re.findall(r"sub sp, #(\d+)", text)))
+        expected |= dict.fromkeys(re.findall(r"#define (\w+) TN_VARIANT", text), 9 * 4 + frame)
     of_others = {name: n for name, n in ASSEMBLY_BYTES.items() if "winograd" not in name}
     assert expected == of_others
