@@ -56,6 +56,8 @@ LEAF_BYTES: Mapping[str, int] = {
 # of depthwise convolutions are named after kernel, stride, lead, tile and `positive`.
 ASSEMBLY_BYTES: Mapping[str, int] = {
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
+    "tn_dense_bytes": 60,
+    "tn_dense_pairs": 60,
     "tn_row_sums_add": 36,
     "tn_depthwise_conv_2d_fours": 60,
     "tn_winograd_products": 60,

@@ -19,6 +19,7 @@ from thumbnet.codegen.lowering.packing import (
     output_fields,
     pack_blocks,
     pack_depthwise,
+    pack_eights,
     pack_row_blocks,
     pad4,
     real_multipliers,
@@ -270,6 +271,9 @@ def _window(attributes: Convolution, kernel_h: int) -> RowWindow:
     )
 
 
+EIGHTS_PAY = 8192  # MACs of a batch from which eight channels at a time are worth their code
+
+
 def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
     """FULLY_CONNECTED over elements / depth batches."""
     weights = constant_weights(graph, op)
@@ -298,7 +302,7 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),
     }
-    return Kernel(
+    kernel = Kernel(
         name=op.name,
         kind=op.kind,
         reads=(Read(op.inputs[0], None),),
@@ -317,6 +321,18 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
         band="whole",
         as_reducer=_fully_connected_rows(graph, op, matrix, numbers) if batches == 1 else None,
     )
+    if not fields["tiles"] or out_c < 8 or out_c % 8 > 4 or matrix.size < EIGHTS_PAY:
+        return kernel
+    eights = replace(
+        kernel.calls[0],
+        function="tn_fully_connected_eights_s8",
+        fields={**fields, "blocks": pack_eights(blocks)},
+        literals=(),
+    )
+    widened = replace(eights, function="tn_fully_connected_widened_s8", scratch=True)
+    kernel = replace(kernel, calls=(eights,))
+    faster = replace(kernel, form="widened", calls=(widened,), scratch_bytes=2 * in_c)
+    return replace(kernel, faster=(faster,))
 
 
 def _fully_connected_rows(

@@ -112,6 +112,23 @@ def pack_blocks(blocks: Blocks) -> Constant:
     return Constant("int8_t", np.concatenate(parts, axis=1).reshape(-1))
 
 
+def pack_eights(blocks: Blocks) -> Constant:
+    """The same with each two blocks joined as tn_fully_connected.h has it, a last one alone."""
+    joined = len(blocks.weights) & ~1
+    parts = [
+        blocks.begin[:joined].reshape(joined // 2, -1),
+        # [N / 2, pairs of k, two blocks, the words of a pair]
+        blocks.weights[:joined]
+        .reshape(joined // 2, 2, -1, 8)
+        .swapaxes(1, 2)
+        .reshape(joined // 2, -1),
+        blocks.end[:joined].reshape(joined // 2, -1),
+    ]
+    last = [part[joined:] for part in (blocks.begin, blocks.weights, blocks.end)]
+    ends = [np.concatenate(each, axis=1).reshape(-1) for each in (parts, last)]
+    return Constant("int8_t", np.concatenate(ends))
+
+
 def pack_row_blocks(blocks: Blocks) -> tuple[Constant, Constant]:
     """Blocks of [O, H, K]: ends and weights of tn_fully_connected_rows."""
     return (

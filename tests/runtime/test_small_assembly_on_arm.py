@@ -81,6 +81,72 @@ int check_taps(void) {
 }
 """
 
+DENSE = """
+#include "tn_fully_connected.h"
+int guarded(const uintptr_t *call);
+static uint32_t seed = 1;
+static uint32_t next(void) { return seed = seed * 1664525u + 1013904223u, seed >> 8; }
+enum { K = 4 * 19, BLOCKS = 6 };
+static int8_t fours[BLOCKS * TN_BLOCK_BYTES(K)] __attribute__((aligned(4)));
+static int8_t eights[BLOCKS * TN_BLOCK_BYTES(K)] __attribute__((aligned(4)));
+static int8_t x[K], wanted[4 * BLOCKS + 8], found[4 * BLOCKS + 8];
+static uint32_t pairs[K / 2];
+
+/* Random blocks of four channels, and the same in blocks of eight. */
+static void fill(int32_t k, int32_t fast) {
+    for (int32_t b = 0; b < BLOCKS; b++) {
+        int8_t *const block = fours + b * TN_BLOCK_BYTES(k), *p = block;
+        for (int i = 0; i < 4; i++, p += 4) tn_store32(p, (next() % 20000) * 256u);
+        for (int32_t i = 0; i < 2 * k; i++, p += 2) {
+            const int32_t a = (int32_t)(next() & 127) - 64, c = (int32_t)(next() & 127) - 64;
+            *(int16_t *)(void *)p = (int16_t)(256 * c + a);
+        }
+        for (int i = 0; i < 6; i++, p += 4)
+            tn_store32(p, fast == 1   ? i < 4 ? 0x40000000u + next() : 0x06070906u
+                          : i % 3 == 1 ? next() % 2000 - 1000
+                                       : 0x4000000u + next());
+        int8_t *const eight = eights + (b & ~1) * TN_BLOCK_BYTES(k);
+        const int32_t second = b & 1;
+        memcpy(eight + 16 * second, block, 16);
+        for (int32_t i = 0; i < k / 2; i++)
+            memcpy(eight + 32 + 16 * i + 8 * second, block + 16 + 8 * i, 8);
+        memcpy(eight + 32 + 8 * k + 24 * second, block + 16 + 4 * k, 24);
+    }
+}
+
+int check_dense(void);
+int check_dense(void) {
+    for (int32_t turn = 0; turn < 19 * 24; turn++) {
+        const int32_t k = 4 * (1 + turn % 19), fast = 1 + turn / 19 % 2, n = 1 + turn / 38 % 3;
+        const int32_t clamp = fast == 1 && (next() & 1) != 0;
+        tn_tile t = {fours, 8 * n, k / 4, -3, clamp ? -20 : -128, clamp ? 50 : 127, fast, clamp};
+        for (int32_t i = 0; i < k; i++) x[i] = (int8_t)next();
+        fill(k, fast);
+        memset(wanted, 0x5A, sizeof wanted);
+        tn_tile_bytes(&t, 1, x, wanted + 3);
+        tn_widen_1(pairs, x, k);
+        t.blocks = eights;
+        const uintptr_t calls[2][5] = {
+            {(uintptr_t)tn_dense_bytes, (uintptr_t)&t, (uintptr_t)x, (uintptr_t)(found + 3),
+             (uintptr_t)n},
+            {(uintptr_t)tn_dense_pairs, (uintptr_t)&t, (uintptr_t)pairs, (uintptr_t)(found + 3),
+             (uintptr_t)n}};
+        for (int i = 0; i < 2; i++) {
+            memset(found, 0x5A, sizeof found);
+            if (guarded(calls[i]) != 0) return 1 + 2 * i;
+            if (memcmp(wanted, found, sizeof wanted) != 0) return 2 + 2 * i;
+        }
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("level", ["-O1", "-O2", "-Os"])
+def test_dense(level: str, tmp_path: Path, qemu: None) -> None:
+    """One to nineteen groups of k, one to three times eight channels, folded and not."""
+    assert run_image(tmp_path, {"dense": DENSE}, [level], ["dense"]) == 0
+
 
 @pytest.mark.parametrize("level", ["-O1", "-O2", "-Os"])
 def test_depthwise_taps(level: str, tmp_path: Path, qemu: None) -> None:
