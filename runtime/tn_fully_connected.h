@@ -19,6 +19,63 @@ typedef struct {
     const int8_t *blocks;    /* as in tn_dot.h */
 } tn_fully_connected;
 
+/* ---- eight channels at a time ---------------------------------------------------------------- */
+
+/* Layers with tiles. As far as there are eight more channels, two blocks of tn_dot.h are joined: first
+ * come the sums of both, then for each two k the words ab, cd of both, then what is behind the
+ * weights of both. */
+
+#if TN_DSP_NATIVE
+
+#include "tn_dense_armv7em.h"
+
+/* n bytes, a multiple of four, become the pairs of one column. */
+#define tn_widen_1 TN_VARIANT(tn_widen_1)
+TN_SHARED void tn_widen_1(uint32_t *x, const int8_t *p, int32_t n) {
+#pragma GCC unroll 2
+    for (const int8_t *const end = p + n; p != end; p += 4, x += 2) {
+        const uint32_t word = tn_load32(p);
+        x[0] = tn_sxtb16(word), x[1] = tn_sxtb16_ror8(word);
+    }
+}
+
+#else
+
+/* The sums of two channels over 4 * groups k. */
+TN_INLINE void tn_dense_pair(const int8_t *w, const int8_t *x, int32_t groups, int32_t *sums) {
+    uint32_t a = (uint32_t)sums[0], ab = (uint32_t)sums[1];
+    for (const int8_t *const end = x + 4 * groups; x != end; x += 4, w += 32) {
+#pragma GCC unroll 4
+        for (int32_t i = 0; i < 4; i++) { /* k in the order 0, 2, 1, 3 */
+            const int8_t *const p = w + 8 * (i & 2) + 2 * (i & 1);
+            const int32_t y = x[2 * (i & 1) + (i >> 1)];
+            int16_t both;
+            memcpy(&both, p, 2);
+            a = tn_mac(a, y, *p);
+            ab = tn_mac(ab, y, both);
+        }
+    }
+    sums[0] = (int32_t)a, sums[1] = (int32_t)ab;
+}
+
+/* The outputs of eight times `eights` channels. */
+#define tn_dense_bytes TN_VARIANT(tn_dense_bytes)
+TN_SHARED void tn_dense_bytes(const tn_tile *t, const int8_t *x, int8_t *out, int32_t eights) {
+    const int8_t *block = t->blocks;
+    for (; eights > 0; eights--, out += 8) {
+        const int8_t *const ends = block + 2 * TN_BLOCK_BEGIN + 32 * t->groups;
+        int32_t sums[8];
+        memcpy(sums, block, sizeof sums);
+        block += 2 * TN_BLOCK_BEGIN;
+        for (int32_t i = 0; i < 4; i++) tn_dense_pair(block + 4 * i, x, t->groups, sums + 2 * i);
+        tn_tile_store_4(t, 1, ends, 0, sums, out);
+        tn_tile_store_4(t, 1, ends + TN_BLOCK_END, 4, sums + 4, out);
+        block = ends + 2 * TN_BLOCK_END;
+    }
+}
+
+#endif
+
 /* All outputs of one batch of k, which ends within a group of four. */
 #define tn_fully_connected_tail TN_VARIANT(tn_fully_connected_tail)
 TN_SHARED void tn_fully_connected_tail(const tn_tile *t, int32_t joined, int32_t k,
@@ -53,6 +110,50 @@ TN_INLINE void tn_fully_connected_s8(const tn_fully_connected *g, tn_rows in, tn
         else
             tn_fully_connected_tail(&t, g->joined, g->in_c, x, y);
     }
+}
+
+/* With blocks of eight channels; `pairs`, or NULL: room for the widened x. */
+TN_INLINE void tn_fully_connected_by_eights(const tn_fully_connected *g, tn_rows in, tn_rows out,
+                                            uint32_t *pairs) {
+    const int32_t eights = g->out_c >> 3, done = g->out_c & ~7;
+    tn_tile t = {g->blocks,  g->out_c,   g->in_c / 4,        g->out_zero_point,
+                 g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
+    const int8_t *x = in.data;
+    int8_t *y = out.data;
+    for (int32_t n = 0; n < g->batches; n++, x += g->in_c, y += g->out_c) {
+        t.blocks = g->blocks;
+#if TN_DSP_NATIVE
+        if (pairs != NULL) {
+            tn_widen_1(pairs, x, g->in_c);
+            tn_dense_pairs(&t, pairs, y, eights);
+        } else {
+            tn_dense_bytes(&t, x, y, eights);
+        }
+#else
+        (void)pairs;
+        tn_dense_bytes(&t, x, y, eights);
+#endif
+        if (done == g->out_c) continue;
+        t.blocks += 2 * TN_BLOCK_BYTES(g->in_c) * eights;
+        t.out_c = g->out_c - done;
+        tn_tile_column(&t, 1, 1, x, y + done);
+        t.out_c = g->out_c;
+    }
+}
+
+TN_INLINE void tn_fully_connected_eights_s8(const tn_fully_connected *g, tn_rows in, tn_rows out,
+                                            int32_t y_begin, int32_t y_end) {
+    (void)y_begin;
+    (void)y_end;
+    tn_fully_connected_by_eights(g, in, out, NULL);
+}
+
+/* In less time, where the DSP extension is. scratch: 2 * in_c bytes. */
+TN_INLINE void tn_fully_connected_widened_s8(const tn_fully_connected *g, tn_rows in, tn_rows out,
+                                             void *scratch, int32_t y_begin, int32_t y_end) {
+    (void)y_begin;
+    (void)y_end;
+    tn_fully_connected_by_eights(g, in, out, (uint32_t *)scratch);
 }
 
 /* ---- from rows as they come ------------------------------------------------------------------ */

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from thumbnet.codegen.loop_counts.work import Work, count_outputs, rows_inside
-
-
-def _offsets(work: Work, calls: float, entries: float, share_inside: float) -> None:
-    """`calls` of tn_depthwise_conv_2d_offsets, the share of rows inside the input given."""
-    work.add("offsets", calls)
-    work.add("offsets.row_in", calls * share_inside)
-    work.add("offsets.ring", calls * share_inside if work.in_ring else 0)
-    work.add("offsets.entry", entries * share_inside)
-    work.add("offsets.outside", entries * (1 - share_inside))
 
 
 def depthwise(work: Work) -> None:
@@ -21,31 +13,49 @@ def depthwise(work: Work) -> None:
     work.add("depthwise.fill", work.steps * work.number("in_c"))
     out_w, out_c, multiplier = work.numbers("out_w", "out_c", "depth_multiplier")
     kernel_h, kernel_w = work.numbers("kernel_h", "kernel_w")
-    inside, outside = rows_inside(work)
     pixels, taps = work.rows * out_w, kernel_h * kernel_w
-    share = inside / (inside + outside)
+    tables = _tables(work)
     work.add("general", pixels)
-    work.add("general.row", pixels * kernel_h)
-    _offsets(work, pixels * kernel_h, pixels * taps, share)
+    work.add("general.table", tables)
+    work.add("general.table.row", tables * kernel_h)
+    work.add("general.table.ring", tables * kernel_h if work.in_ring else 0)
+    work.add("general.table.tap", tables * taps)
     done = 0
-    if multiplier == 1:
+    if multiplier == 1 and work.number("fast_requantize"):
         done = out_c // 4 * 4
         groups = pixels * (out_c // 4)
-        work.add("general.call_4", pixels)
+        work.add("general.fours", pixels)
         work.add("general.group", groups)
-        work.add("general.group.tap", groups * taps)
+        work.add("general.group.taps", groups * (taps // 2))
         work.add("general.group.odd", groups * (taps % 2))
-        if work.number("fast_requantize") and not work.clamps:
-            work.add("general.group.usual", groups)
-        else:
-            work.add("general.group.any", groups)
-            count_outputs(work, "general.any", groups * 4)
+        work.add("general.group.clamp", groups if work.clamps else 0)
     left = pixels * (out_c - done)
     work.add("plain", pixels if left else 0)
     work.add("plain.channel", left)
     work.add("plain.channel.divide", left if multiplier > 1 else 0)
     work.add("plain.tap", left * taps)
     count_outputs(work, "plain", left)
+
+
+def _tables(work: Work) -> int:
+    """How often tn_depthwise_conv_2d_s8 makes a table: for pixels whose window is not all inside,
+    and the first of those next to each other that are."""
+    rows = _inside(work, work.out_rows, "in_h", "kernel_h", "stride_h", "dilation_h", "pad_top")
+    columns = _inside(
+        work, work.number("out_w"), "in_w", "kernel_w", "stride_w", "dilation_w", "pad_left"
+    )
+    inside = np.logical_and(rows[:, None], columns)
+    whole = inside.all() and not work.in_ring
+    begins = inside.copy()
+    begins[:, 1:] &= ~inside[:, :-1]
+    return work.steps if whole else int((~inside).sum() + begins.sum())
+
+
+def _inside(work: Work, count: int, *names: str) -> NDArray[np.bool_]:
+    """By output position: whether its window is inside, in one direction."""
+    extent, kernel, stride, dilation, pad = work.numbers(*names)
+    first = np.arange(count) * stride - pad
+    return np.logical_and(first >= 0, first + (kernel - 1) * dilation < extent)
 
 
 # ---- tn_depthwise_square.h ---------------------------------------------------------------------

@@ -24,6 +24,24 @@ def fully_connected(work: Work) -> None:
     count_outputs(work, "dense.tail", batches * out_c)
 
 
+def fully_connected_eights(work: Work) -> None:
+    batches, k, out_c, fast = work.numbers("batches", "in_c", "out_c", "fast_requantize")
+    eights = batches * (out_c // 8)
+    widened = "widened" in work.call.function
+    form = "dense_pairs" if widened else "dense_bytes"
+    work.add("dense", batches)
+    work.add("widen_1.four", batches * (k // 4) if widened else 0)
+    work.add(f"{form}.group", eights * (k // 4))
+    work.add("dense_eight", eights)
+    work.add("dense_eight.turn", eights * -(-k // 32))
+    work.add("dense_eight.any", eights if fast != 2 else 0)
+    work.add("dense_eight.clamp", eights if work.clamps else 0)
+    left = batches if out_c % 8 else 0  # blocks of tn_tile_1
+    work.add("tile_1", left)
+    work.add("tile_1.folded" if fast == 2 else "tile_1.block", left)
+    work.add("tile_1.group", left * (k // 4))
+
+
 def fully_connected_rows(work: Work) -> None:
     rows, k, out_c = work.numbers("rows", "row_bytes", "out_c")
     blocks = rows * -(-out_c // 4)

@@ -19,6 +19,7 @@ from thumbnet.codegen.lowering.packing import (
     output_fields,
     pack_blocks,
     pack_depthwise,
+    pack_eights,
     pack_row_blocks,
     pad4,
     real_multipliers,
@@ -277,7 +278,7 @@ def _depthwise_call(
         layer_type="tn_depthwise_conv_2d",
         fields=fields,
         inputs=(0,),
-        literals=("depth_multiplier",),
+        literals=("depth_multiplier", "fast_requantize"),
         scratch=True,
     )
     return call, depthwise_conv_2d_scratch(in_c, kernel_h, kernel_w)
@@ -287,6 +288,9 @@ def _window(attributes: Convolution, kernel_h: int) -> RowWindow:
     return RowWindow(
         attributes.stride_h, attributes.padding.top, (kernel_h - 1) * attributes.dilation_h + 1
     )
+
+
+EIGHTS_PAY = 8192  # MACs of a batch from which eight channels at a time are worth their code
 
 
 def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
@@ -317,7 +321,7 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
         "joined": blocks.joined,
         "blocks": pack_blocks(blocks),
     }
-    return Kernel(
+    kernel = Kernel(
         name=op.name,
         kind=op.kind,
         reads=(Read(op.inputs[0], None),),
@@ -336,6 +340,18 @@ def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
         band="whole",
         as_reducer=_fully_connected_rows(graph, op, matrix, numbers) if batches == 1 else None,
     )
+    if not fields["tiles"] or out_c < 8 or out_c % 8 > 4 or matrix.size < EIGHTS_PAY:
+        return kernel
+    eights = replace(
+        kernel.calls[0],
+        function="tn_fully_connected_eights_s8",
+        fields={**fields, "blocks": pack_eights(blocks)},
+        literals=(),
+    )
+    widened = replace(eights, function="tn_fully_connected_widened_s8", scratch=True)
+    kernel = replace(kernel, calls=(eights,))
+    faster = replace(kernel, form="widened", calls=(widened,), scratch_bytes=2 * in_c)
+    return replace(kernel, faster=(faster,))
 
 
 def _fully_connected_rows(

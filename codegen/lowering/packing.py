@@ -134,6 +134,23 @@ def straight_code(words: int) -> int:
     return 370 + 56 * words
 
 
+def pack_eights(blocks: Blocks) -> Constant:
+    """The same with each two blocks joined as tn_fully_connected.h has it, a last one alone."""
+    joined = len(blocks.weights) & ~1
+    parts = [
+        blocks.begin[:joined].reshape(joined // 2, -1),
+        # [N / 2, pairs of k, two blocks, the words of a pair]
+        blocks.weights[:joined]
+        .reshape(joined // 2, 2, -1, 8)
+        .swapaxes(1, 2)
+        .reshape(joined // 2, -1),
+        blocks.end[:joined].reshape(joined // 2, -1),
+    ]
+    last = [part[joined:] for part in (blocks.begin, blocks.weights, blocks.end)]
+    ends = [np.concatenate(each, axis=1).reshape(-1) for each in (parts, last)]
+    return Constant("int8_t", np.concatenate(ends))
+
+
 def pack_row_blocks(blocks: Blocks) -> tuple[Constant, Constant]:
     """Blocks of [O, H, K]: ends and weights of tn_fully_connected_rows."""
     return (
@@ -158,21 +175,19 @@ def _raw(values: NDArray[np.int64], dtype: str) -> NDArray[np.int8]:
 
 def pack_depthwise(taps: NDArray[np.int8], requantization: Requantization) -> Constant:
     """[KH * KW, C] int8 -> groups of four channels, for tn_depthwise_conv_2d.h."""
-    channels = taps.shape[1]
+    count, channels = taps.shape
     order = np.minimum(np.arange(pad4(channels)), channels - 1).reshape(-1, 4)
-    words = taps[:, order].transpose(1, 0, 2).reshape(len(order), -1)
-    even = block_headers(requantization, order[:, [0, 2]])
-    odd = block_headers(requantization, order[:, [1, 3]])
-    return Constant("int8_t", np.concatenate([even, odd, words], axis=1).reshape(-1))
-
-
-def block_headers(requantization: Requantization, channels: NDArray[np.int64]) -> NDArray[np.int8]:
-    """[N, 2] channels -> [N, 20] bytes: two biases, two multipliers, two int8 shifts and zeros."""
-    shifts = np.zeros((len(channels), 4), np.int8)
-    shifts[:, :2] = requantization.shift[channels]
-    words = [requantization.bias[channels], requantization.multiplier[channels]]
-    raw = [np.ascontiguousarray(word.astype("<i4")).view(np.int8) for word in words]
-    return np.concatenate([*raw, shifts], axis=1)
+    weights = taps[:, order].transpose(1, 0, 2)  # [N, taps, 4]
+    pairs = weights[:, : count & ~1].reshape(len(order), -1, 2, 2, 2)  # [N, pairs, tap, half, 2]
+    words = [pairs.swapaxes(2, 3).reshape(len(order), -1), weights[:, count & ~1 :, :]]
+    numbers = (
+        np.ascontiguousarray(values[order].astype("<i4")).view(np.int8)
+        for values in (requantization.bias, requantization.multiplier)
+    )
+    bias, multiplier = numbers
+    parts = [bias, *(w.reshape(len(order), -1) for w in words), multiplier]
+    shift = requantization.shift[order].astype(np.int8)
+    return Constant("int8_t", np.concatenate([*parts, shift], axis=1).reshape(-1))
 
 
 def constant_weights(graph: Graph, op: Operator) -> Tensor:

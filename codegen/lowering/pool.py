@@ -44,7 +44,7 @@ def lower_pool(graph: Graph, op: Operator) -> Kernel:
         raise _refusal(op, output, "its quantisation differs from the input's; make them equal")
     low, high = activation_range(pool.activation, output.scale, output.zero_point, output.dtype)
     average = op.kind == "AVERAGE_POOL_2D"
-    window = min(pool.filter_h, source.shape[1]) * min(pool.filter_w, source.shape[2])
+    taps = min(pool.filter_h, source.shape[1]) * min(pool.filter_w, source.shape[2])
     call = Call(
         function="tn_average_pool_s8" if average else "tn_max_pool_s8",
         header="tn_pool.h",
@@ -62,7 +62,7 @@ def lower_pool(graph: Graph, op: Operator) -> Kernel:
             "pad_left": pool.padding.left,
             "minimum": low,
             "maximum": high,
-            "few": int(window <= PIXELS),
+            "few": int(taps <= PIXELS),
         },
         inputs=(0,),
         literals=("few",) if average else (),

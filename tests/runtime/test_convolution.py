@@ -444,6 +444,20 @@ def test_refusals_name_the_operator_and_the_tensor() -> None:
             lower_conv_2d(graph, op)
 
 
+@pytest.mark.parametrize(("batches", "in_c", "out_c"), [(1, 640, 16), (2, 512, 20), (3, 504, 17)])
+@pytest.mark.parametrize("folds", [False, True])
+def test_dense_layers_by_eight_channels(batches: int, in_c: int, out_c: int, folds: bool) -> None:
+    """Whole eights, and a block of four or less behind them."""
+    drawn = Numbers(seed=in_c + out_c, out_zero_point=-128 if folds else 3)
+    case = dense_case(batches, in_c, out_c, drawn)
+    (widened,) = case.kernel.faster
+    assert case.kernel.calls[0].function == "tn_fully_connected_eights_s8"
+    for kernel in (case.kernel, widened):
+        for dsp in (False, True):
+            result = run_kernel(kernel, case.graph, {"x": case.x}, dsp=dsp)
+            np.testing.assert_array_equal(result, case.expected)
+
+
 @pytest.mark.parametrize(("k", "joined"), [(516, 1), (1300, 0)])
 @pytest.mark.parametrize("kind", ["CONV_2D", "FULLY_CONNECTED"])
 def test_long_sums_are_joined_only_where_that_is_exact(kind: str, k: int, joined: int) -> None:
@@ -489,5 +503,9 @@ def test_stack_of_assembly_is_what_it_pushes() -> None:
     straight = _pushed("tn_straight_armv7em.h", "TN_STRAIGHT_FRAME")
     expected |= {"tn_strip_tile": straight, "tn_pointwise_tile": straight}
     expected |= {"tn_strip_fill": 9 * 4, "tn_strip_single": 10 * 4}
+    for header in ("row_sums", "depthwise_conv_2d", "dense"):
+        text = (RUNTIME / f"tn_{header}_armv7em.h").read_text()
+        frame = sum(map(int, re.findall(r"sub sp, #(\d+)", text)))
+        expected |= dict.fromkeys(re.findall(r"#define (\w+) TN_VARIANT", text), 9 * 4 + frame)
     of_others = {name: n for name, n in ASSEMBLY_BYTES.items() if "winograd" not in name}
     assert expected == of_others

@@ -22,6 +22,7 @@ from thumbnet.tools.random_graphs import FAMILIES
 
 ASSEMBLY = ("tn_tile_1", "tn_tile_2", "tn_tile_taps", "tn_pointwise_tile")
 ASSEMBLY += ("tn_row_sums_add", "tn_strip_tile", "tn_strip_single", "tn_strip_fill")
+ASSEMBLY += ("tn_depthwise_conv_2d_fours", "tn_dense_bytes", "tn_dense_pairs")
 ODD = "".join(f". = ALIGN(4) + 2; *(.text.{f}*) " for f in ASSEMBLY)
 FLAGS = ["-ffunction-sections", "-fdata-sections", "-fno-ipa-icf", "-Wl,--gc-sections"]
 NETWORKS = [("mobilenet", 2), ("resnet", 0), ("resnet", 2), ("ds_cnn", 0), ("plain", 0)]
