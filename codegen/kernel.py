@@ -74,7 +74,7 @@ class Call:
     members; those named in `literals` are compiled into the specialisation. With `numbers` N, M ...
     HEADER has a macro of FUNCTION in capitals that makes the kernel for them, with `assembly` bytes
     of code of its own on cores with the DSP extension: FUNCTION is tn_KERNEL_s8, the kernel's name
-    tn_KERNEL_N_M_s8.
+    tn_KERNEL_N_M_s8. `parts` are macros that make what it calls, each with its numbers.
     """
 
     function: str
@@ -85,6 +85,7 @@ class Call:
     literals: tuple[str, ...] = ()
     scratch: bool = False
     numbers: tuple[int, ...] = ()
+    parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
     assembly: int = 0
 
     @property
@@ -95,11 +96,17 @@ class Call:
 
     @property
     def made_by(self) -> str:
-        """The C that makes it, once in a file; empty where HEADER has it."""
+        """The C that makes it and its parts, each once in a file; empty where HEADER has it."""
         if not self.numbers:
             return ""
-        made, listed = f"made_{self.symbol}", ", ".join(map(str, self.numbers))
-        return f"#ifndef {made}\n#define {made}\n{self.function.upper()}({listed})\n#endif\n"
+        return "".join(map(_made, (*self.parts, (self.function.upper(), self.numbers))))
+
+
+def _made(macro: tuple[str, tuple[int, ...]]) -> str:
+    name, numbers = macro
+    made = "_".join(["MADE", name, *map(str, numbers)])
+    listed = ", ".join(map(str, numbers))
+    return f"#ifndef {made}\n#define {made}\n{name}({listed})\n#endif\n"
 
 
 FEED = "FEED"  # the kind of the pseudo kernel whose rows the caller brings, one at a time

@@ -126,12 +126,12 @@ TN_SHARED void tn_straight_pairs(const tn_straight *t, int32_t words, int32_t is
 
 #endif
 
-/* tn_straight_conv_2d_N_LONG_s8, of N words of k, 2 * N channels; LONG: see tn_straight.h.
+/* tn_straight_conv_2d_N_LONG_s8, of N words of k, 2 * N channels; LONG: see tn_straight.h. Of what
+ * TN_POINTWISE_TILE(N, LONG) made.
  *
  *     void tn_straight_conv_2d_N_LONG_s8(const tn_pointwise_conv_2d *g, tn_rows in, tn_rows out,
  *                                        void *scratch, int32_t y_begin, int32_t y_end); */
 #define TN_STRAIGHT_CONV_2D_S8(N, LONG)                                                            \
-    TN_POINTWISE_TILE(N, LONG)                                                                     \
     TN_INLINE void tn_straight_conv_2d_##N##_##LONG##_s8(                                          \
         const tn_pointwise_conv_2d *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
         int32_t y_end) {                                                                           \

@@ -115,15 +115,11 @@ TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
  *     void tn_strip_conv_2d_..._s8(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
  *                                  void *scratch, int32_t y_begin, int32_t y_end);
  *
- * scratch: TN_STRIP_SCRATCH bytes, 4-byte aligned. */
-#define TN_STRIP_ODD_0(N, LONG)
-#define TN_STRIP_ODD_1(N, LONG) TN_STRIP_SINGLE(N, LONG)
+ * scratch: TN_STRIP_SCRATCH bytes, 4-byte aligned. Of what TN_STRIP_FILL(C, KH), TN_STRIP_TILE(N, D,
+ * LONG) and, where ODD is 1, TN_STRIP_SINGLE(N, LONG) made. */
 #define TN_STRIP_SINGLE_0(N, LONG) NULL
 #define TN_STRIP_SINGLE_1(N, LONG) TN_VARIANT(tn_strip_single_##N##_##LONG)
 #define TN_STRIP_CONV_2D_S8(N, D, C, KH, ODD, LONG)                                                \
-    TN_STRIP_TILE(N, D, LONG)                                                                      \
-    TN_STRIP_ODD_##ODD(N, LONG)                                                                    \
-    TN_STRIP_FILL(C, KH)                                                                           \
     TN_INLINE void tn_strip_conv_2d_##N##_##D##_##C##_##KH##_##ODD##_##LONG##_s8(                  \
         const tn_strip_conv_2d *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,        \
         int32_t y_end) {                                                                           \

@@ -42,14 +42,12 @@ TN_INLINE void tn_widened_rows(const tn_widened_conv_2d *g, tn_rows in, tn_rows 
  * else 0; LONG: see tn_straight.h.
  *
  *     void tn_widened_conv_2d_N_D_ODD_LONG_s8(const tn_widened_conv_2d *g, tn_rows in, tn_rows out,
- *                                             int32_t y_begin, int32_t y_end); */
-#define TN_WIDENED_ODD_0(N, LONG)
-#define TN_WIDENED_ODD_1(N, LONG) TN_STRIP_SINGLE(N, LONG)
+ *                                             int32_t y_begin, int32_t y_end);
+ *
+ * Of what TN_STRIP_TILE(N, D, LONG) and, where ODD is 1, TN_STRIP_SINGLE(N, LONG) made. */
 #define TN_WIDENED_SINGLE_0(N, LONG) NULL
 #define TN_WIDENED_SINGLE_1(N, LONG) TN_VARIANT(tn_strip_single_##N##_##LONG)
 #define TN_WIDENED_CONV_2D_S8(N, D, ODD, LONG)                                                     \
-    TN_STRIP_TILE(N, D, LONG)                                                                      \
-    TN_WIDENED_ODD_##ODD(N, LONG)                                                                  \
     TN_INLINE void tn_widened_conv_2d_##N##_##D##_##ODD##_##LONG##_s8(                             \
         const tn_widened_conv_2d *g, tn_rows in, tn_rows out, int32_t y_begin, int32_t y_end) {    \
         tn_widened_rows(g, in, out, y_begin, y_end, TN_VARIANT(tn_strip_tile_##N##_##D##_##LONG),  \

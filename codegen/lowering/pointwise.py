@@ -39,8 +39,7 @@ def pointwise_conv_2d(
     graph: Graph, op: Operator, matrix: NDArray[np.int8], requantization: Requantization
 ) -> Kernel:
     """The convolution of `op` with weights [O, I], in all its forms."""
-    x, out = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
-    attributes = op.attributes
+    out, attributes = graph.tensors[op.outputs[0]], op.attributes
     assert isinstance(attributes, Convolution)
     out_c, in_c = matrix.shape
     output = output_fields(out, attributes.activation)
@@ -95,6 +94,7 @@ def pointwise_conv_2d(
         call,
         function="tn_straight_conv_2d_s8",
         numbers=(words, is_long),
+        parts=(("TN_POINTWISE_TILE", (words, is_long)),),
         assembly=straight_code(words),
     )
     if words <= FEW_WORDS and not is_long:
@@ -139,6 +139,10 @@ def _over_widened(
                 },
                 inputs=(0,),
                 numbers=(words, 4 * words, out_w % 2, is_long),
+                parts=(
+                    ("TN_STRIP_TILE", (words, 4 * words, is_long)),
+                    *[("TN_STRIP_SINGLE", (words, is_long))] * (out_w % 2),
+                ),
                 assembly=straight_code(words),
             ),
         ),

@@ -106,6 +106,11 @@ def with_strips(
         literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
         scratch=True,
         numbers=(words, apart, in_c, kernel_h, span % 2, is_long),
+        parts=(
+            ("TN_STRIP_FILL", (in_c, kernel_h)),
+            ("TN_STRIP_TILE", (words, apart, is_long)),
+            *[("TN_STRIP_SINGLE", (words, is_long))] * (span % 2),
+        ),
         assembly=straight_code(words) + span % 2 * straight_code(words) * 3 // 4,
     )
     return replace(
