@@ -52,9 +52,9 @@ LEAF_BYTES: Mapping[str, int] = {
     "__gnu_thumb1_case_si": 8,
 }
 
-# Of the runtime's functions in assembly (runtime/*_armv7em.h), whose frames gcc does not see. Those
-# of depthwise convolutions are named after kernel, stride, lead, tile and `positive`, straight tiles
-# end with _ and numbers.
+# Of the runtime's functions in assembly (runtime/*_armv*.h), whose frames gcc does not see. Those of
+# depthwise convolutions are named after kernel, stride, lead, tile, `positive` and `widened`; others
+# that are made for numbers end with _ and these.
 ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_dot_joined": 24,
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),

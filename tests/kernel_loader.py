@@ -92,8 +92,9 @@ def _library(
     scratch: bool,
     dsp: bool,
     numbers: tuple[int, ...] = (),
+    parts: tuple[tuple[str, tuple[int, ...]], ...] = (),
 ) -> tuple[cffi.FFI, object]:
-    call = Call(function, header, layer_type, {}, tuple(range(inputs)), (), scratch, numbers)
+    call = Call(function, header, layer_type, {}, tuple(range(inputs)), (), scratch, numbers, parts)
     signature = _signature("run_kernel", call)
     source = f'#include "{header}"\n{call.made_by}{signature};\n'
     source += f"{signature} {{ {_forward(call, 'layer')} }}\n"
@@ -179,6 +180,7 @@ def run_kernel(
                 call.scratch,
                 dsp,
                 call.numbers,
+                call.parts,
             )
             base = ffi.cast("int8_t *", ffi.from_buffer(memory))
             keep = []
@@ -284,7 +286,8 @@ def program_parts(
         folded = "".join(f" g.{n} = {call.fields[n]};" for n in call.literals if specialise)
         signature = _signature(f"kernel_{position}", call)
         lines.append(
-            f"{call.made_by}static TN_NOINLINE {signature} {{\n    {call.layer_type} g = *layer;{folded}\n"
+            f"{call.made_by}static TN_NOINLINE {signature} {{\n"
+            f"    {call.layer_type} g = *layer;{folded}\n"
             f"    {_forward(call, '&g')}\n}}"
         )
         arguments = [f"&layer_{position}"]

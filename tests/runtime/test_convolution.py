@@ -495,9 +495,12 @@ def test_stack_of_assembly_is_what_it_pushes() -> None:
     text = "".join((RUNTIME / f"tn_{name}_armv7em.h").read_text() for name in ("dot", "taps"))
     names = re.findall(r"#define (\w+) TN_VARIANT", text)
     expected = dict.fromkeys(names, _pushed("tn_dot_armv7em.h", "TN_FRAME"))
-    forms = product("357", "12", "01", "2345678", "01")
+    forms = list(product("357", "12", "01", "2345678", "01"))
     bytes_ = _pushed("tn_depthwise_fill_armv7em.h", "TN_DW_FRAME")
     expected |= {"tn_depthwise_square_" + "".join(form): bytes_ for form in forms}
+    bytes_ = _pushed("tn_depthwise_rows_armv7em.h", "TN_DR_FRAME")
+    wide = product(forms, "01")
+    expected |= {"tn_depthwise_rows_" + "".join([*form, w]): bytes_ for form, w in wide}
     assert '"push {r3-r7, lr}' in (RUNTIME / "tn_dot_armv6m.h").read_text()
     expected["tn_dot_joined"] = 6 * 4
     straight = _pushed("tn_straight_armv7em.h", "TN_STRAIGHT_FRAME")
