@@ -59,6 +59,7 @@ ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_dot_joined": 24,
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
     **dict.fromkeys(("tn_strip_tile", "tn_pointwise_tile"), 68),
+    **dict.fromkeys(("tn_unrolled_strip_tile", "tn_unrolled_pointwise_tile"), 68),
     "tn_strip_single": 40,
     "tn_strip_fill": 36,
     "tn_dense_bytes": 60,

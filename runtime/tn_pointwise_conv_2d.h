@@ -124,6 +124,11 @@ TN_SHARED void tn_straight_pairs(const tn_straight *t, int32_t words, int32_t is
         tn_straight_pairs(t, N, LONG);                                                             \
     }
 
+#define TN_UNROLLED_POINTWISE_TILE(N, C, U)                                                        \
+    TN_INLINE void TN_VARIANT(tn_unrolled_pointwise_tile_##N##_##C##_##U)(const tn_straight *t) {  \
+        tn_straight_pairs(t, N, 0);                                                                \
+    }
+
 #endif
 
 /* tn_straight_conv_2d_N_LONG_s8, of N words of k, 2 * N channels; LONG: see tn_straight.h. Of what
@@ -137,6 +142,16 @@ TN_SHARED void tn_straight_pairs(const tn_straight *t, int32_t words, int32_t is
         int32_t y_end) {                                                                           \
         tn_straight_rows(g, in, out, scratch, y_begin, y_end,                                      \
                          TN_VARIANT(tn_pointwise_tile_##N##_##LONG));                              \
+    }
+
+/* tn_unrolled_conv_2d_N_C_U_s8, of C channels, U blocks a turn, of what TN_UNROLLED_POINTWISE_TILE(N,
+ * C, U) made. */
+#define TN_UNROLLED_CONV_2D_S8(N, C, U)                                                            \
+    TN_INLINE void tn_unrolled_conv_2d_##N##_##C##_##U##_s8(                                       \
+        const tn_pointwise_conv_2d *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
+        int32_t y_end) {                                                                           \
+        tn_straight_rows(g, in, out, scratch, y_begin, y_end,                                      \
+                         TN_VARIANT(tn_unrolled_pointwise_tile_##N##_##C##_##U));                  \
     }
 
 #endif

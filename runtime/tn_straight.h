@@ -4,7 +4,8 @@
  *
  * They compute all channels of pairs of output pixels from blocks as tn_dot.h has them: of layers
  * that are joined, whose channels are a multiple of four and whose requantisation is folded (LONG 0)
- * or fast and without limits (LONG 1). K is counted in words of two. Those of a strip have their
+ * or fast and without limits (LONG 1). Unrolled ones are for C channels, U blocks a turn, of folded
+ * requantisation. K is counted in words of two. Those of a strip have their
  * words in the order of k: (0, 1), (2, 3), ...
  */
 #ifndef TN_STRAIGHT_H
@@ -73,6 +74,11 @@ TN_SHARED void tn_straight_pixels(const tn_straight *t, int32_t pixels, int32_t 
 #define TN_STRIP_TILE(N, D, LONG)                                                                  \
     TN_INLINE void TN_VARIANT(tn_strip_tile_##N##_##D##_##LONG)(const tn_straight *t) {            \
         tn_straight_pixels(t, 2 * t->pairs, N, D, LONG);                                                \
+    }
+#define TN_UNROLLED_STRIP_TILE(N, D, C, U)                                                         \
+    TN_INLINE void TN_VARIANT(tn_unrolled_strip_tile_##N##_##D##_##C##_##U)(                       \
+        const tn_straight *t) {                                                                    \
+        tn_straight_pixels(t, 2 * t->pairs, N, D, 0);                                              \
     }
 #define TN_STRIP_SINGLE(N, LONG)                                                                   \
     TN_INLINE void TN_VARIANT(tn_strip_single_##N##_##LONG)(const tn_straight *t) {                \

@@ -74,16 +74,20 @@
     "ldr r12, " TN_ST_OUT "\n ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n"                  \
     "add r0, r0, #(40+8*" N ")\n"
 
+/* The first word of k: its sums are those of both pixels. */
+#define TN_STRAIGHT_FIRST                                                                          \
+    "smlad r9, lr, r2, r5\n smlad r5, r12, r2, r5\n sxtb16 r2, r2\n"                               \
+    "smlad r8, lr, r2, r4\n smlad r4, r12, r2, r4\n"                                               \
+    "smlad r11, lr, r3, r7\n smlad r7, r12, r3, r7\n sxtb16 r3, r3\n"                              \
+    "smlad r10, lr, r3, r6\n smlad r6, r12, r3, r6\n"
+
 /* All blocks of a pair of pixels, at 1: r0 is 4 before a block of N words of k; those of pixel 0 lie
  * at r1, STEP bytes apart, and those of pixel 1 D bytes on. Out: r12 the outputs of pixel 1, r2 as
  * TN_ST_OTHER. OUTPUTS: of the above. */
 #define TN_STRAIGHT_BLOCKS(N, STEP, D, OUTPUTS)                                                        \
     "1: ldr.w r4, [r0, #4]\n ldr.w r5, [r0, #8]\n ldr.w r6, [r0, #12]\n ldr.w r7, [r0, #16]\n"     \
     "ldr.w r2, [r0, #20]\n ldr.w r3, [r0, #24]\n ldr.w r12, [r1]\n ldr.w lr, [r1, #" D "]\n"       \
-    "smlad r9, lr, r2, r5\n smlad r5, r12, r2, r5\n sxtb16 r2, r2\n"                               \
-    "smlad r8, lr, r2, r4\n smlad r4, r12, r2, r4\n"                                               \
-    "smlad r11, lr, r3, r7\n smlad r7, r12, r3, r7\n sxtb16 r3, r3\n"                              \
-    "smlad r10, lr, r3, r6\n smlad r6, r12, r3, r6\n"                                              \
+    TN_STRAIGHT_FIRST                                                                              \
     ".set .Ltn_k, 1\n .rept " N "-1\n"                                                             \
     "ldr.w r2, [r0, #(20+8*.Ltn_k)]\n ldr.w r3, [r0, #(24+8*.Ltn_k)]\n"                            \
     "ldr.w r12, [r1, #(" STEP "*.Ltn_k)]\n ldr.w lr, [r1, #(" STEP "*.Ltn_k+" D ")]\n"             \
@@ -121,19 +125,74 @@
     "sxtb16 r10, r8, ror #8\n sxtb16 r11, r9, ror #8\n sxtb16 r8, r8\n sxtb16 r9, r9\n"           \
     "stmia r1!, {r4-r11}\n"
 
+/* The inputs of the next pair, at 2. Out: r0 as TN_ST_BLOCKS, r1 as TN_ST_X. */
+#define TN_POINTWISE_GATHER(N) \
+    "2: ldr r0, " TN_ST_IN "\n ldr r1, " TN_ST_X "\n"                                              \
+    ".set .Ltn_k, 0\n .rept " N "/4\n" TN_POINTWISE_EIGHT(N)                                       \
+    ".set .Ltn_k, .Ltn_k+8\n .endr\n"                                                              \
+    TN_ST_IF(N "%4", TN_POINTWISE_FOUR(N))                                                         \
+    "add r0, r0, #(4*" N ")\n str r0, " TN_ST_IN "\n"                                              \
+    "ldr r0, " TN_ST_BLOCKS "\n sub r1, r1, #(8*" N ")\n"
+
 /* tn_pointwise_tile_N_LONG: of pixels that follow each other, widened two at a time. */
 #define TN_POINTWISE_TILE(N, LONG)                                                                 \
     TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_pointwise_tile_##N##_##LONG)(                         \
         const tn_straight *t TN_UNUSED) {                                                          \
-        __asm__(TN_STRAIGHT_BEGIN                                                                  \
-                "2: ldr r0, " TN_ST_IN "\n ldr r1, " TN_ST_X "\n"                                  \
-                ".set .Ltn_k, 0\n .rept " #N "/4\n" TN_POINTWISE_EIGHT(#N)                         \
-                ".set .Ltn_k, .Ltn_k+8\n .endr\n"                                                  \
-                TN_ST_IF(#N "%4", TN_POINTWISE_FOUR(#N))                                           \
-                "add r0, r0, #(4*" #N ")\n str r0, " TN_ST_IN "\n"                                 \
-                "ldr r0, " TN_ST_BLOCKS "\n sub r1, r1, #(8*" #N ")\n"                             \
+        __asm__(TN_STRAIGHT_BEGIN TN_POINTWISE_GATHER(#N)                                          \
                 TN_STRAIGHT_BLOCKS(#N, "8", "4", TN_STRAIGHT_OUTPUTS_##LONG)                       \
                 TN_STRAIGHT_END("2b"));                                                            \
+    }
+
+/* ---- several blocks a turn -------------------------------------------------------------------- */
+
+/* As TN_STRAIGHT_BLOCKS, of C channels and folded sums, U blocks a turn. Out: r12 the outputs of
+ * pixel 1. */
+#define TN_UNROLLED_BLOCKS(N, STEP, D, C, U)                                                       \
+    "1: .set .Ltn_b, 0\n .rept " U "\n .set .Ltn_w, .Ltn_b*(40+8*" N ")\n"                         \
+    "ldr.w r4, [r0, #(4+.Ltn_w)]\n ldr.w r5, [r0, #(8+.Ltn_w)]\n"                                  \
+    "ldr.w r6, [r0, #(12+.Ltn_w)]\n ldr.w r7, [r0, #(16+.Ltn_w)]\n"                                \
+    "ldr.w r2, [r0, #(20+.Ltn_w)]\n ldr.w r3, [r0, #(24+.Ltn_w)]\n"                                \
+    "ldr.w r12, [r1]\n ldr.w lr, [r1, #" D "]\n" TN_STRAIGHT_FIRST                                 \
+    ".set .Ltn_k, 1\n .rept " N "-1\n"                                                             \
+    "ldr.w r2, [r0, #(20+8*.Ltn_k+.Ltn_w)]\n ldr.w r3, [r0, #(24+8*.Ltn_k+.Ltn_w)]\n"              \
+    "ldr.w r12, [r1, #(" STEP "*.Ltn_k)]\n ldr.w lr, [r1, #(" STEP "*.Ltn_k+" D ")]\n"             \
+    TN_TILE_2_MACS("r12", "lr") ".set .Ltn_k, .Ltn_k+1\n .endr\n"                                  \
+    ".set .Ltn_w, .Ltn_w+8*" N "\n"                                                                \
+    "ldr.w r2, [r0, #(20+.Ltn_w)]\n ldr.w r3, [r0, #(24+.Ltn_w)]\n"                                \
+    "ldr.w r12, [r0, #(28+.Ltn_w)]\n ldr.w lr, [r0, #(32+.Ltn_w)]\n"                               \
+    "sub r5, r5, r4\n sub r9, r9, r8\n sub r7, r7, r6\n sub r11, r11, r10\n"                       \
+    "smmla r4, r4, r2, r3\n smmla r8, r8, r2, r3\n smmul r5, r5, r12\n smmul r9, r9, r12\n"        \
+    "ldr.w r2, [r0, #(36+.Ltn_w)]\n ldr.w r3, [r0, #(40+.Ltn_w)]\n ldr r12, " TN_ST_OUT "\n"       \
+    "smmla r6, r6, lr, r2\n smmla r10, r10, lr, r2\n smmul r7, r7, r3\n smmul r11, r11, r3\n"      \
+    TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_FOLDED("r8", "r9", "r10", "r11")                \
+    TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")                    \
+    "str r4, [r12, #(4*.Ltn_b)]\n str r8, [r12, #(4*.Ltn_b+" C ")]\n"                              \
+    ".set .Ltn_b, .Ltn_b+1\n .endr\n"                                                              \
+    TN_ST_IF("4*" U "<" C, "ldr r3, " TN_ST_LAST "\n add r12, r12, #(4*" U ")\n"                   \
+             "add r0, r0, #(" U "*(40+8*" N "))\n str r12, " TN_ST_OUT "\n cmp r12, r3\n"          \
+             "bne.w 1b\n .else\n add r12, r12, #" C "\n")
+
+/* As TN_STRAIGHT_END. */
+#define TN_UNROLLED_END(NEXT, C)                                                                   \
+    "ldr r4, " TN_ST_PAIRS "\n ldr r0, " TN_ST_BLOCKS "\n"                                         \
+    "add r12, r12, #" C "\n add r3, r12, #" C "\n"                                                 \
+    "str r12, " TN_ST_OUT "\n str r3, " TN_ST_LAST "\n"                                            \
+    "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w " NEXT "\n"                                     \
+    "add sp, #" TN_STRAIGHT_FRAME "\n pop {r4-r11, pc}\n"
+
+/* tn_unrolled_strip_tile_N_D_C_U and tn_unrolled_pointwise_tile_N_C_U: the same as the tiles above,
+ * of C channels, U blocks a turn. */
+#define TN_UNROLLED_STRIP_TILE(N, D, C, U)                                                         \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_unrolled_strip_tile_##N##_##D##_##C##_##U)(           \
+        const tn_straight *t TN_UNUSED) {                                                          \
+        __asm__(TN_STRAIGHT_BEGIN TN_UNROLLED_BLOCKS(#N, "4", #D, #C, #U)                          \
+                "add r1, r1, #(2*" #D ")\n" TN_UNROLLED_END("1b", #C));                            \
+    }
+#define TN_UNROLLED_POINTWISE_TILE(N, C, U)                                                        \
+    TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_unrolled_pointwise_tile_##N##_##C##_##U)(             \
+        const tn_straight *t TN_UNUSED) {                                                          \
+        __asm__(TN_STRAIGHT_BEGIN TN_POINTWISE_GATHER(#N)                                          \
+                TN_UNROLLED_BLOCKS(#N, "8", "4", #C, #U) TN_UNROLLED_END("2b", #C));               \
     }
 
 /* ---- one pixel ------------------------------------------------------------------------------- */

@@ -128,4 +128,15 @@ TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
                       TN_STRIP_SINGLE_##ODD(N, LONG));                                             \
     }
 
+/* tn_unrolled_strip_conv_2d_N_D_C_KH_ODD_O_U_s8, of O channels, U blocks a turn, of what
+ * TN_UNROLLED_STRIP_TILE(N, D, O, U) made instead of TN_STRIP_TILE. */
+#define TN_UNROLLED_STRIP_CONV_2D_S8(N, D, C, KH, ODD, O, U)                                       \
+    TN_INLINE void tn_unrolled_strip_conv_2d_##N##_##D##_##C##_##KH##_##ODD##_##O##_##U##_s8(      \
+        const tn_strip_conv_2d *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,        \
+        int32_t y_end) {                                                                           \
+        tn_strip_rows(g, in, out, scratch, y_begin, y_end, TN_VARIANT(tn_strip_fill_##C##_##KH),   \
+                      TN_VARIANT(tn_unrolled_strip_tile_##N##_##D##_##O##_##U),                    \
+                      TN_STRIP_SINGLE_##ODD(N, 0));                                                \
+    }
+
 #endif

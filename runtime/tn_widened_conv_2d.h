@@ -54,4 +54,14 @@ TN_INLINE void tn_widened_rows(const tn_widened_conv_2d *g, tn_rows in, tn_rows 
                         TN_WIDENED_SINGLE_##ODD(N, LONG));                                         \
     }
 
+/* tn_unrolled_widened_conv_2d_N_D_ODD_C_U_s8, of C channels, U blocks a turn, of what
+ * TN_UNROLLED_STRIP_TILE(N, D, C, U) made and TN_STRIP_SINGLE(N, 0). */
+#define TN_UNROLLED_WIDENED_CONV_2D_S8(N, D, ODD, C, U)                                            \
+    TN_INLINE void tn_unrolled_widened_conv_2d_##N##_##D##_##ODD##_##C##_##U##_s8(                 \
+        const tn_widened_conv_2d *g, tn_rows in, tn_rows out, int32_t y_begin, int32_t y_end) {    \
+        tn_widened_rows(g, in, out, y_begin, y_end,                                                \
+                        TN_VARIANT(tn_unrolled_strip_tile_##N##_##D##_##C##_##U),                  \
+                        TN_WIDENED_SINGLE_##ODD(N, 0));                                            \
+    }
+
 #endif

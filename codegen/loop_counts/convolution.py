@@ -222,18 +222,24 @@ def pointwise_conv_2d(work: Work) -> None:
 
 
 def _straight(work: Work, calls: float, pairs: float, words: int) -> None:
-    blocks = pairs * work.number("out_c") / 4
+    numbers, channels = work.call.numbers, work.number("out_c")
+    blocks = pairs * channels / 4
     work.add("straight.call", calls)
     work.add("straight.pair", pairs)
-    work.add("straight.block", blocks)
-    work.add("straight.long", blocks * work.call.numbers[-1])
     work.add("straight.word", blocks * words)
+    if "unrolled" in work.call.function:
+        work.add("unrolled.block", blocks)
+        work.add("unrolled.turn", blocks / numbers[-1] if 4 * numbers[-1] < channels else 0)
+    else:
+        work.add("straight.block", blocks)
+        work.add("straight.long", blocks * numbers[-1])
 
 
 def _straight_single(work: Work, pixels: float, words: int) -> None:
     blocks = pixels * work.number("out_c") / 4
     work.add("straight.single.block", blocks)
-    work.add("straight.single.long", blocks * work.call.numbers[-1])
+    if "unrolled" not in work.call.function:
+        work.add("straight.single.long", blocks * work.call.numbers[-1])
     work.add("straight.single.word", blocks * words)
 
 

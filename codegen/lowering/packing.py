@@ -129,6 +129,12 @@ def straight_form(blocks: Blocks, output: dict[str, int]) -> int | None:
     return 1 if (output["out_min"], output["out_max"]) == (-128, 127) else None
 
 
+def unrolled(words: int, out_c: int) -> int:
+    """Blocks a turn of an unrolled tile of tn_straight.h: the most of little code."""
+    fitting = [n for n in (8, 4, 2) if out_c % (4 * n) == 0 and n * straight_code(words) <= 9000]
+    return fitting[0] if fitting else 1
+
+
 def straight_code(words: int) -> int:
     """Bytes of a tile of tn_straight.h in assembly, about."""
     return 370 + 56 * words

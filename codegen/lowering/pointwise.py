@@ -18,6 +18,7 @@ from thumbnet.codegen.lowering.packing import (
     pad4,
     straight_code,
     straight_form,
+    unrolled,
 )
 
 MOST_WIDENED_WORDS = 128
@@ -98,15 +99,32 @@ def pointwise_conv_2d(
         assembly=straight_code(words),
     )
     if words <= FEW_WORDS and not is_long:
-        return replace(kernel, calls=(straight,))
-    form = replace(
-        kernel,
-        form="straight",
-        calls=(straight,),
-        reads=(replace(kernel.reads[0]),),
+        kernel, forms = replace(kernel, calls=(straight,)), []
+    else:
+        forms = [_form(kernel, "straight", straight)]
+    turn = unrolled(words, out_c)
+    if not is_long and turn > 1:
+        numbers = (words, out_c, turn)
+        several = replace(
+            straight,
+            function="tn_unrolled_conv_2d_s8",
+            numbers=numbers,
+            parts=(("TN_UNROLLED_POINTWISE_TILE", numbers),),
+            assembly=turn * straight_code(words),
+        )
+        forms.append(_form(kernel, "unrolled", several))
+    return replace(kernel, faster=tuple(forms))
+
+
+def _form(usual: Kernel, name: str, call: Call) -> Kernel:
+    return replace(
+        usual,
+        form=name,
+        calls=(call,),
+        reads=(replace(usual.reads[0]),),
         with_less_scratch=None,
+        widened_input=None,
     )
-    return replace(kernel, faster=(form,))
 
 
 def _over_widened(
@@ -121,13 +139,22 @@ def _over_widened(
     assert is_long is not None and isinstance(out_w, int)
     if words > MOST_WIDENED_WORDS:
         return None
+    apart, odd, turn = 4 * words, out_w % 2, unrolled(words, out_c)
+    single = [("TN_STRIP_SINGLE", (words, is_long))] * odd
+    if is_long or turn == 1:
+        function = "tn_widened_conv_2d_s8"
+        last: tuple[int, ...] = (is_long,)
+        tile: tuple[str, tuple[int, ...]] = "TN_STRIP_TILE", (words, apart, is_long)
+    else:
+        function, last = "tn_unrolled_widened_conv_2d_s8", (out_c, turn)
+        tile = "TN_UNROLLED_STRIP_TILE", (words, apart, out_c, turn)
     return replace(
         usual,
         form="int16",
         reads=(Read(usual.reads[0].tensor, RowWindow(1, 0, 1)),),
         calls=(
             Call(
-                function="tn_widened_conv_2d_s8",
+                function=function,
                 header="tn_widened_conv_2d.h",
                 layer_type="tn_widened_conv_2d",
                 fields={
@@ -138,12 +165,9 @@ def _over_widened(
                     "blocks": pack_blocks(blocks),
                 },
                 inputs=(0,),
-                numbers=(words, 4 * words, out_w % 2, is_long),
-                parts=(
-                    ("TN_STRIP_TILE", (words, 4 * words, is_long)),
-                    *[("TN_STRIP_SINGLE", (words, is_long))] * (out_w % 2),
-                ),
-                assembly=straight_code(words),
+                numbers=(words, apart, odd, *last),
+                parts=(tile, *single),
+                assembly=turn * straight_code(words),
             ),
         ),
         scratch_bytes=0,

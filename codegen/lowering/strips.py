@@ -18,6 +18,7 @@ from thumbnet.codegen.lowering.packing import (
     pad4,
     straight_code,
     straight_form,
+    unrolled,
 )
 
 MOST_CHANNELS = 3  # of the input
@@ -113,9 +114,31 @@ def with_strips(
         ),
         assembly=straight_code(words) + span % 2 * straight_code(words) * 3 // 4,
     )
-    return replace(
+    kernel = replace(
         kernel,
         calls=(call,),
         scratch_bytes=scratch[span - 2],
         with_less_scratch=kernel.with_less_scratch or kernel,
     )
+    turn = unrolled(words, out_c)
+    if is_long or turn == 1:
+        return kernel
+    several = replace(
+        call,
+        function="tn_unrolled_strip_conv_2d_s8",
+        numbers=(*call.numbers[:-1], out_c, turn),
+        parts=(
+            call.parts[0],
+            ("TN_UNROLLED_STRIP_TILE", (words, apart, out_c, turn)),
+            *call.parts[2:],
+        ),
+        assembly=turn * straight_code(words),
+    )
+    form = replace(
+        kernel,
+        form="unrolled",
+        calls=(several,),
+        reads=(replace(kernel.reads[0]),),
+        with_less_scratch=None,
+    )
+    return replace(kernel, faster=(*kernel.faster, form))
