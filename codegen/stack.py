@@ -57,7 +57,7 @@ LEAF_BYTES: Mapping[str, int] = {
 # end with _ and numbers.
 ASSEMBLY_BYTES: Mapping[str, int] = {
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
-    **dict.fromkeys(("tn_strip_tile", "tn_pointwise_tile"), 68),
+    **dict.fromkeys(("tn_strip_tile", "tn_pointwise_tile"), 64),
     "tn_strip_single": 40,
     "tn_strip_fill": 36,
     "tn_winograd_products": 60,
@@ -71,6 +71,7 @@ ASSEMBLY_BYTES: Mapping[str, int] = {
 
 _NODE = re.compile(r'^node: \{ title: "([^"]*)" label: "([^"]*)"')
 _VARIANT = re.compile(r"_[0-9a-f]{8}(_dsp)?(_small)?$")  # TN_VARIANT of runtime/tn_core.h
+_POINTWISE = re.compile(r"tn_pointwise_tile_(\d+)_")  # words of k, of which each takes 8 bytes
 _NUMBERS = re.compile(r"(_\d+)+$")
 _EDGE = re.compile(r'^edge: \{ sourcename: "([^"]*)" targetname: "([^"]*)"')
 _FRAME = re.compile(r"\\n(\d+) bytes \(([a-z,]+)\)")
@@ -90,6 +91,8 @@ def _short(title: str) -> str:
 
 def _assembly_bytes(title: str) -> int:
     name = _VARIANT.sub("", _short(title))
+    if pointwise := _POINTWISE.match(name):
+        return ASSEMBLY_BYTES["tn_pointwise_tile"] + 8 * int(pointwise[1])
     return ASSEMBLY_BYTES.get(name, ASSEMBLY_BYTES.get(_NUMBERS.sub("", name), 0))
 
 
