@@ -77,7 +77,6 @@ def with_strips(
     if is_long is None:
         return kernel
     scratch = [strip_scratch(kernel_h, kernel_w, stride_w, in_c, n) for n in range(2, out_w + 1)]
-    span = _span(scratch)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
         "in_w": x.shape[2],
@@ -91,25 +90,33 @@ def with_strips(
         "dilation_h": attributes.dilation_h,
         "pad_top": attributes.padding.top,
         "pad_left": attributes.padding.left,
-        "span": span,
+        "span": 0,
         "in_zero_point": x.zero_point,
         "out_zero_point": out.zero_point,
         "blocks": pack_words(blocks, words),
     }
-    call = Call(
-        function="tn_strip_conv_2d_s8",
-        header="tn_strip_conv_2d.h",
-        layer_type="tn_strip_conv_2d",
-        fields=fields,
-        inputs=(0,),
-        literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
-        scratch=True,
-        numbers=(words, apart, in_c, kernel_h, span % 2, is_long),
-        assembly=straight_code(words) + span % 2 * straight_code(words) * 3 // 4,
-    )
-    return replace(
-        kernel,
-        calls=(call,),
-        scratch_bytes=scratch[span - 2],
-        with_less_scratch=kernel.with_less_scratch or kernel,
-    )
+
+    def form(span: int) -> Kernel:
+        code = straight_code(words)
+        call = Call(
+            function="tn_strip_conv_2d_s8",
+            header="tn_strip_conv_2d.h",
+            layer_type="tn_strip_conv_2d",
+            fields={**fields, "span": span},
+            inputs=(0,),
+            literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
+            scratch=True,
+            numbers=(words, apart, in_c, kernel_h, span % 2, is_long),
+            assembly=code + span % 2 * code * 3 // 4,
+        )
+        return replace(
+            kernel,
+            calls=(call,),
+            reads=(replace(kernel.reads[0]),),
+            scratch_bytes=scratch[span - 2],
+            with_less_scratch=None,
+        )
+
+    span = _span(scratch)
+    whole = () if span == out_w else (replace(form(out_w), form="whole rows"),)
+    return replace(form(span), with_less_scratch=kernel.with_less_scratch or kernel, faster=whole)
