@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * They compute all channels of pairs of output pixels from blocks as tn_dot.h has them: of layers
- * that are joined, whose channels are a multiple of four and whose requantisation is folded (LONG 0)
- * or fast and without limits (LONG 1). K is counted in words of two. Those of a strip have their
+ * that are joined, whose channels are a multiple of four and whose requantisation is folded (LONG
+ * 0) or fast and without limits (LONG 1). K is counted in words of two. Those of a strip have their
  * words in the order of k: (0, 1), (2, 3), ...
  */
 #ifndef TN_STRAIGHT_H
@@ -15,11 +15,11 @@
 /* What a tile computes. tn_straight_armv7em.h knows the order of the fields. */
 typedef struct {
     const int8_t *blocks;
-    void *x;          /* two int16 a word, 4-byte aligned */
-    int8_t *out;      /* of the first pixel; pixels follow each other */
+    void *x;            /* of the first pixel, two int16 a word, 4-byte aligned */
+    int8_t *out;        /* of the first pixel; pixels follow each other */
     int32_t out_c;
-    int32_t pairs;    /* of pixels, >= 1 */
-    const int8_t *in; /* of the first pixel, where the tile widens it to x */
+    int32_t pairs;      /* of pixels, >= 1 */
+    const int8_t *in;   /* of the first pixel, of a pointwise layer; x is not used then */
     int32_t zero_point; /* of the output, where LONG is 1 */
 } tn_straight;
 

@@ -4,8 +4,10 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Made by macros for a count of words and the places of x, so all offsets are constants and nothing
- * counts but channels and pixels. 15 cycles a word of k (see tn_dot_armv7em.h), 49 more for each
- * block of four channels by two pixels. codegen/stack.py knows the bytes of stack.
+ * counts but channels and pixels. 15 cycles a word of k (see tn_dot_armv7em.h) and for each block of
+ * four channels by two pixels 49 more, or where x is on the stack, which leaves a register for
+ * outputs, 46; some 37 more where requantisation is not folded. codegen/stack.py knows the bytes of
+ * stack.
  */
 #ifndef TN_STRAIGHT_ARMV7EM_H
 #define TN_STRAIGHT_ARMV7EM_H
@@ -43,8 +45,8 @@
     "str r0, " TN_ST_BLOCKS "\n str r4, " TN_ST_PAIRS "\n"                                         \
     "str r5, " TN_ST_IN "\n str r7, " TN_ST_ZERO_POINT "\n"
 
-/* The sums of a block of N words of k: r0 is 4 before it; words of pixel 0 lie from X0 on at X, STEP
- * bytes apart, and those of pixel 1 D bytes on. */
+/* The sums of a block of N words of k: r0 is 4 before it; words of pixel 0 lie from X0 on at X,
+ * STEP bytes apart, and those of pixel 1 D bytes on. */
 #define TN_STRAIGHT_SUMS(N, X, X0, STEP, D)                                                        \
     "ldr.w r4, [r0, #4]\n ldr.w r5, [r0, #8]\n ldr.w r6, [r0, #12]\n ldr.w r7, [r0, #16]\n"        \
     "ldr.w r2, [r0, #20]\n ldr.w r3, [r0, #24]\n"                                                  \
@@ -188,9 +190,11 @@
 #define TN_SINGLE_OUTPUTS_1(N)                                                                     \
     TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")                                          \
     "add r0, r0, #(40+8*" N ")\n ldr lr, [sp]\n"                                                   \
-    "ldr r2, [r0, #-20]\n ldrb r3, [r0, #-4]\n ldr r10, [r0, #-16]\n ldrb r11, [r0, #-3]\n"         \
+    "ldr r2, [r0, #-20]\n ldrb r3, [r0, #-4]\n"                                                    \
+    "ldr r10, [r0, #-16]\n ldrb r11, [r0, #-3]\n"                                                  \
     TN_TILE_OUTPUT("r4") "mov r2, r10\n mov r3, r11\n" TN_TILE_OUTPUT("r5")                        \
-    "ldr r2, [r0, #-12]\n ldrb r3, [r0, #-2]\n ldr r10, [r0, #-8]\n ldrb r11, [r0, #-1]\n"          \
+    "ldr r2, [r0, #-12]\n ldrb r3, [r0, #-2]\n"                                                    \
+    "ldr r10, [r0, #-8]\n ldrb r11, [r0, #-1]\n"                                                   \
     TN_TILE_OUTPUT("r6") "mov r2, r10\n mov r3, r11\n" TN_TILE_OUTPUT("r7")
 
 /* tn_strip_single_N_LONG: of one pixel; outputs at r8 up to r9, the zero point on the stack. */

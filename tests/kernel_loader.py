@@ -284,7 +284,8 @@ def program_parts(
         folded = "".join(f" g.{n} = {call.fields[n]};" for n in call.literals if specialise)
         signature = _signature(f"kernel_{position}", call)
         lines.append(
-            f"{call.made_by}static TN_NOINLINE {signature} {{\n    {call.layer_type} g = *layer;{folded}\n"
+            f"{call.made_by}static TN_NOINLINE {signature} {{\n"
+            f"    {call.layer_type} g = *layer;{folded}\n"
             f"    {_forward(call, '&g')}\n}}"
         )
         arguments = [f"&layer_{position}"]

@@ -37,7 +37,7 @@ def pointwise_conv_2d(
     graph: Graph, op: Operator, matrix: NDArray[np.int8], requantization: Requantization
 ) -> Kernel:
     """The convolution of `op` with weights [O, I], in all its forms."""
-    x, out = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    out = graph.tensors[op.outputs[0]]
     attributes = op.attributes
     assert isinstance(attributes, Convolution)
     out_c, in_c = matrix.shape
