@@ -52,14 +52,14 @@ LEAF_BYTES: Mapping[str, int] = {
     "__gnu_thumb1_case_si": 8,
 }
 
-# Of the runtime's functions in assembly (runtime/*_armv*.h), whose frames gcc does not see. Those of
-# depthwise convolutions are named after kernel, stride, lead, tile, `positive` and `widened`; others
-# that are made for numbers end with _ and these.
+# Of the runtime's functions in assembly (runtime/*_armv*.h), whose frames gcc does not see. Those
+# of depthwise convolutions are named after kernel, stride, lead, tile, `positive` and `widened`;
+# others that are made for numbers end with _ and these.
 ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_dot_joined": 24,
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
-    **dict.fromkeys(("tn_strip_tile", "tn_pointwise_tile"), 68),
-    **dict.fromkeys(("tn_unrolled_strip_tile", "tn_unrolled_pointwise_tile"), 68),
+    **dict.fromkeys(("tn_strip_tile", "tn_pointwise_tile"), 64),
+    **dict.fromkeys(("tn_unrolled_strip_tile", "tn_unrolled_pointwise_tile"), 64),
     "tn_strip_single": 40,
     "tn_strip_fill": 36,
     "tn_dense_bytes": 60,
@@ -78,6 +78,8 @@ ASSEMBLY_BYTES: Mapping[str, int] = {
 
 _NODE = re.compile(r'^node: \{ title: "([^"]*)" label: "([^"]*)"')
 _VARIANT = re.compile(r"_[0-9a-f]{8}(_dsp)?(_small)?$")  # TN_VARIANT of runtime/tn_core.h
+# words of k, of which each takes 8 bytes
+_POINTWISE = re.compile(r"tn_(?:unrolled_)?pointwise_tile_(\d+)_")
 _NUMBERS = re.compile(r"(_\d+)+$")
 _EDGE = re.compile(r'^edge: \{ sourcename: "([^"]*)" targetname: "([^"]*)"')
 _FRAME = re.compile(r"\\n(\d+) bytes \(([a-z,]+)\)")
@@ -97,6 +99,8 @@ def _short(title: str) -> str:
 
 def _assembly_bytes(title: str) -> int:
     name = _VARIANT.sub("", _short(title))
+    if pointwise := _POINTWISE.match(name):
+        return ASSEMBLY_BYTES["tn_pointwise_tile"] + 8 * int(pointwise[1])
     return ASSEMBLY_BYTES.get(name, ASSEMBLY_BYTES.get(_NUMBERS.sub("", name), 0))
 
 

@@ -16,11 +16,11 @@
 /* What a tile computes. tn_straight_armv7em.h knows the order of the fields. */
 typedef struct {
     const int8_t *blocks;
-    void *x;          /* two int16 a word, 4-byte aligned */
-    int8_t *out;      /* of the first pixel; pixels follow each other */
+    void *x;            /* of the first pixel, two int16 a word, 4-byte aligned */
+    int8_t *out;        /* of the first pixel; pixels follow each other */
     int32_t out_c;
-    int32_t pairs;    /* of pixels, >= 1 */
-    const int8_t *in; /* of the first pixel, where the tile widens it to x */
+    int32_t pairs;      /* of pixels, >= 1 */
+    const int8_t *in;   /* of the first pixel, of a pointwise layer; x is not used then */
     int32_t zero_point; /* of the output, where LONG is 1 */
 } tn_straight;
 

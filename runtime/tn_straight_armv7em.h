@@ -4,8 +4,10 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Made by macros for a count of words and the places of x, so all offsets are constants and nothing
- * counts but channels and pixels. 15 cycles a word of k (see tn_dot_armv7em.h), 49 more for each
- * block of four channels by two pixels. codegen/stack.py knows the bytes of stack.
+ * counts but channels and pixels. 15 cycles a word of k (see tn_dot_armv7em.h) and for each block of
+ * four channels by two pixels 49 more, or where x is on the stack, which leaves a register for
+ * outputs, 46; some 37 more where requantisation is not folded. codegen/stack.py knows the bytes of
+ * stack.
  */
 #ifndef TN_STRAIGHT_ARMV7EM_H
 #define TN_STRAIGHT_ARMV7EM_H
@@ -20,47 +22,56 @@
 #define TN_STRAIGHT_IN "20"
 #define TN_STRAIGHT_ZERO_POINT "24"
 
-/* the stack frame */
-#define TN_STRAIGHT_FRAME "32"
-#define TN_ST_OUT "[sp, #0]"    /* outputs of pixel 0 */
-#define TN_ST_OTHER "[sp, #4]"  /* from them to those of pixel 1, less 4 */
-#define TN_ST_LAST "[sp, #8]"   /* where pixel 0's outputs end */
-#define TN_ST_BLOCKS "[sp, #12]" /* less 4 */
-#define TN_ST_PAIRS "[sp, #16]" /* that are left */
-#define TN_ST_IN "[sp, #20]"    /* inputs of the next pair */
-#define TN_ST_X "[sp, #24]"
-#define TN_ST_ZERO_POINT "[sp, #28]"
+/* the stack frame; behind it a pointwise tile has the columns of a pair */
+#define TN_STRAIGHT_FRAME "28"
+#define TN_ST_OTHER "[sp, #0]"  /* from outputs of pixel 0 to those of pixel 1, less 4 */
+#define TN_ST_LAST "[sp, #4]"   /* where pixel 0's outputs end; of a pointwise tile less 4 */
+#define TN_ST_BLOCKS "[sp, #8]" /* less 4 */
+#define TN_ST_PAIRS "[sp, #12]" /* that are left */
+#define TN_ST_IN "[sp, #16]"    /* inputs of the next pair */
+#define TN_ST_ZERO_POINT "[sp, #20]"
+#define TN_ST_OUT "[sp, #24]" /* outputs of pixel 0 */
 
 #define TN_ST_IF(CONDITION, TEXT) ".if " CONDITION "\n" TEXT ".endif\n"
 
-/* Fills the frame. Out: r0 blocks less 4, r1 x. */
-#define TN_STRAIGHT_BEGIN                                                                          \
-    "push {r4-r11, lr}\n sub sp, #" TN_STRAIGHT_FRAME "\n"                                         \
-    "ldr r1, [r0, #" TN_STRAIGHT_X "]\n ldr r2, [r0, #" TN_STRAIGHT_OUT "]\n"                      \
+/* Fills the frame, of `FRAME` bytes. Out: r0 blocks less 4, r1 outputs of pixel 0, r8 x. */
+#define TN_STRAIGHT_BEGIN(FRAME)                                                                   \
+    "push {r4-r11, lr}\n sub sp, sp, #(" FRAME ")\n"                                               \
+    "ldr r8, [r0, #" TN_STRAIGHT_X "]\n ldr r1, [r0, #" TN_STRAIGHT_OUT "]\n"                      \
     "ldr r3, [r0, #" TN_STRAIGHT_OUT_C "]\n ldr r4, [r0, #" TN_STRAIGHT_PAIRS "]\n"                \
     "ldr r5, [r0, #" TN_STRAIGHT_IN "]\n ldr r7, [r0, #" TN_STRAIGHT_ZERO_POINT "]\n"              \
-    "ldr r0, [r0]\n str r7, " TN_ST_ZERO_POINT "\n"                                               \
-    "sub r0, #4\n add r6, r2, r3\n sub r3, #4\n"                                                   \
-    "str r2, " TN_ST_OUT "\n str r3, " TN_ST_OTHER "\n str r6, " TN_ST_LAST "\n"                   \
+    "ldr r0, [r0]\n sub r0, #4\n add r6, r1, r3\n sub r3, #4\n"                                    \
+    "str r1, " TN_ST_OUT "\n str r3, " TN_ST_OTHER "\n str r6, " TN_ST_LAST "\n"                   \
     "str r0, " TN_ST_BLOCKS "\n str r4, " TN_ST_PAIRS "\n"                                         \
-    "str r5, " TN_ST_IN "\n str r1, " TN_ST_X "\n"
+    "str r5, " TN_ST_IN "\n str r7, " TN_ST_ZERO_POINT "\n"
 
-/* Behind a block's words: sums become outputs, r0 moves to the next block, and r12, r2, r3 become
- * TN_ST_OUT, TN_ST_OTHER, TN_ST_LAST. LONG 0, of folded sums, and 1, as tn_requantize_fast. */
-#define TN_STRAIGHT_OUTPUTS_0(N)                                                                   \
-    "ldr.w r2, [r0, #(20+8*" N ")]\n ldr.w r3, [r0, #(24+8*" N ")]\n"                              \
-    "ldr.w r12, [r0, #(28+8*" N ")]\n ldr.w lr, [r0, #(32+8*" N ")]\n"                             \
-    "sub r5, r5, r4\n sub r9, r9, r8\n sub r7, r7, r6\n sub r11, r11, r10\n"                       \
-    "smmla r4, r4, r2, r3\n smmla r8, r8, r2, r3\n smmul r5, r5, r12\n smmul r9, r9, r12\n"        \
-    "ldr.w r2, [r0, #(36+8*" N ")]\n"                                                              \
-    TN_ST_IF(N "<=26", "ldr.w r3, [r0, #(40+8*" N ")]!\n")                                         \
-    TN_ST_IF(N ">26", "ldr.w r3, [r0, #(40+8*" N ")]\n")                                           \
-    "ldr r12, " TN_ST_OUT "\n"                                                                     \
-    TN_ST_IF(N ">26", "add r0, r0, #(40+8*" N ")\n")                                               \
-    "smmla r6, r6, lr, r2\n smmla r10, r10, lr, r2\n smmul r7, r7, r3\n smmul r11, r11, r3\n"      \
-    "ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n"                                           \
-    TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_FOLDED("r8", "r9", "r10", "r11")
-#define TN_STRAIGHT_OUTPUTS_1(N)                                                                   \
+/* The first word of k: its sums are those of both pixels. */
+#define TN_STRAIGHT_FIRST                                                                          \
+    "smlad r9, lr, r2, r5\n smlad r5, r12, r2, r5\n sxtb16 r2, r2\n"                               \
+    "smlad r8, lr, r2, r4\n smlad r4, r12, r2, r4\n"                                               \
+    "smlad r11, lr, r3, r7\n smlad r7, r12, r3, r7\n sxtb16 r3, r3\n"                              \
+    "smlad r10, lr, r3, r6\n smlad r6, r12, r3, r6\n"
+
+/* The sums of a block of N words of k: r0 is 4 before it; words of pixel 0 lie from X0 on at X,
+ * STEP bytes apart, and those of pixel 1 D bytes on. */
+#define TN_STRAIGHT_SUMS(N, X, X0, STEP, D)                                                        \
+    "ldr.w r4, [r0, #4]\n ldr.w r5, [r0, #8]\n ldr.w r6, [r0, #12]\n ldr.w r7, [r0, #16]\n"        \
+    "ldr.w r2, [r0, #20]\n ldr.w r3, [r0, #24]\n"                                                  \
+    "ldr.w r12, [" X ", #" X0 "]\n ldr.w lr, [" X ", #(" X0 "+" D ")]\n"                           \
+    TN_STRAIGHT_FIRST                                                                              \
+    ".set .Ltn_k, 1\n .rept " N "-1\n"                                                             \
+    "ldr.w r2, [r0, #(20+8*.Ltn_k)]\n ldr.w r3, [r0, #(24+8*.Ltn_k)]\n"                            \
+    "ldr.w r12, [" X ", #(" X0 "+" STEP "*.Ltn_k)]\n"                                              \
+    "ldr.w lr, [" X ", #(" X0 "+" STEP "*.Ltn_k+" D ")]\n"                                         \
+    TN_TILE_2_MACS("r12", "lr") ".set .Ltn_k, .Ltn_k+1\n .endr\n"
+
+/* The last word of a block of N words of k to R; r0 moves to the next block. */
+#define TN_STRAIGHT_NEXT(N, R)                                                                     \
+    TN_ST_IF(N "<=26", "ldr.w " R ", [r0, #(40+8*" N ")]!\n")                                      \
+    TN_ST_IF(N ">26", "ldr.w " R ", [r0, #(40+8*" N ")]\n add r0, r0, #(40+8*" N ")\n")
+
+/* Sums become outputs as tn_requantize_fast has them; r0 moves to the next block. */
+#define TN_STRAIGHT_LONG(N)                                                                        \
     TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")                                          \
     TN_TILE_SECOND("r8", "r9") TN_TILE_SECOND("r10", "r11")                                        \
     "ldr.w r2, [r0, #(20+8*" N ")]\n ldrb.w r3, [r0, #(36+8*" N ")]\n"                             \
@@ -70,129 +81,153 @@
     "ldr.w r2, [r0, #(28+8*" N ")]\n ldrb.w r3, [r0, #(38+8*" N ")]\n"                             \
     TN_TILE_OUTPUT("r6") TN_TILE_OUTPUT("r10")                                                     \
     "ldr.w r2, [r0, #(32+8*" N ")]\n ldrb.w r3, [r0, #(39+8*" N ")]\n"                             \
-    TN_TILE_OUTPUT("r7") TN_TILE_OUTPUT("r11")                                                     \
-    "ldr r12, " TN_ST_OUT "\n ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n"                  \
-    "add r0, r0, #(40+8*" N ")\n"
+    TN_TILE_OUTPUT("r7") TN_TILE_OUTPUT("r11") "add r0, r0, #(40+8*" N ")\n"
 
-/* The first word of k: its sums are those of both pixels. */
-#define TN_STRAIGHT_FIRST                                                                          \
-    "smlad r9, lr, r2, r5\n smlad r5, r12, r2, r5\n sxtb16 r2, r2\n"                               \
-    "smlad r8, lr, r2, r4\n smlad r4, r12, r2, r4\n"                                               \
-    "smlad r11, lr, r3, r7\n smlad r7, r12, r3, r7\n sxtb16 r3, r3\n"                              \
-    "smlad r10, lr, r3, r6\n smlad r6, r12, r3, r6\n"
+#define TN_STRAIGHT_PACK                                                                           \
+    TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")
 
-/* All blocks of a pair of pixels, at 1: r0 is 4 before a block of N words of k; those of pixel 0 lie
- * at r1, STEP bytes apart, and those of pixel 1 D bytes on. Out: r12 the outputs of pixel 1, r2 as
- * TN_ST_OTHER. OUTPUTS: of the above. */
-#define TN_STRAIGHT_BLOCKS(N, STEP, D, OUTPUTS)                                                        \
-    "1: ldr.w r4, [r0, #4]\n ldr.w r5, [r0, #8]\n ldr.w r6, [r0, #12]\n ldr.w r7, [r0, #16]\n"     \
-    "ldr.w r2, [r0, #20]\n ldr.w r3, [r0, #24]\n ldr.w r12, [r1]\n ldr.w lr, [r1, #" D "]\n"       \
-    TN_STRAIGHT_FIRST                                                                              \
-    ".set .Ltn_k, 1\n .rept " N "-1\n"                                                             \
-    "ldr.w r2, [r0, #(20+8*.Ltn_k)]\n ldr.w r3, [r0, #(24+8*.Ltn_k)]\n"                            \
-    "ldr.w r12, [r1, #(" STEP "*.Ltn_k)]\n ldr.w lr, [r1, #(" STEP "*.Ltn_k+" D ")]\n"             \
-    TN_TILE_2_MACS("r12", "lr") ".set .Ltn_k, .Ltn_k+1\n .endr\n"                                  \
-    OUTPUTS(N)                                                                                     \
-    TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")                    \
-    "str r4, [r12], #4\n str r8, [r12, r2]\n str r12, " TN_ST_OUT "\n"                             \
-    "cmp r12, r3\n bne.w 1b\n"
+/* ---- of a strip ------------------------------------------------------------------------------ */
 
-/* To the next pair of pixels at NEXT, or back to the caller. */
-#define TN_STRAIGHT_END(NEXT)                                                                      \
-    "ldr r4, " TN_ST_PAIRS "\n ldr r0, " TN_ST_BLOCKS "\n"                                         \
-    "add r12, r12, r2\n add r12, #4\n add r3, r12, r2\n add r3, #4\n"                              \
-    "str r12, " TN_ST_OUT "\n str r3, " TN_ST_LAST "\n"                                            \
-    "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w " NEXT "\n"                                     \
-    "add sp, #" TN_STRAIGHT_FRAME "\n pop {r4-r11, pc}\n"
+/* Sums become outputs; r12, r2, r3 become TN_ST_OUT, TN_ST_OTHER, TN_ST_LAST. */
+#define TN_STRIP_OUTPUTS_0(N)                                                                      \
+    "ldr.w r2, [r0, #(20+8*" N ")]\n ldr.w r3, [r0, #(24+8*" N ")]\n"                              \
+    "ldr.w r12, [r0, #(28+8*" N ")]\n ldr.w lr, [r0, #(32+8*" N ")]\n"                             \
+    "sub r5, r5, r4\n sub r9, r9, r8\n sub r7, r7, r6\n sub r11, r11, r10\n"                       \
+    "smmla r4, r4, r2, r3\n smmla r8, r8, r2, r3\n smmul r5, r5, r12\n smmul r9, r9, r12\n"        \
+    "ldr r12, " TN_ST_OUT "\n ldr.w r2, [r0, #(36+8*" N ")]\n" TN_STRAIGHT_NEXT(N, "r3")           \
+    "smmla r6, r6, lr, r2\n smmla r10, r10, lr, r2\n smmul r7, r7, r3\n smmul r11, r11, r3\n"      \
+    "ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n"                                           \
+    TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_FOLDED("r8", "r9", "r10", "r11")
+#define TN_STRIP_OUTPUTS_1(N)                                                                      \
+    TN_STRAIGHT_LONG(N)                                                                            \
+    "ldr r12, " TN_ST_OUT "\n ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n"
 
-/* tn_strip_tile_N_D_LONG: of a strip. */
+/* tn_strip_tile_N_D_LONG: r1 is where the words of pixel 0 lie. */
 #define TN_STRIP_TILE(N, D, LONG)                                                                  \
     TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_tile_##N##_##D##_##LONG)(                       \
         const tn_straight *t TN_UNUSED) {                                                          \
-        __asm__(TN_STRAIGHT_BEGIN TN_STRAIGHT_BLOCKS(#N, "4", #D, TN_STRAIGHT_OUTPUTS_##LONG)      \
-                "add r1, r1, #(2*" #D ")\n" TN_STRAIGHT_END("1b"));                                \
+        __asm__(TN_STRAIGHT_BEGIN(TN_STRAIGHT_FRAME) "mov r1, r8\n"                                \
+                "1: " TN_STRAIGHT_SUMS(#N, "r1", "0", "4", #D) TN_STRIP_OUTPUTS_##LONG(#N)         \
+                TN_STRAIGHT_PACK                                                                   \
+                "str r4, [r12], #4\n str r8, [r12, r2]\n str r12, " TN_ST_OUT "\n"                 \
+                "cmp r12, r3\n bne.w 1b\n"                                                         \
+                "ldr r4, " TN_ST_PAIRS "\n ldr r0, " TN_ST_BLOCKS "\n add r1, r1, #(2*" #D ")\n"   \
+                "add r12, r12, r2\n add r12, #4\n add r3, r12, r2\n add r3, #4\n"                  \
+                "str r12, " TN_ST_OUT "\n str r3, " TN_ST_LAST "\n"                                \
+                "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w 1b\n"                               \
+                "add sp, #" TN_STRAIGHT_FRAME "\n pop {r4-r11, pc}\n");                            \
     }
 
-/* Four bytes of k of both pixels, from J on of N words, from r0 go to r1. */
+/* ---- of a pointwise layer -------------------------------------------------------------------- */
+
+/* Four bytes of k, or eight, of both pixels, of N words, from r0 go to r12. */
 #define TN_POINTWISE_FOUR(N)                                                                       \
     "ldr.w r4, [r0, #.Ltn_k]\n ldr.w r5, [r0, #(.Ltn_k+2*" N ")]\n"                                \
-    "sxtb16 r6, r4, ror #8\n sxtb16 r7, r5, ror #8\n sxtb16 r4, r4\n sxtb16 r5, r5\n"             \
-    "stmia r1!, {r4-r7}\n"
+    "sxtb16 r6, r4, ror #8\n sxtb16 r7, r5, ror #8\n sxtb16 r4, r4\n sxtb16 r5, r5\n"              \
+    "stmia r12!, {r4-r7}\n"
 #define TN_POINTWISE_EIGHT(N)                                                                      \
     "ldr.w r4, [r0, #.Ltn_k]\n ldr.w r5, [r0, #(.Ltn_k+2*" N ")]\n"                                \
     "ldr.w r8, [r0, #(.Ltn_k+4)]\n ldr.w r9, [r0, #(.Ltn_k+4+2*" N ")]\n"                          \
-    "sxtb16 r6, r4, ror #8\n sxtb16 r7, r5, ror #8\n sxtb16 r4, r4\n sxtb16 r5, r5\n"             \
-    "sxtb16 r10, r8, ror #8\n sxtb16 r11, r9, ror #8\n sxtb16 r8, r8\n sxtb16 r9, r9\n"           \
-    "stmia r1!, {r4-r11}\n"
+    "sxtb16 r6, r4, ror #8\n sxtb16 r7, r5, ror #8\n sxtb16 r4, r4\n sxtb16 r5, r5\n"              \
+    "sxtb16 r10, r8, ror #8\n sxtb16 r11, r9, ror #8\n sxtb16 r8, r8\n sxtb16 r9, r9\n"            \
+    "stmia r12!, {r4-r11}\n"
 
-/* The inputs of the next pair, at 2. Out: r0 as TN_ST_BLOCKS, r1 as TN_ST_X. */
-#define TN_POINTWISE_GATHER(N) \
-    "2: ldr r0, " TN_ST_IN "\n ldr r1, " TN_ST_X "\n"                                              \
+/* Sums become outputs; r2 becomes TN_ST_OTHER, and the flags tell whether the outputs at r1 are the
+ * last ones. */
+#define TN_POINTWISE_OUTPUTS_0(N)                                                                  \
+    "ldr.w r2, [r0, #(20+8*" N ")]\n ldr.w r3, [r0, #(24+8*" N ")]\n"                              \
+    "ldr.w r12, [r0, #(28+8*" N ")]\n ldr.w lr, " TN_ST_LAST "\n"                                  \
+    "sub r5, r5, r4\n sub r9, r9, r8\n sub r7, r7, r6\n sub r11, r11, r10\n"                       \
+    "smmla r4, r4, r2, r3\n smmla r8, r8, r2, r3\n smmul r5, r5, r12\n smmul r9, r9, r12\n"        \
+    "cmp r1, lr\n ldr r2, " TN_ST_OTHER "\n ldr.w r3, [r0, #(32+8*" N ")]\n"                       \
+    "ldr.w r12, [r0, #(36+8*" N ")]\n" TN_STRAIGHT_NEXT(N, "lr")                                   \
+    "smmla r6, r6, r3, r12\n smmla r10, r10, r3, r12\n smmul r7, r7, lr\n smmul r11, r11, lr\n"    \
+    TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_FOLDED("r8", "r9", "r10", "r11")
+#define TN_POINTWISE_OUTPUTS_1(N)                                                                  \
+    TN_STRAIGHT_LONG(N) "ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n cmp r1, r3\n"
+
+/* The inputs of the next pair to the stack, at 2; r0 as TN_ST_BLOCKS. */
+#define TN_POINTWISE_GATHER(N)                                                                     \
+    "2: ldr r0, " TN_ST_IN "\n add r12, sp, #" TN_STRAIGHT_FRAME "\n"                              \
     ".set .Ltn_k, 0\n .rept " N "/4\n" TN_POINTWISE_EIGHT(N)                                       \
     ".set .Ltn_k, .Ltn_k+8\n .endr\n"                                                              \
     TN_ST_IF(N "%4", TN_POINTWISE_FOUR(N))                                                         \
-    "add r0, r0, #(4*" N ")\n str r0, " TN_ST_IN "\n"                                              \
-    "ldr r0, " TN_ST_BLOCKS "\n sub r1, r1, #(8*" N ")\n"
+    "add r0, r0, #(4*" N ")\n str r0, " TN_ST_IN "\n ldr r0, " TN_ST_BLOCKS "\n"
 
-/* tn_pointwise_tile_N_LONG: of pixels that follow each other, widened two at a time. */
+/* tn_pointwise_tile_N_LONG: of pixels that follow each other, widened two at a time; r1 is where
+ * outputs of pixel 0 go. */
 #define TN_POINTWISE_TILE(N, LONG)                                                                 \
     TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_pointwise_tile_##N##_##LONG)(                         \
         const tn_straight *t TN_UNUSED) {                                                          \
-        __asm__(TN_STRAIGHT_BEGIN TN_POINTWISE_GATHER(#N)                                          \
-                TN_STRAIGHT_BLOCKS(#N, "8", "4", TN_STRAIGHT_OUTPUTS_##LONG)                       \
-                TN_STRAIGHT_END("2b"));                                                            \
+        __asm__(TN_STRAIGHT_BEGIN(TN_STRAIGHT_FRAME "+8*" #N)                                      \
+                "sub r6, #4\n str r6, " TN_ST_LAST "\n"                                            \
+                TN_POINTWISE_GATHER(#N)                                                            \
+                "1: " TN_STRAIGHT_SUMS(#N, "sp", TN_STRAIGHT_FRAME, "8", "4")                      \
+                TN_POINTWISE_OUTPUTS_##LONG(#N) TN_STRAIGHT_PACK                                   \
+                "str r4, [r1], #4\n str r8, [r1, r2]\n bne.w 1b\n"                                 \
+                "ldr r3, " TN_ST_LAST "\n ldr r4, " TN_ST_PAIRS "\n add r2, #4\n add r1, r1, r2\n" \
+                "add r3, r3, r2, lsl #1\n str r3, " TN_ST_LAST "\n"                                \
+                "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w 2b\n"                               \
+                "add sp, sp, #(" TN_STRAIGHT_FRAME "+8*" #N ")\n pop {r4-r11, pc}\n");             \
     }
 
 /* ---- several blocks a turn -------------------------------------------------------------------- */
 
-/* As TN_STRAIGHT_BLOCKS, of C channels and folded sums, U blocks a turn. Out: r12 the outputs of
- * pixel 1. */
-#define TN_UNROLLED_BLOCKS(N, STEP, D, C, U)                                                       \
-    "1: .set .Ltn_b, 0\n .rept " U "\n .set .Ltn_w, .Ltn_b*(40+8*" N ")\n"                         \
+/* U blocks of C channels, of folded sums: as TN_STRAIGHT_SUMS and outputs, all places relative to r0
+ * and OUT, the outputs of pixel 0, which LOAD loads. */
+#define TN_UNROLLED_BLOCKS(N, X, X0, STEP, D, C, U, OUT, LOAD)                                     \
+    ".set .Ltn_b, 0\n .rept " U "\n .set .Ltn_w, .Ltn_b*(40+8*" N ")\n"                            \
     "ldr.w r4, [r0, #(4+.Ltn_w)]\n ldr.w r5, [r0, #(8+.Ltn_w)]\n"                                  \
     "ldr.w r6, [r0, #(12+.Ltn_w)]\n ldr.w r7, [r0, #(16+.Ltn_w)]\n"                                \
     "ldr.w r2, [r0, #(20+.Ltn_w)]\n ldr.w r3, [r0, #(24+.Ltn_w)]\n"                                \
-    "ldr.w r12, [r1]\n ldr.w lr, [r1, #" D "]\n" TN_STRAIGHT_FIRST                                 \
+    "ldr.w r12, [" X ", #" X0 "]\n ldr.w lr, [" X ", #(" X0 "+" D ")]\n" TN_STRAIGHT_FIRST         \
     ".set .Ltn_k, 1\n .rept " N "-1\n"                                                             \
     "ldr.w r2, [r0, #(20+8*.Ltn_k+.Ltn_w)]\n ldr.w r3, [r0, #(24+8*.Ltn_k+.Ltn_w)]\n"              \
-    "ldr.w r12, [r1, #(" STEP "*.Ltn_k)]\n ldr.w lr, [r1, #(" STEP "*.Ltn_k+" D ")]\n"             \
+    "ldr.w r12, [" X ", #(" X0 "+" STEP "*.Ltn_k)]\n"                                              \
+    "ldr.w lr, [" X ", #(" X0 "+" STEP "*.Ltn_k+" D ")]\n"                                         \
     TN_TILE_2_MACS("r12", "lr") ".set .Ltn_k, .Ltn_k+1\n .endr\n"                                  \
     ".set .Ltn_w, .Ltn_w+8*" N "\n"                                                                \
     "ldr.w r2, [r0, #(20+.Ltn_w)]\n ldr.w r3, [r0, #(24+.Ltn_w)]\n"                                \
     "ldr.w r12, [r0, #(28+.Ltn_w)]\n ldr.w lr, [r0, #(32+.Ltn_w)]\n"                               \
     "sub r5, r5, r4\n sub r9, r9, r8\n sub r7, r7, r6\n sub r11, r11, r10\n"                       \
     "smmla r4, r4, r2, r3\n smmla r8, r8, r2, r3\n smmul r5, r5, r12\n smmul r9, r9, r12\n"        \
-    "ldr.w r2, [r0, #(36+.Ltn_w)]\n ldr.w r3, [r0, #(40+.Ltn_w)]\n ldr r12, " TN_ST_OUT "\n"       \
+    "ldr.w r2, [r0, #(36+.Ltn_w)]\n ldr.w r3, [r0, #(40+.Ltn_w)]\n" LOAD                           \
     "smmla r6, r6, lr, r2\n smmla r10, r10, lr, r2\n smmul r7, r7, r3\n smmul r11, r11, r3\n"      \
     TN_TILE_FOLDED("r4", "r5", "r6", "r7") TN_TILE_FOLDED("r8", "r9", "r10", "r11")                \
-    TN_TILE_PACK("r4", "r5", "r6", "r7") TN_TILE_PACK("r8", "r9", "r10", "r11")                    \
-    "str r4, [r12, #(4*.Ltn_b)]\n str r8, [r12, #(4*.Ltn_b+" C ")]\n"                              \
-    ".set .Ltn_b, .Ltn_b+1\n .endr\n"                                                              \
-    TN_ST_IF("4*" U "<" C, "ldr r3, " TN_ST_LAST "\n add r12, r12, #(4*" U ")\n"                   \
-             "add r0, r0, #(" U "*(40+8*" N "))\n str r12, " TN_ST_OUT "\n cmp r12, r3\n"          \
-             "bne.w 1b\n .else\n add r12, r12, #" C "\n")
+    TN_STRAIGHT_PACK                                                                               \
+    "str r4, [" OUT ", #(4*.Ltn_b)]\n str r8, [" OUT ", #(4*.Ltn_b+" C ")]\n"                      \
+    ".set .Ltn_b, .Ltn_b+1\n .endr\n"
 
-/* As TN_STRAIGHT_END. */
-#define TN_UNROLLED_END(NEXT, C)                                                                   \
-    "ldr r4, " TN_ST_PAIRS "\n ldr r0, " TN_ST_BLOCKS "\n"                                         \
-    "add r12, r12, #" C "\n add r3, r12, #" C "\n"                                                 \
-    "str r12, " TN_ST_OUT "\n str r3, " TN_ST_LAST "\n"                                            \
-    "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w " NEXT "\n"                                     \
-    "add sp, #" TN_STRAIGHT_FRAME "\n pop {r4-r11, pc}\n"
-
-/* tn_unrolled_strip_tile_N_D_C_U and tn_unrolled_pointwise_tile_N_C_U: the same as the tiles above,
- * of C channels, U blocks a turn. */
+/* tn_unrolled_strip_tile_N_D_C_U. */
 #define TN_UNROLLED_STRIP_TILE(N, D, C, U)                                                         \
     TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_unrolled_strip_tile_##N##_##D##_##C##_##U)(           \
         const tn_straight *t TN_UNUSED) {                                                          \
-        __asm__(TN_STRAIGHT_BEGIN TN_UNROLLED_BLOCKS(#N, "4", #D, #C, #U)                          \
-                "add r1, r1, #(2*" #D ")\n" TN_UNROLLED_END("1b", #C));                            \
+        __asm__(TN_STRAIGHT_BEGIN(TN_STRAIGHT_FRAME) "mov r1, r8\n"                                \
+                "1: " TN_UNROLLED_BLOCKS(#N, "r1", "0", "4", #D, #C, #U, "r12",                    \
+                                         "ldr r12, " TN_ST_OUT "\n")                               \
+                TN_ST_IF("4*" #U "<" #C, "ldr r3, " TN_ST_LAST "\n add r12, r12, #(4*" #U ")\n"    \
+                         "add r0, r0, #(" #U "*(40+8*" #N "))\n str r12, " TN_ST_OUT "\n"          \
+                         "cmp r12, r3\n bne.w 1b\n add r3, r3, #(2*" #C ")\n"                      \
+                         "str r3, " TN_ST_LAST "\n .else\n add r12, r12, #" #C "\n")               \
+                "ldr r4, " TN_ST_PAIRS "\n ldr r0, " TN_ST_BLOCKS "\n add r1, r1, #(2*" #D ")\n"   \
+                "add r12, r12, #" #C "\n str r12, " TN_ST_OUT "\n"                                 \
+                "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w 1b\n"                               \
+                "add sp, #" TN_STRAIGHT_FRAME "\n pop {r4-r11, pc}\n");                            \
     }
+
+/* tn_unrolled_pointwise_tile_N_C_U. */
 #define TN_UNROLLED_POINTWISE_TILE(N, C, U)                                                        \
     TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_unrolled_pointwise_tile_##N##_##C##_##U)(             \
         const tn_straight *t TN_UNUSED) {                                                          \
-        __asm__(TN_STRAIGHT_BEGIN TN_POINTWISE_GATHER(#N)                                          \
-                TN_UNROLLED_BLOCKS(#N, "8", "4", #C, #U) TN_UNROLLED_END("2b", #C));               \
+        __asm__(TN_STRAIGHT_BEGIN(TN_STRAIGHT_FRAME "+8*" #N) TN_POINTWISE_GATHER(#N)              \
+                "1: " TN_UNROLLED_BLOCKS(#N, "sp", TN_STRAIGHT_FRAME, "8", "4", #C, #U, "r1", "")  \
+                "add r1, r1, #(4*" #U ")\n"                                                        \
+                TN_ST_IF("4*" #U "<" #C, "ldr r3, " TN_ST_LAST "\n"                                \
+                         "add r0, r0, #(" #U "*(40+8*" #N "))\n cmp r1, r3\n bne.w 1b\n"           \
+                         "add r3, r3, #(2*" #C ")\n str r3, " TN_ST_LAST "\n")                     \
+                "ldr r4, " TN_ST_PAIRS "\n add r1, r1, #" #C "\n"                                  \
+                "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w 2b\n"                               \
+                "add sp, sp, #(" TN_STRAIGHT_FRAME "+8*" #N ")\n pop {r4-r11, pc}\n");             \
     }
 
 /* ---- one pixel ------------------------------------------------------------------------------- */
@@ -222,9 +257,11 @@
 #define TN_SINGLE_OUTPUTS_1(N)                                                                     \
     TN_TILE_SECOND("r4", "r5") TN_TILE_SECOND("r6", "r7")                                          \
     "add r0, r0, #(40+8*" N ")\n ldr lr, [sp]\n"                                                   \
-    "ldr r2, [r0, #-20]\n ldrb r3, [r0, #-4]\n ldr r10, [r0, #-16]\n ldrb r11, [r0, #-3]\n"         \
+    "ldr r2, [r0, #-20]\n ldrb r3, [r0, #-4]\n"                                                    \
+    "ldr r10, [r0, #-16]\n ldrb r11, [r0, #-3]\n"                                                  \
     TN_TILE_OUTPUT("r4") "mov r2, r10\n mov r3, r11\n" TN_TILE_OUTPUT("r5")                        \
-    "ldr r2, [r0, #-12]\n ldrb r3, [r0, #-2]\n ldr r10, [r0, #-8]\n ldrb r11, [r0, #-1]\n"          \
+    "ldr r2, [r0, #-12]\n ldrb r3, [r0, #-2]\n"                                                    \
+    "ldr r10, [r0, #-8]\n ldrb r11, [r0, #-1]\n"                                                   \
     TN_TILE_OUTPUT("r6") "mov r2, r10\n mov r3, r11\n" TN_TILE_OUTPUT("r7")
 
 /* tn_strip_single_N_LONG: of one pixel; outputs at r8 up to r9, the zero point on the stack. */

@@ -4,8 +4,8 @@
  *
  * As tn_conv_2d.h, of layers that tn_straight.h has tiles for, dilation_w 1.
  *
- * Strips. The inputs of `span` output pixels next to each other are widened to int16: for each input
- * column, for each row of the kernel, for each channel, in_zero_point outside the input. The K
+ * Strips. The inputs of `span` output pixels next to each other are widened to int16: for each
+ * input column, for each row of the kernel, for each channel, in_zero_point outside the input. The K
  * inputs of an output pixel follow each other there, and those of the next pixel lie
  * stride_w * kernel_h * in_c values on, which must be even: words stay words. So weights are in the
  * order kx, ky, channel, with zeros to an even K. Output row y may lie over input rows that no
@@ -33,12 +33,12 @@ typedef struct {
     (4 * (kernel_h) + ((span) - 1) * TN_STRIP_APART(kernel_h, stride_w, in_c) +                    \
      4 * TN_STRIP_WORDS(kernel_h, kernel_w, in_c))
 
-/* What fills a strip: `left` columns of `zero`, `inside` of a line of input and `right` more of zero,
- * for each row of the kernel. tn_strip_armv7em.h knows the order of the fields. */
+/* What fills a strip: `left` columns of `zero`, `inside` of a line of input and `right` more of
+ * zero, for each row of the kernel. tn_strip_armv7em.h knows the order of the fields. */
 typedef struct {
     int16_t *d;           /* of the first line; moves on */
-    const int32_t *lines; /* from the data of the input to its rows, -1 where there is none; moves on */
-    const int8_t *from;   /* the data, and bytes more */
+    const int32_t *lines; /* from `data` to input rows, -1 where there is none; moves on */
+    const int8_t *from;   /* `data` of the input, and bytes more: of the first column inside */
     int32_t left, inside, right, zero;
 } tn_strip;
 

@@ -79,7 +79,6 @@ def with_strips(
     if is_long is None:
         return kernel
     scratch = [strip_scratch(kernel_h, kernel_w, stride_w, in_c, n) for n in range(2, out_w + 1)]
-    span = _span(scratch)
     fields: dict[str, int | Constant | tuple[int, ...]] = {
         "in_h": x.shape[1],
         "in_w": x.shape[2],
@@ -93,52 +92,51 @@ def with_strips(
         "dilation_h": attributes.dilation_h,
         "pad_top": attributes.padding.top,
         "pad_left": attributes.padding.left,
-        "span": span,
+        "span": 0,
         "in_zero_point": x.zero_point,
         "out_zero_point": out.zero_point,
         "blocks": pack_words(blocks, words),
     }
-    call = Call(
-        function="tn_strip_conv_2d_s8",
-        header="tn_strip_conv_2d.h",
-        layer_type="tn_strip_conv_2d",
-        fields=fields,
-        inputs=(0,),
-        literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
-        scratch=True,
-        numbers=(words, apart, in_c, kernel_h, span % 2, is_long),
-        parts=(
-            ("TN_STRIP_FILL", (in_c, kernel_h)),
-            ("TN_STRIP_TILE", (words, apart, is_long)),
-            *[("TN_STRIP_SINGLE", (words, is_long))] * (span % 2),
-        ),
-        assembly=straight_code(words) + span % 2 * straight_code(words) * 3 // 4,
+
+    turn = 1 if is_long else unrolled(words, out_c)
+    code = straight_code(words)
+
+    def form(span: int, turn: int = 1) -> Kernel:
+        numbers = words, apart, in_c, kernel_h, span % 2
+        of_tile: tuple[int, ...] = (is_long,)
+        if turn == 1:
+            function, tile = "tn_strip_conv_2d_s8", "TN_STRIP_TILE"
+        else:
+            function, tile = "tn_unrolled_strip_conv_2d_s8", "TN_UNROLLED_STRIP_TILE"
+            of_tile = (out_c, turn)
+        call = Call(
+            function=function,
+            header="tn_strip_conv_2d.h",
+            layer_type="tn_strip_conv_2d",
+            fields={**fields, "span": span},
+            inputs=(0,),
+            literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
+            scratch=True,
+            numbers=(*numbers, *of_tile),
+            parts=(
+                ("TN_STRIP_FILL", (in_c, kernel_h)),
+                (tile, (words, apart, *of_tile)),
+                *[("TN_STRIP_SINGLE", (words, is_long))] * (span % 2),
+            ),
+            assembly=turn * code + span % 2 * code * 3 // 4,
+        )
+        return replace(
+            kernel,
+            calls=(call,),
+            reads=(replace(kernel.reads[0]),),
+            scratch_bytes=scratch[span - 2],
+            with_less_scratch=None,
+        )
+
+    span = _span(scratch)
+    forms = [] if span == out_w else [replace(form(out_w), form="whole rows")]
+    if turn > 1:
+        forms.append(replace(form(out_w, turn), form="whole rows, unrolled"))
+    return replace(
+        form(span), with_less_scratch=kernel.with_less_scratch or kernel, faster=tuple(forms)
     )
-    kernel = replace(
-        kernel,
-        calls=(call,),
-        scratch_bytes=scratch[span - 2],
-        with_less_scratch=kernel.with_less_scratch or kernel,
-    )
-    turn = unrolled(words, out_c)
-    if is_long or turn == 1:
-        return kernel
-    several = replace(
-        call,
-        function="tn_unrolled_strip_conv_2d_s8",
-        numbers=(*call.numbers[:-1], out_c, turn),
-        parts=(
-            call.parts[0],
-            ("TN_UNROLLED_STRIP_TILE", (words, apart, out_c, turn)),
-            *call.parts[2:],
-        ),
-        assembly=turn * straight_code(words),
-    )
-    form = replace(
-        kernel,
-        form="unrolled",
-        calls=(several,),
-        reads=(replace(kernel.reads[0]),),
-        with_less_scratch=None,
-    )
-    return replace(kernel, faster=(*kernel.faster, form))
