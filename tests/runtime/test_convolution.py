@@ -504,7 +504,10 @@ def test_stack_of_assembly_is_what_it_pushes() -> None:
     assert '"push {r3-r7, lr}' in (RUNTIME / "tn_dot_armv6m.h").read_text()
     expected["tn_dot_joined"] = 6 * 4
     straight = _pushed("tn_straight_armv7em.h", "TN_STRAIGHT_FRAME")
-    expected |= {"tn_strip_tile": straight, "tn_pointwise_tile": straight}
+    tiles = [
+        f"tn_{some}{kind}_tile" for some in ("", "unrolled_") for kind in ("strip", "pointwise")
+    ]
+    expected |= dict.fromkeys(tiles, straight)
     expected |= {"tn_strip_fill": 9 * 4, "tn_strip_single": 10 * 4}
     for header in ("row_sums", "depthwise_conv_2d", "dense"):
         text = (RUNTIME / f"tn_{header}_armv7em.h").read_text()

@@ -21,6 +21,7 @@ from thumbnet.tools.arrays import random_calls
 from thumbnet.tools.random_graphs import FAMILIES
 
 ASSEMBLY = ("tn_tile_1", "tn_tile_2", "tn_tile_taps", "tn_pointwise_tile")
+ASSEMBLY += ("tn_unrolled_strip_tile", "tn_unrolled_pointwise_tile")
 ASSEMBLY += ("tn_row_sums_add", "tn_strip_tile", "tn_strip_single", "tn_strip_fill")
 ASSEMBLY += ("tn_depthwise_conv_2d_fours", "tn_dense_bytes", "tn_dense_pairs")
 ODD = "".join(f". = ALIGN(4) + 2; *(.text.{f}*) " for f in ASSEMBLY)
@@ -169,9 +170,6 @@ int check_taps(void) {
 """
 
 
-<<<<<<< HEAD
-def run_image(folder: Path, sources: Mapping[str, str], flags: list[str], checks: list[str]) -> int:
-=======
 STRIPS = """
 #include "tn_pointwise_conv_2d.h"
 #include "tn_strip_conv_2d.h"
@@ -226,11 +224,14 @@ static void pixel(const tn_straight *s, int32_t words, int32_t is_long, const in
 #define MAKE(N, D)                                                                             \\
     TN_STRIP_TILE(N, D, 0) TN_STRIP_TILE(N, D, 1) TN_STRIP_SINGLE(N, 0) TN_STRIP_SINGLE(N, 1)
 SIZES(MAKE)
+#define UNROLLED(T) T(2, 4, 8, 2) T(5, 8, 24, 2) T(14, 36, 16, 4) T(27, 60, 16, 2) T(32, 16, 24, 2)
+UNROLLED(TN_UNROLLED_STRIP_TILE)
 
+/* channels 0: several counts */
 static int check_strip(tn_straight_tile *tile, tn_straight_tile *single, int32_t n, int32_t d,
-                       int32_t is_long) {
+                       int32_t is_long, int32_t channels) {
     for (int32_t turn = 0; turn < 9; turn++) {
-        const int32_t out_c = 4 + 4 * (turn % 6), pairs = 1 + turn % 3;
+        const int32_t out_c = channels != 0 ? channels : 4 + 4 * (turn % 6), pairs = 1 + turn % 3;
         random_blocks(out_c, n, is_long);
         for (int32_t i = 0; i < 1200; i++) strip[i] = (int16_t)((int8_t)next());
         tn_straight t = {blocks, strip, found, out_c, pairs, NULL, -3};
@@ -241,6 +242,7 @@ static int check_strip(tn_straight_tile *tile, tn_straight_tile *single, int32_t
         if (memcmp(wanted, found, sizeof wanted) != 0) return 2;
         memset(wanted, 0x5A, sizeof wanted);
         memset(found, 0x5A, sizeof found);
+        if (single == NULL) continue;
         pixel(&t, n, is_long, strip, wanted);
         const uintptr_t one[] = {(uintptr_t)single, (uintptr_t)&t, 0, 0, 0};
         if (guarded(one) != 0) return 3;
@@ -253,20 +255,25 @@ int check_strips(void);
 int check_strips(void) {
     int r;
 #define CHECK(N, D)                                                                            \\
-    if ((r = check_strip(tn_strip_tile_##N##_##D##_0, tn_strip_single_##N##_0, N, D, 0)) ||    \\
-        (r = check_strip(tn_strip_tile_##N##_##D##_1, tn_strip_single_##N##_1, N, D, 1)))      \\
+    if ((r = check_strip(tn_strip_tile_##N##_##D##_0, tn_strip_single_##N##_0, N, D, 0, 0)) || \\
+        (r = check_strip(tn_strip_tile_##N##_##D##_1, tn_strip_single_##N##_1, N, D, 1, 0)))   \\
         return r;
     SIZES(CHECK)
+#define CHECK_UNROLLED(N, D, C, U)                                                             \\
+    if ((r = check_strip(tn_unrolled_strip_tile_##N##_##D##_##C##_##U, NULL, N, D, 0, C))) return r;
+    UNROLLED(CHECK_UNROLLED)
     return 0;
 }
 
 #define WORDS(T) T(2, 0) T(2, 1) T(4, 0) T(6, 1) T(8, 0) T(14, 1) T(26, 0) T(28, 1) T(32, 0)
 WORDS(TN_POINTWISE_TILE)
+#define TURNS(T) T(4, 16, 4) T(2, 8, 2) T(6, 24, 2) T(8, 16, 2) T(26, 24, 2) T(32, 8, 2)
+TURNS(TN_UNROLLED_POINTWISE_TILE)
 
-/* Pairs of pixels whose outputs may lie over inputs that are done. */
-static int check_pairs(tn_straight_tile *tile, int32_t n, int32_t is_long) {
+/* Pairs of pixels whose outputs may lie over inputs that are done. channels 0: several counts */
+static int check_pairs(tn_straight_tile *tile, int32_t n, int32_t is_long, int32_t channels) {
     for (int32_t turn = 0; turn < 18; turn++) {
-        const int32_t out_c = 4 + 4 * (turn % 6), pairs = 1 + turn % 3;
+        const int32_t out_c = channels != 0 ? channels : 4 + 4 * (turn % 6), pairs = 1 + turn % 3;
         const int32_t in_place = out_c <= 2 * n && turn % 2 == 0;
         tn_straight t = {blocks, scratch, in_place ? input : found, out_c, pairs, input, -3};
         const tn_tile all = tn_straight_as_tile(&t, n, is_long);
@@ -287,8 +294,12 @@ static int check_pairs(tn_straight_tile *tile, int32_t n, int32_t is_long) {
 int check_pointwise(void);
 int check_pointwise(void) {
     int r;
-#define PAIRS(N, LONG) if ((r = check_pairs(tn_pointwise_tile_##N##_##LONG, N, LONG))) return r;
+#define PAIRS(N, LONG)                                                                         \\
+    if ((r = check_pairs(tn_pointwise_tile_##N##_##LONG, N, LONG, 0))) return r;
     WORDS(PAIRS)
+#define PAIRS_UNROLLED(N, C, U)                                                                \\
+    if ((r = check_pairs(tn_unrolled_pointwise_tile_##N##_##C##_##U, N, 0, C))) return r;
+    TURNS(PAIRS_UNROLLED)
     return 0;
 }
 
@@ -330,7 +341,7 @@ int check_filling(void) {
 """
 
 
-def _run(folder: Path, sources: Mapping[str, str], flags: list[str], checks: list[str]) -> int:
+def run_image(folder: Path, sources: Mapping[str, str], flags: list[str], checks: list[str]) -> int:
     """The exit status of an image: 16 * number of the check that fails + what it returned, or 0."""
     script, image = folder / "image.ld", folder / "image.elf"
     script.write_text(LINKER.replace("*(.text*)", ODD + "*(.text*)"))
@@ -357,16 +368,13 @@ def test_tiles(level: str, tmp_path: Path, qemu: None) -> None:
     assert run_image(tmp_path, {"tiles": TILES}, [level], ["tiles", "runs", "taps"]) == 0
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("optimize", ["balanced", "size", "latency"])
-=======
 @pytest.mark.parametrize("level", ["-O1", "-O2", "-Os"])
 def test_strips_and_straight_tiles(level: str, tmp_path: Path, qemu: None) -> None:
     checks = ["strips", "pointwise", "filling"]
-    assert _run(tmp_path, {"strips": STRIPS}, [level], checks) == 0
+    assert run_image(tmp_path, {"strips": STRIPS}, [level], checks) == 0
 
 
-@pytest.mark.parametrize("optimize", ["balanced", "size"])
+@pytest.mark.parametrize("optimize", ["balanced", "size", "latency"])
 def test_networks(optimize: str, tmp_path: Path, qemu: None) -> None:
     """Two calls of each network against the host; a run gives back what the caller keeps."""
     sources, names = {}, []
