@@ -6,7 +6,11 @@
 #ifndef TN_DENSE_ARMV7EM_H
 #define TN_DENSE_ARMV7EM_H
 
-#include "tn_dot_armv7em.h"
+#include "tn_dsp.h"
+
+#if TN_DSP_NATIVE
+
+#include "tn_dot.h"
 
 /* Four products: x of two k and a word of weights of two channels. */
 #define TN_DENSE_MACS(A, AB, X, W)                                                                 \
@@ -90,4 +94,5 @@ TN_SHARED TN_ASSEMBLY void tn_dense_pairs(const tn_tile *t TN_UNUSED, const uint
     __asm__(TN_DENSE_EIGHTS(TN_DENSE_PAIRS, "3"));
 }
 
+#endif
 #endif

@@ -119,8 +119,7 @@ TN_INLINE void tn_depthwise_conv_2d_s8(const tn_depthwise_conv_2d *g, tn_rows in
     int8_t *const run = (int8_t *)scratch;
     int32_t *const offsets = (int32_t *)scratch + TN_PAD4(g->in_c) / 4;
     const int32_t outside = (int32_t)((intptr_t)run - (intptr_t)in.data);
-    int32_t serves = 0, base_x = 0, base_y = 0; /* the table is that of the window inside there */
-    memset(run, g->in_zero_point, (size_t)g->in_c);
+    int32_t filled = 0, serves = 0, base_x = 0, base_y = 0; /* the table is that of the window inside there */
     for (int32_t y = y_begin; y < y_end; y++) {
         const int32_t iy = y * g->stride_h - g->pad_top;
         int8_t *d = tn_row(out, y);
@@ -128,6 +127,10 @@ TN_INLINE void tn_depthwise_conv_2d_s8(const tn_depthwise_conv_2d *g, tn_rows in
         for (int32_t x = 0; x < g->out_w; x++, d += g->out_c) {
             const int32_t ix = x * g->stride_w - g->pad_left;
             const int32_t inside = iy >= 0 && iy < bottom && ix >= 0 && ix < right;
+            if (inside == 0 && filled == 0) {
+                memset(run, g->in_zero_point, (size_t)g->in_c);
+                filled = 1;
+            }
             if (serves == 0 || inside == 0) {
                 tn_depthwise_conv_2d_offsets(g, in, y, x, outside, offsets);
                 serves = inside, base_x = ix, base_y = iy;

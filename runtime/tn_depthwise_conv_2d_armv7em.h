@@ -6,8 +6,11 @@
 #ifndef TN_DEPTHWISE_CONV_2D_ARMV7EM_H
 #define TN_DEPTHWISE_CONV_2D_ARMV7EM_H
 
-#include "tn_depthwise_conv_2d.h"
-#include "tn_dot_armv7em.h"
+#include "tn_dsp.h"
+
+#if TN_DSP_NATIVE
+
+#include "tn_dot.h"
 
 /* Two taps, 22 cycles for 8 products: offsets at r8, weights at r0, inputs from r1. Sums a to d in
  * r4 to r7. */
@@ -61,4 +64,5 @@ TN_SHARED TN_ASSEMBLY void tn_depthwise_conv_2d_fours(const tn_tile *t TN_UNUSED
             "7: ldr r2, [sp, #20]\n" TN_TILE_LIMITS TN_TILE_LIMIT("r4") "b 5b\n");
 }
 
+#endif
 #endif

@@ -5,8 +5,11 @@
 #ifndef TN_ROW_SUMS_ARMV7EM_H
 #define TN_ROW_SUMS_ARMV7EM_H
 
+#include "tn_dsp.h"
+
+#if TN_DSP_NATIVE
+
 #include "tn_assembly.h"
-#include "tn_row_sums.h"
 
 /* Eight channels of the pixel at r12, 8 cycles and 28 bytes. */
 #define TN_ROW_SUMS_EIGHT                                                                          \
@@ -48,4 +51,5 @@ TN_SHARED TN_ASSEMBLY void tn_row_sums_add(const int8_t *p TN_UNUSED, int32_t co
             "7: pop {r4-r11, pc}\n");
 }
 
+#endif
 #endif

@@ -10,11 +10,12 @@ from thumbnet.codegen.loop_counts.work import Work, count_outputs, rows_inside
 
 def depthwise(work: Work) -> None:
     work.add("depthwise.row", work.rows)
-    work.add("depthwise.fill", work.steps * work.number("in_c"))
+    inside = _inside(work)
+    work.add("depthwise.fill", 0 if inside.all() else work.steps * work.number("in_c"))
     out_w, out_c, multiplier = work.numbers("out_w", "out_c", "depth_multiplier")
     kernel_h, kernel_w = work.numbers("kernel_h", "kernel_w")
     pixels, taps = work.rows * out_w, kernel_h * kernel_w
-    tables = _tables(work)
+    tables = _tables(work, inside)
     work.add("general", pixels)
     work.add("general.table", tables)
     work.add("general.table.row", tables * kernel_h)
@@ -37,25 +38,26 @@ def depthwise(work: Work) -> None:
     count_outputs(work, "plain", left)
 
 
-def _tables(work: Work) -> int:
+def _tables(work: Work, inside: NDArray[np.bool_]) -> int:
     """How often tn_depthwise_conv_2d_s8 makes a table: for pixels whose window is not all inside,
     and the first of those next to each other that are."""
-    rows = _inside(work, work.out_rows, "in_h", "kernel_h", "stride_h", "dilation_h", "pad_top")
-    columns = _inside(
-        work, work.number("out_w"), "in_w", "kernel_w", "stride_w", "dilation_w", "pad_left"
-    )
-    inside = np.logical_and(rows[:, None], columns)
-    whole = inside.all() and not work.in_ring
     begins = inside.copy()
     begins[:, 1:] &= ~inside[:, :-1]
+    whole = inside.all() and not work.in_ring
     return work.steps if whole else int((~inside).sum() + begins.sum())
 
 
-def _inside(work: Work, count: int, *names: str) -> NDArray[np.bool_]:
-    """By output position: whether its window is inside, in one direction."""
-    extent, kernel, stride, dilation, pad = work.numbers(*names)
-    first = np.arange(count) * stride - pad
-    return np.logical_and(first >= 0, first + (kernel - 1) * dilation < extent)
+def _inside(work: Work) -> NDArray[np.bool_]:
+    """By output pixel: whether its window is inside the input."""
+
+    def along(count: int, *names: str) -> NDArray[np.bool_]:
+        extent, kernel, stride, dilation, pad = work.numbers(*names)
+        first = np.arange(count) * stride - pad
+        return np.logical_and(first >= 0, first + (kernel - 1) * dilation < extent)
+
+    rows = along(work.out_rows, "in_h", "kernel_h", "stride_h", "dilation_h", "pad_top")
+    columns = along(work.number("out_w"), "in_w", "kernel_w", "stride_w", "dilation_w", "pad_left")
+    return np.logical_and(rows[:, None], columns)
 
 
 # ---- tn_depthwise_square.h ---------------------------------------------------------------------

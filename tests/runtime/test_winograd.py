@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_loader import RUNTIME, compile_c, run_kernel
 from test_convolution import EXAMPLES, SAME, Case, Numbers, _bands, conv_case
-from test_tiles_on_arm import _run
+from test_tiles_on_arm import run_image
 
 from thumbnet.codegen.graph import Padding
 from thumbnet.codegen.kernel import Constant, Kernel
@@ -238,5 +238,5 @@ def test_assembly_on_arm(level: str, tmp_path: Path, qemu: None) -> None:
             name = f"{form.form[-1]}_{in_c}"
             sources[f"layer_{name}"] = _layer(name, case, form)
     names = [name.removeprefix("layer_") for name in sources]
-    status = _run(tmp_path, sources, [level], names)
+    status = run_image(tmp_path, sources, [level], names)
     assert status == 0, f"{names[status // 16 - 1]} (exit status {status})"
