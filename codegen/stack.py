@@ -53,8 +53,8 @@ LEAF_BYTES: Mapping[str, int] = {
 }
 
 # Of the runtime's functions in assembly (runtime/*_armv7em.h), whose frames gcc does not see. Those
-# of depthwise convolutions are named after kernel, stride, lead, tile and `positive`; names of those
-# that macros make for numbers end with these.
+# of depthwise convolutions are named after kernel, stride, lead, tile and `positive`. Names of what
+# macros make for numbers end with these.
 ASSEMBLY_BYTES: Mapping[str, int] = {
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
     **dict.fromkeys(("tn_strip_tile", "tn_pointwise_tile"), 64),
