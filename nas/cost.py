@@ -25,6 +25,7 @@ from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Kernel
 from thumbnet.codegen.loop_counts import turns_of
 from thumbnet.codegen.planner import Mode, plan
+from thumbnet.codegen.steps import planned
 from thumbnet.codegen.streaming import rows_of
 from thumbnet.codegen.targets import target as target_named
 from thumbnet.codegen.tflm_memory import greedy_arena, whole_tensors
@@ -120,7 +121,7 @@ def network_cost(
         schedule = plan(graph, Mode(optimize="size"), lower_known)  # layer by layer
         arena = greedy_arena(whole_tensors(graph))
     else:
-        schedule = plan(graph, options.mode, lower_known)
+        schedule = planned(graph, options.mode, lower_known)
     found = schedule_cost(schedule, options.target, options.optimize, trained_differ=True)
     return NetworkCost(
         macs=found.macs,
@@ -132,30 +133,39 @@ def network_cost(
     )
 
 
+def _forms(kernel: Kernel) -> list[Kernel]:
+    """All that `--optimize latency` may take."""
+    every = (kernel, *kernel.faster, kernel.widened_output, kernel.widened_input)
+    return [form for form in every if form is not None]
+
+
+
 def cost_bounds(architecture: Architecture, deployment: Deployment = Deployment()) -> NetworkCost:
     """No more than `network_cost` tells, figure by figure, in a fraction of its time.
 
     MACs and parameters are exact. Weights are those of the smaller form where a reducer packs them
     otherwise, else exact. Arena: the largest of input, output and what squeeze-and-excite keeps
     whole (of "tflm" exact). Cycles and code are those of running layer by layer: what more a
-    schedule costs, it spends on memory. CYCLES_SHARE and CODE_SHARE leave room for reducers.
+    schedule costs, it spends on memory; where faster forms may be taken, of the least of them.
+    CYCLES_SHARE and CODE_SHARE leave room for reducers.
     """
     options = deployment.options()
     graph = options.applied(cost_graph(architecture))
     binding = bind(graph)
     kernels = lower_known(binding.graph, binding.operators)
     tensors = binding.graph.tensors
-    cycles = sum(
-        kernel_cycles(
-            kernel,
-            turns_of(kernel, tensors, {rows_of(binding.graph, kernel): 1}, lambda _: False, False),
-            options.optimize,
-        )
-        for kernel in kernels
-    )
+    cycles = 0
+    for kernel in kernels:
+        heights = {rows_of(binding.graph, kernel): 1}
+        turns = turns_of(kernel, tensors, heights, lambda _: False, False)
+        forms = _forms(kernel) if options.optimize == "latency" else [kernel]
+        cycles += min(kernel_cycles(form, turns, options.optimize) for form in forms)
     code = 0
     if target_named(options.target).reference_board is not None:
-        code = code_bytes(kernel_code(kernels), options.target, options.optimize)
+        linked = [kernel_code(kernels)]
+        if options.optimize == "latency":
+            linked.append(kernel_code([(*kernel.faster, kernel)[0] for kernel in kernels]))
+        code = min(code_bytes(each, options.target, options.optimize) for each in linked)
     return NetworkCost(
         macs=graph.macs,
         params=parameters(architecture),

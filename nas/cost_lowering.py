@@ -48,12 +48,18 @@ def _lowered(graph: Graph, op: Operator) -> Kernel:
 
 def _renamed(kernel: Kernel, name: str, new: Mapping[str, str]) -> Kernel:
     """The kernel of an operator of the same geometry, in all its forms."""
-    other, less = kernel.as_reducer, kernel.with_less_scratch
+
+    def renamed(form: Kernel | None) -> Kernel | None:
+        return None if form is None else _renamed(form, name, new)
+
     return replace(
         kernel,
         name=name,
         reads=tuple([replace(read, tensor=new[read.tensor]) for read in kernel.reads]),
         output=new[kernel.output],
-        as_reducer=None if other is None else _renamed(other, name, new),
-        with_less_scratch=None if less is None else _renamed(less, name, new),
+        as_reducer=renamed(kernel.as_reducer),
+        with_less_scratch=renamed(kernel.with_less_scratch),
+        faster=tuple([_renamed(form, name, new) for form in kernel.faster]),
+        widened_output=renamed(kernel.widened_output),
+        widened_input=renamed(kernel.widened_input),
     )

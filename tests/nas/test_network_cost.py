@@ -265,14 +265,15 @@ def test_a_limit_of_sram_costs_cycles_where_it_must() -> None:
     ],
 )
 def test_bounds_never_refuse_what_would_fit(deployment: Deployment) -> None:
-    """And are near enough to refuse something."""
+    """And are near enough to refuse something. Forms that are faster may take much code."""
+    near = 0.5 if deployment.optimize == "latency" else 0.7
     for architecture in [*NETWORKS.values(), *map(drawn, range(6)), drawn(1, SPECTROGRAMS)]:
         least = cost_bounds(architecture, deployment)
         told = network_cost(architecture, deployment)
         assert (least.macs, least.params) == (told.macs, told.params)
         assert 0 < least.arena_bytes <= told.arena_bytes
         assert 0.95 * told.weights_bytes < least.weights_bytes <= told.weights_bytes
-        assert 0.7 * told.code_bytes <= least.code_bytes <= told.code_bytes
+        assert near * told.code_bytes <= least.code_bytes <= told.code_bytes
         assert 0.8 * told.cycles < least.cycles <= told.cycles
 
 
