@@ -53,16 +53,20 @@ LEAF_BYTES: Mapping[str, int] = {
 }
 
 # Of the runtime's functions in assembly (runtime/*_armv7em.h), whose frames gcc does not see. Those
-# of depthwise convolutions are named after kernel, stride, lead, tile and `positive`.
+# of depthwise convolutions are named after kernel, stride, lead (but for those of several rows),
+# tile and `positive`.
 ASSEMBLY_BYTES: Mapping[str, int] = {
     **dict.fromkeys(("tn_tile_1", "tn_tile_2", "tn_tile_taps"), 80),
     "tn_winograd_products": 60,
     "tn_winograd_out_2": 44,
     "tn_winograd_out_4": 44,
     **{
-        f"tn_depthwise_{name}_" + "".join(map(str, form)): 124
-        for name in ("square", "rows")
+        "tn_depthwise_square_" + "".join(map(str, form)): 124
         for form in product((3, 5, 7), (1, 2), (0, 1), range(2, 9), (0, 1))
+    },
+    **{
+        "tn_depthwise_rows_" + "".join(map(str, form)): 124
+        for form in product((3, 5, 7), (1, 2), range(2, 9), (0, 1))
     },
 }
 

@@ -10,7 +10,7 @@ from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.planner import WHOLE, Mode, plan
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.streaming import rows_of
-from thumbnet.codegen.variants import plan_within_flash
+from thumbnet.codegen.variants import plan_within_arena, plan_within_flash
 
 
 def plan_steps(graph: Graph, mode: Mode = WHOLE, max_step_cycles: int | None = None) -> Schedule:
@@ -34,7 +34,9 @@ def plan_steps(graph: Graph, mode: Mode = WHOLE, max_step_cycles: int | None = N
 def _planned(graph: Graph, mode: Mode) -> Schedule:
     if mode.optimize == "latency" and mode.max_flash is not None:
         return plan_within_flash(graph, mode)
-    return plan(graph, mode)
+    if mode.optimize == "size":
+        return plan(graph, mode)
+    return plan_within_arena(graph, mode)
 
 
 def _step_cycles(schedule: Schedule, optimize: str) -> list[int]:

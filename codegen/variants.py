@@ -8,7 +8,7 @@ in both bytes and cycles are kept from layer to layer (Nemhauser and Ullmann 196
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from thumbnet.codegen.cycles import kernel_cycles, layer_cycles
@@ -27,6 +27,7 @@ from thumbnet.codegen.planner import plan
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.streaming import rows_of
 
+LITTLE_MORE = 1.125  # times the bytes of a layer's constants, by default
 CODE_MARGIN = 1.1  # of the estimate, which is of all forms that there are
 
 
@@ -60,6 +61,46 @@ def cheapest(options: Sequence[Sequence[Option]], room: int) -> list[Option]:
         _, _, at, i = front[at]
         chosen.append(layer[i])
     return chosen[::-1]
+
+
+def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:
+    """`planner.plan` of an optimised graph; layers that run alone take faster forms where those
+    need little more flash and the arena stays as it is. Raises UnsupportedError."""
+    usual: list[Kernel] = []
+
+    def first(graph: Graph, operators: Sequence[Operator]) -> list[Kernel]:
+        usual[:] = lower(graph, operators)
+        return usual
+
+    schedule = plan(graph, mode, first)
+    place = {kernel.output: i for i, kernel in enumerate(usual)}
+    kernels = list(usual)
+    for stage in schedule.stages:
+        kernel = schedule.kernels[stage.first_kernel]
+        if stage.end_kernel - stage.first_kernel > 1 or stage.end_step - stage.first_step > 1:
+            continue
+        options = [
+            option
+            for option in _options(schedule.graph, kernel)
+            if option.nbytes <= (LITTLE_MORE - 1) * constant_bytes([kernel])
+            and _most_live(schedule, stage.first_step, option.form) <= schedule.arena_bytes
+        ]
+        kernels[place[kernel.output]] = min(options, key=lambda option: option.cycles).form
+    if kernels == usual:
+        return schedule
+    faster = plan(graph, replace(mode, max_sram=schedule.arena_bytes), _as_chosen(kernels))
+    better = sum(layer_cycles(faster)) < sum(layer_cycles(schedule))
+    return faster if better and faster.arena_bytes <= schedule.arena_bytes else schedule
+
+
+def _most_live(schedule: Schedule, step: int, form: Kernel) -> int:
+    """Bytes that are live at most while a layer that runs in one step takes this form."""
+    own = schedule.kernels[schedule.steps[step].kernel]
+    live = schedule.live_bytes[step] + form.scratch_bytes - own.scratch_bytes
+    if all(a.overlap == b.overlap for a, b in zip(form.reads, own.reads, strict=True)):
+        return live
+    tensors = schedule.graph.tensors
+    return live + min(tensors[name].nbytes for name in (form.output, form.reads[0].tensor))
 
 
 def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * One function for each kernel K, stride S, lead L, tile T and `positive` P, whole: fourteen
- * registers are in use. For each four channels it fills the strip, then takes row by row, tile by
+ * One function for each kernel K, stride S, tile T and `positive` P, whole: fourteen registers
+ * are in use. For each four channels it has the strip filled, then takes row by row, tile by
  * tile and channel by channel: r0 is the strip at the row, tile and channel, r1 the block, r4 and
  * the registers behind it are the sums, r12 and lr words of the strip, the rest weights. With few
  * weights and sums r10 and r11 are the outputs and c; TN_DR_SPILLS tells where they are not.
@@ -21,7 +21,7 @@
 #define TN_DR_AT_FILLS "[sp, #0]"
 #define TN_DR_AT_FILLS_END "[sp, #4]"
 #define TN_DR_AT_PAIR_BYTES "[sp, #8]"
-#define TN_DR_AT_SINGLE "[sp, #12]"
+#define TN_DR_AT_SINGLES "[sp, #12]"
 #define TN_DR_AT_ZERO "[sp, #16]"
 #define TN_DR_AT_ROW_STEP "[sp, #20]"
 #define TN_DR_AT_X_STOP "[sp, #24]"
@@ -33,10 +33,12 @@
 #define TN_DR_AT_OUT_TAIL "[sp, #48]"
 #define TN_DR_AT_OUTS "[sp, #52]"
 #define TN_DR_AT_BLOCKS "[sp, #56]"
-#define TN_DR_AT_CHANNEL "[sp, #60]"
-#define TN_DR_AT_ROW "[sp, #64]"
-#define TN_DR_AT_ROW_END "[sp, #68]"
-#define TN_DR_AT_ROW_OUT "[sp, #72]"
+#define TN_DR_AT_FILLER "[sp, #60]"
+#define TN_DR_AT_CHANNEL "[sp, #64]"
+#define TN_DR_AT_ROW "[sp, #68]"
+#define TN_DR_AT_ROW_END "[sp, #72]"
+#define TN_DR_AT_ROW_OUT "[sp, #76]"
+#define TN_DR_AT_LINK "[sp, #80]"
 #define TN_DR_AT_TILE TN_DW_AT_TILE /* [sp, #84] */
 
 /* ---- strips ---------------------------------------------------------------------------------- */
@@ -46,20 +48,24 @@
     TN_DW_WIDEN("r4", "r5", "r6", "r7") TN_DW_WIDEN("r8", "r9", "r10", "r11")                     \
     "stm r12, {r4-r11}\n add r12, r12, #256\n"
 
-/* Rows r0 and r1, columns r3 = c bytes apart, into the strip at r12; r2: the list of such. */
-#define TN_DR_FILL(L)                                                                             \
-    "ldr r2, " TN_DR_AT_FILLS "\n ldr r4, " TN_DR_AT_FILLS_END "\n cmp r2, r4\n beq 4f\n"         \
-    "0: ldm r2!, {r0, r1, r12}\n ldr r4, " TN_DR_AT_CHANNEL "\n ldr r3, " TN_DR_AT_C "\n"         \
-    "add r0, r0, r4\n add r1, r1, r4\n"                                                           \
-    TN_DW_IF(L " == 1", "ldr r4, " TN_DR_AT_ZERO "\n ldr r6, [r0]\n ldr r10, [r1]\n"              \
-             "mov r8, r4\n add r0, r0, r3\n add r1, r1, r3\n" TN_DR_PUT)                          \
-    "ldr lr, " TN_DR_AT_PAIR_BYTES "\n add lr, r12, lr\n cmp r12, lr\n beq 2f\n"                  \
-    "1: ldr r4, [r0]\n ldr r6, [r0, r3]\n ldr r8, [r1]\n ldr r10, [r1, r3]\n"                     \
-    "add r0, r0, r3, lsl #1\n add r1, r1, r3, lsl #1\n" TN_DR_PUT "cmp r12, lr\n bne 1b\n"        \
-    "2: ldr r4, " TN_DR_AT_SINGLE "\n cmp r4, #0\n beq 3f\n"                                      \
-    "ldr r6, " TN_DR_AT_ZERO "\n ldr r4, [r0]\n ldr r8, [r1]\n mov r10, r6\n" TN_DR_PUT           \
-    "3: ldr r4, " TN_DR_AT_FILLS_END "\n cmp r2, r4\n bne 0b\n"                                   \
-    "4:\n"
+/* Called with the frame of a function below. Rows r0 and r1, columns r3 = c bytes apart, into the
+ * strip at r12; r2: the list of such. */
+static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
+    __asm__("ldr r2, " TN_DR_AT_FILLS "\n ldr r4, " TN_DR_AT_FILLS_END "\n"
+            "str lr, " TN_DR_AT_LINK "\n cmp r2, r4\n beq 4f\n"
+            "0: ldm r2!, {r0, r1, r12}\n ldr r4, " TN_DR_AT_CHANNEL "\n ldr r3, " TN_DR_AT_C "\n"
+            "ldr r5, " TN_DR_AT_SINGLES "\n ldr lr, " TN_DR_AT_PAIR_BYTES "\n"
+            "add r0, r0, r4\n add r1, r1, r4\n tst r5, #2\n beq 1f\n"
+            "ldr r4, " TN_DR_AT_ZERO "\n ldr r6, [r0]\n ldr r10, [r1]\n"
+            "mov r8, r4\n add r0, r0, r3\n add r1, r1, r3\n" TN_DR_PUT
+            "1: add lr, r12, lr\n cmp r12, lr\n beq 2f\n"
+            "1: ldr r4, [r0]\n ldr r6, [r0, r3]\n ldr r8, [r1]\n ldr r10, [r1, r3]\n"
+            "add r0, r0, r3, lsl #1\n add r1, r1, r3, lsl #1\n" TN_DR_PUT "cmp r12, lr\n bne 1b\n"
+            "2: ldr r5, " TN_DR_AT_SINGLES "\n ldr r6, " TN_DR_AT_ZERO "\n tst r5, #1\n beq 3f\n"
+            "ldr r4, [r0]\n ldr r8, [r1]\n mov r10, r6\n" TN_DR_PUT
+            "3: ldr r4, " TN_DR_AT_FILLS_END "\n cmp r2, r4\n bne 0b\n"
+            "4: ldr pc, " TN_DR_AT_LINK "\n");
+}
 
 /* ---- a band ---------------------------------------------------------------------------------- */
 
@@ -87,11 +93,11 @@
     TN_DW_IF(T " > 6", "strb r10, [" OUT ", r12, lsl #1]\n")                                      \
     TN_DW_IF(T " > 7", "strb r11, [lr, " C ", lsl #2]\n") "strb r4, [" OUT "], #1\n"
 
-#define TN_DR_BAND(SUMS, K, S, L, T, P, SPILLS)                                                   \
+#define TN_DR_BAND(SUMS, K, S, T, P, SPILLS)                                                      \
     "push {r4-r11, lr}\n sub sp, #" TN_DR_FRAME "\n"                                              \
-    "ldm r0!, {r1-r12}\n stm sp, {r1-r12}\n ldm r0, {r1-r3}\n mov r4, #0\n add r5, sp, #48\n"     \
-    "stm r5, {r1-r4}\n"                                                                           \
-    "20:\n" TN_DR_FILL(L)                                                                         \
+    "ldm r0!, {r1-r12}\n stm sp, {r1-r12}\n ldm r0, {r1-r4}\n mov r5, #0\n add r6, sp, #48\n"     \
+    "stm r6, {r1-r5}\n"                                                                           \
+    "20: ldr r0, " TN_DR_AT_FILLER "\n blx r0\n"                                                  \
     "ldr r0, " TN_DR_AT_X "\n ldr r1, " TN_DR_AT_X_END "\n ldr r2, " TN_DR_AT_OUTS "\n"           \
     "8: str r0, " TN_DR_AT_ROW "\n str r1, " TN_DR_AT_ROW_END "\n"                                \
     "ldr r10, [r2], #4\n ldr r3, " TN_DR_AT_CHANNEL "\n ldr r1, " TN_DR_AT_BLOCKS "\n"            \
@@ -116,22 +122,22 @@
     "add r2, r2, #4\n str r2, " TN_DR_AT_CHANNEL "\n cmp r2, r3\n bne.w 20b\n"                    \
     "add sp, #" TN_DR_FRAME "\n pop {r4-r11, pc}\n"
 
-#define TN_DR_FUNCTION(K, S, L, T, P)                                                             \
-    static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_##K##S##L##T##P(              \
+#define TN_DR_FUNCTION(K, S, T, P)                                                                \
+    static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_##K##S##T##P(                 \
         const tn_depthwise_band_of_rows *b TN_UNUSED) {                                           \
-        __asm__(TN_DR_BAND(TN_DR_SUMS_##K##S, #K, #S, #L, #T, #P, TN_DR_SPILLS(#K, #S, #T)));     \
+        __asm__(TN_DR_BAND(TN_DR_SUMS_##K##S, #K, #S, #T, #P, TN_DR_SPILLS(#K, #S, #T)));         \
     }
-#define TN_DR_CASE(K, S, L, T, P)                                                                 \
-    case 1000 * S + 100 * L + 10 * T + P:                                                         \
-        tn_depthwise_rows_##K##S##L##T##P(b);                                                     \
+#define TN_DR_CASE(K, S, T, P)                                                                    \
+    case 100 * S + 10 * T + P:                                                                    \
+        tn_depthwise_rows_##K##S##T##P(b);                                                        \
         break;
-#define TN_DR_UP_TO_6(TEXT, K, S, L, P)                                                           \
-    TEXT(K, S, L, 2, P) TEXT(K, S, L, 3, P) TEXT(K, S, L, 4, P) TEXT(K, S, L, 5, P)               \
-    TEXT(K, S, L, 6, P)
-#define TN_DR_UP_TO_8(TEXT, K, S, L, P)                                                           \
-    TN_DR_UP_TO_6(TEXT, K, S, L, P) TEXT(K, S, L, 7, P) TEXT(K, S, L, 8, P)
+#define TN_DR_UP_TO_6(TEXT, K, S, P)                                                              \
+    TEXT(K, S, 2, P) TEXT(K, S, 3, P) TEXT(K, S, 4, P) TEXT(K, S, 5, P)                           \
+    TEXT(K, S, 6, P)
+#define TN_DR_UP_TO_8(TEXT, K, S, P)                                                              \
+    TN_DR_UP_TO_6(TEXT, K, S, P) TEXT(K, S, 7, P) TEXT(K, S, 8, P)
 #define TN_DR_TILES(TILES, TEXT, K, S)                                                            \
-    TILES(TEXT, K, S, 0, 0) TILES(TEXT, K, S, 0, 1) TILES(TEXT, K, S, 1, 0) TILES(TEXT, K, S, 1, 1)
+    TILES(TEXT, K, S, 0) TILES(TEXT, K, S, 1)
 #define TN_DR_FORMS_3(TEXT)                                                                       \
     TN_DR_TILES(TN_DR_UP_TO_8, TEXT, 3, 1) TN_DR_TILES(TN_DR_UP_TO_8, TEXT, 3, 2)
 #define TN_DR_FORMS_5(TEXT)                                                                       \
@@ -143,8 +149,8 @@
 #define TN_DEPTHWISE_ROWS_RUN(K)                                                                  \
     TN_DR_FORMS_##K(TN_DR_FUNCTION)                                                               \
     TN_INLINE void tn_depthwise_rows_run_##K(const tn_depthwise_band_of_rows *b, int32_t stride,  \
-                                             int32_t lead, int32_t tile, int32_t positive) {      \
-        switch (1000 * stride + 100 * lead + 10 * tile + positive) {                              \
+                                             int32_t tile, int32_t positive) {                    \
+        switch (100 * stride + 10 * tile + positive) {                                            \
             TN_DR_FORMS_##K(TN_DR_CASE)                                                           \
         default: break;                                                                           \
         }                                                                                         \

@@ -150,6 +150,7 @@ def _rows_call(
             function=f"tn_depthwise_rows_{kernel}x{kernel}_s8",
             header=f"tn_depthwise_rows_{kernel}x{kernel}.h",
             fields=fields,
+            literals=("stride_w", "tile", "positive"),
         ),
         max(12 + 16 * ROWS_OF_BAND * pairs, 4 * kernel * kernel + channels),
     )
