@@ -65,7 +65,8 @@ def cheapest(options: Sequence[Sequence[Option]], room: int) -> list[Option]:
 
 def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:
     """`planner.plan` of an optimised graph; layers that run alone take faster forms where those
-    need little more flash and the arena stays as it is. Raises UnsupportedError."""
+    need little more flash and the arena stays as it is. Forms that do not leave it so are given up,
+    that of most live bytes first. Raises UnsupportedError."""
     usual: list[Kernel] = []
 
     def first(graph: Graph, operators: Sequence[Operator]) -> list[Kernel]:
@@ -74,7 +75,7 @@ def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
 
     schedule = plan(graph, mode, first)
     place = {kernel.output: i for i, kernel in enumerate(usual)}
-    kernels = list(usual)
+    kernels, live = list(usual), {}
     for stage in schedule.stages:
         kernel = schedule.kernels[stage.first_kernel]
         if stage.end_kernel - stage.first_kernel > 1 or stage.end_step - stage.first_step > 1:
@@ -85,12 +86,19 @@ def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
             if option.nbytes <= (LITTLE_MORE - 1) * constant_bytes([kernel])
             and _most_live(schedule, stage.first_step, option.form) <= schedule.arena_bytes
         ]
-        kernels[place[kernel.output]] = min(options, key=lambda option: option.cycles).form
-    if kernels == usual:
-        return schedule
-    faster = plan(graph, replace(mode, max_sram=schedule.arena_bytes), _as_chosen(kernels))
-    better = sum(layer_cycles(faster)) < sum(layer_cycles(schedule))
-    return faster if better and faster.arena_bytes <= schedule.arena_bytes else schedule
+        form = min(options, key=lambda option: option.cycles).form
+        if form is not kernel:
+            kernels[place[kernel.output]] = form
+            live[place[kernel.output]] = _most_live(schedule, stage.first_step, form)
+    within = replace(mode, max_sram=schedule.arena_bytes)
+    while live:
+        faster = plan(graph, within, _as_chosen(kernels))
+        if faster.arena_bytes <= schedule.arena_bytes:
+            return min(schedule, faster, key=lambda s: sum(layer_cycles(s)))
+        given_up = max(live, key=live.__getitem__)
+        kernels[given_up] = usual[given_up]
+        del live[given_up]
+    return schedule
 
 
 def _most_live(schedule: Schedule, step: int, form: Kernel) -> int:
