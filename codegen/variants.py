@@ -1,8 +1,8 @@
-"""Flash for time: which layers take a faster form that needs more of it.
+"""Which layers take a faster form, where it fits or needs more flash.
 
-A multiple-choice knapsack, solved exactly: of each layer one form, together within the flash that
-is left, fewest estimated cycles. Layers are few and forms fewer, so all choices that no other beats
-in both bytes and cycles are kept from layer to layer (Nemhauser and Ullmann 1969).
+Flash for time: a multiple-choice knapsack, solved exactly: of each layer one form, together within
+the flash that is left, fewest estimated cycles. Layers are few and forms fewer, so all choices that
+no other beats in both bytes and cycles are kept from layer to layer (Nemhauser and Ullmann 1969).
 """
 
 from __future__ import annotations
@@ -63,6 +63,16 @@ def cheapest(options: Sequence[Sequence[Option]], room: int) -> list[Option]:
     return chosen[::-1]
 
 
+def plan_in_forms(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:
+    """`planner.plan` of an optimised graph with the forms of its layers that the mode is for.
+    Raises UnsupportedError."""
+    if mode.optimize == "size":
+        return plan(graph, mode, lower)
+    if mode.optimize == "latency" and mode.max_flash is not None:
+        return plan_within_flash(graph, mode, lower)
+    return plan_within_arena(graph, mode, lower)
+
+
 def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:
     """`planner.plan` of an optimised graph; layers that run alone take faster forms where those
     need little more flash and the arena stays as it is. Forms that do not leave it so are given up,
@@ -82,9 +92,8 @@ def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
             continue
         options = [
             option
-            for option in _options(schedule.graph, kernel)
-            if option.nbytes <= (LITTLE_MORE - 1) * constant_bytes([kernel])
-            and _most_live(schedule, stage.first_step, option.form) <= schedule.arena_bytes
+            for option in small_options(schedule.graph, kernel)
+            if _most_live(schedule, stage.first_step, option.form) <= schedule.arena_bytes
         ]
         form = min(options, key=lambda option: option.cycles).form
         if form is not kernel:
@@ -158,11 +167,20 @@ def _fits(schedule: Schedule, mode: Mode) -> bool:
     return mode.max_sram is None or schedule.arena_bytes <= mode.max_sram
 
 
-def _options(graph: Graph, kernel: Kernel) -> list[Option]:
+def small_options(graph: Graph, kernel: Kernel, optimize: str = "balanced") -> list[Option]:
+    """Those of `_options` that need little more flash than the usual one."""
+    if not kernel.faster:
+        return _options(graph, kernel, optimize)
+    most = (LITTLE_MORE - 1) * constant_bytes([kernel])
+    return [option for option in _options(graph, kernel, optimize) if option.nbytes <= most]
+
+
+def _options(graph: Graph, kernel: Kernel, optimize: str = "latency") -> list[Option]:
     """The forms of a kernel as a layer alone runs them, the usual one first."""
     turns = turns_of(kernel, graph.tensors, {rows_of(graph, kernel): 1}, lambda _: False, False)
-    own = constant_bytes([kernel])
+    own = constant_bytes([kernel]) if kernel.faster else 0
+    more = [constant_bytes([form]) - own for form in kernel.faster]
     return [
-        Option(form, constant_bytes([form]) - own, kernel_cycles(form, turns))
-        for form in (kernel, *kernel.faster)
+        Option(form, nbytes, kernel_cycles(form, turns, optimize))
+        for form, nbytes in zip((kernel, *kernel.faster), (0, *more), strict=True)
     ]

@@ -18,16 +18,14 @@ from typing import Any
 from thumbnet.codegen.binding import bind
 from thumbnet.codegen.compile import INPUT_MODES, Options
 from thumbnet.codegen.cost import OPTIMIZE, schedule_cost
-from thumbnet.codegen.cycles import kernel_cycles
 from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.flash import code_bytes, constant_bytes, kernel_code
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Kernel
-from thumbnet.codegen.loop_counts import turns_of
 from thumbnet.codegen.planner import Mode, plan
-from thumbnet.codegen.streaming import rows_of
 from thumbnet.codegen.targets import target as target_named
 from thumbnet.codegen.tflm_memory import greedy_arena, whole_tensors
+from thumbnet.codegen.variants import plan_in_forms, small_options
 from thumbnet.nas.architecture import Architecture, parameters
 from thumbnet.nas.cost_graph import cost_graph
 from thumbnet.nas.cost_lowering import lower_known
@@ -120,7 +118,7 @@ def network_cost(
         schedule = plan(graph, Mode(optimize="size"), lower_known)  # layer by layer
         arena = greedy_arena(whole_tensors(graph))
     else:
-        schedule = plan(graph, options.mode, lower_known)
+        schedule = plan_in_forms(graph, options.mode, lower_known)
     found = schedule_cost(schedule, options.target, options.optimize, trained_differ=True)
     return NetworkCost(
         macs=found.macs,
@@ -144,13 +142,8 @@ def cost_bounds(architecture: Architecture, deployment: Deployment = Deployment(
     graph = options.applied(cost_graph(architecture))
     binding = bind(graph)
     kernels = lower_known(binding.graph, binding.operators)
-    tensors = binding.graph.tensors
     cycles = sum(
-        kernel_cycles(
-            kernel,
-            turns_of(kernel, tensors, {rows_of(binding.graph, kernel): 1}, lambda _: False, False),
-            options.optimize,
-        )
+        min(option.cycles for option in small_options(binding.graph, kernel, options.optimize))
         for kernel in kernels
     )
     code = 0

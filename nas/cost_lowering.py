@@ -56,4 +56,5 @@ def _renamed(kernel: Kernel, name: str, new: Mapping[str, str]) -> Kernel:
         output=new[kernel.output],
         as_reducer=None if other is None else _renamed(other, name, new),
         with_less_scratch=None if less is None else _renamed(less, name, new),
+        faster=tuple([_renamed(form, name, new) for form in kernel.faster]),
     )
