@@ -26,6 +26,7 @@ from thumbnet.codegen.lowering.registry import Lower, lower_all
 from thumbnet.codegen.planner import plan
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.streaming import rows_of
+from thumbnet.codegen.targets import target as target_named
 
 LITTLE_MORE = 1.125  # times the bytes of a layer's constants, by default
 CODE_MARGIN = 1.1  # of the estimate, which is of all forms that there are
@@ -66,7 +67,7 @@ def cheapest(options: Sequence[Sequence[Option]], room: int) -> list[Option]:
 def plan_in_forms(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:
     """`planner.plan` of an optimised graph with the forms of its layers that the mode is for.
     Raises UnsupportedError."""
-    if mode.optimize == "size":
+    if mode.optimize == "size" or not target_named(mode.target).forms:
         return plan(graph, mode, lower)
     if mode.optimize == "latency" and mode.max_flash is not None:
         return plan_within_flash(graph, mode, lower)
@@ -111,13 +112,16 @@ def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
 
 
 def _most_live(schedule: Schedule, step: int, form: Kernel) -> int:
-    """Bytes that are live at most while a layer that runs in one step takes this form."""
+    """About the most bytes that are live while a layer that runs in one step takes this form."""
     own = schedule.kernels[schedule.steps[step].kernel]
     live = schedule.live_bytes[step] + form.scratch_bytes - own.scratch_bytes
-    if all(a.overlap == b.overlap for a, b in zip(form.reads, own.reads, strict=True)):
-        return live
-    tensors = schedule.graph.tensors
-    return live + min(tensors[name].nbytes for name in (form.output, form.reads[0].tensor))
+    output = schedule.graph.tensors[own.output].nbytes
+    for read, other in zip(form.reads, own.reads, strict=True):
+        if read.window is not None and other.window is not None:
+            x = schedule.graph.tensors[read.tensor]
+            more = (read.window.before - other.window.before) * x.row_bytes
+            live += min(more, x.nbytes, output)
+    return live
 
 
 def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:

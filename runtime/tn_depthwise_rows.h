@@ -4,7 +4,8 @@
  *
  * What tn_depthwise_square.h computes, with dilation_h 1, faster where many rows are wanted at
  * once: four channels at a time, each input row of a band is widened once, for all output rows that
- * it is under. So outputs may lie over no input. span is out_w, in_h at least 2, pad_top and
+ * it is under. span is how many output rows a band has at most, up to TN_DEPTHWISE_ROWS_MOST. Output
+ * row y may lie over input rows that no output row > y - span reads. in_h is at least 2, pad_top and
  * pad_left less than kernel, and each output row is under an input row; tile is up to 8 for 3x3,
  * else to 6.
  *
@@ -31,6 +32,8 @@
  * scratch: TN_DEPTHWISE_ROWS_SCRATCH bytes, 4-byte aligned. */
 
 #define TN_DEPTHWISE_ROWS_BAND 16
+#define TN_DEPTHWISE_ROWS_MOST(kernel, stride_h)                                                  \
+    ((TN_DEPTHWISE_ROWS_BAND - (kernel)) / (stride_h) + 1)
 #define TN_DEPTHWISE_ROWS_PAIR (16 * TN_DEPTHWISE_ROWS_BAND) /* bytes of two columns */
 #define TN_DEPTHWISE_ROWS_PAIRS(kernel, stride_w, out_w)                                          \
     (((stride_w) * ((out_w) - 1) + (kernel) + 1) / 2)
@@ -90,7 +93,6 @@ TN_SHARED void tn_depthwise_rows_begin(const tn_depthwise_square *g, tn_depthwis
     const int32_t bytes = stride * TN_DEPTHWISE_ROWS_PAIR / 2, regular = last / step + 1;
     const int32_t over = regular * step - last; /* the step after the regular tiles goes too far */
     const int32_t after = (left + 1) / 2 + (columns + 1) / 2; /* pairs up to the right border */
-    const int32_t most = (TN_DEPTHWISE_ROWS_BAND - kernel) / g->stride_h + 1;
     int8_t *const strip = (int8_t *)scratch + ((16u - ((uintptr_t)scratch & 15u)) & 15u);
     b->c = g->c;
     b->zero_point = (uint32_t)(uint8_t)g->in_zero_point * 0x1010101u;
@@ -109,7 +111,7 @@ TN_SHARED void tn_depthwise_rows_begin(const tn_depthwise_square *g, tn_depthwis
     b->y = y_begin;
     b->rows = 0;
     b->y_end = y_end;
-    b->bands = (y_end - y_begin + most - 1) / most;
+    b->bands = (y_end - y_begin + g->span - 1) / g->span;
     tn_depthwise_rows_outside(strip, left / 2, TN_DEPTHWISE_ROWS_BAND, g->in_zero_point);
     tn_depthwise_rows_outside(strip + after * TN_DEPTHWISE_ROWS_PAIR, pairs - after,
                               TN_DEPTHWISE_ROWS_BAND, g->in_zero_point);

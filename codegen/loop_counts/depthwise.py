@@ -83,7 +83,7 @@ def depthwise_rows(work: Work) -> None:
     kernel, stride, tile, out_w, c = work.numbers("kernel", "stride_w", "tile", "out_w", "c")
     in_h, in_w, pad, lead = work.numbers("in_h", "in_w", "pad_left", "lead")
     stride_h, groups = work.number("stride_h"), c // 4
-    most = (16 - kernel) // stride_h + 1  # output rows of a band
+    most = work.number("span")  # output rows of a band
     bands, filled, outside = 0, 0, 0
     for height, times in work.heights.items():
         here = -(-height // most)

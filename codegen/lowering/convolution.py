@@ -224,7 +224,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         replace(
             usual,
             form="rows",
-            reads=(Read(op.inputs[0], window),),
+            reads=(Read(op.inputs[0], _banded(window, call.fields["span"]), Overlap("rows")),),
             calls=(call,),
             scratch_bytes=scratch,
         )
@@ -279,6 +279,13 @@ def _window(attributes: Convolution, kernel_h: int) -> RowWindow:
     return RowWindow(
         attributes.stride_h, attributes.padding.top, (kernel_h - 1) * attributes.dilation_h + 1
     )
+
+
+def _banded(window: RowWindow, rows: object) -> RowWindow:
+    """What output rows read that are computed so many at a time: each what those before it read."""
+    assert isinstance(rows, int)
+    before = (rows - 1) * window.stride
+    return RowWindow(window.stride, window.before + before, window.size + before)
 
 
 def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:
