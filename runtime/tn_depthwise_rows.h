@@ -4,10 +4,10 @@
  *
  * What tn_depthwise_square.h computes, with dilation_h 1, faster where many rows are wanted at
  * once: four channels at a time, each input row of a band is widened once, for all output rows that
- * it is under. span is how many output rows a band has at most, up to TN_DEPTHWISE_ROWS_MOST. Output
- * row y may lie over input rows that no output row > y - span reads. in_h is at least 2, pad_top and
- * pad_left less than kernel, and each output row is under an input row; tile is up to 8 for 3x3,
- * else to 6.
+ * it is under. span is how many output rows a band has at most, up to TN_DEPTHWISE_ROWS_MOST.
+ * Output row y may lie over input rows that no output row > y - span reads. in_h is at least 2,
+ * pad_top and pad_left less than kernel, and each output row is under an input row; tile is up to 8
+ * for 3x3, else to 6.
  *
  * The strip: columns from -pad_left on, two by two: of TN_DEPTHWISE_ROWS_BAND rows, of four
  * channels, a word (column 2i, column 2i + 1) of int16. An output takes (kernel + 1) / 2 words of a
@@ -52,7 +52,7 @@
 
 #if TN_DSP && TN_DSP_NATIVE
 
-/* A band of output rows. tn_depthwise_rows_armv7em.h knows the order of fields up to fill_four. */
+/* A band of output rows. tn_depthwise_rows_armv7em.h knows the order of the fields up to x_step. */
 typedef struct {
     const int8_t **fills, **fills_end; /* two input rows from column 0 on, and where they go */
     int32_t pair_bytes; /* of whole pairs of columns in the strip */
@@ -66,9 +66,12 @@ typedef struct {
     int8_t **outs;
     const int8_t *blocks;
     void (*fill_four)(void); /* widens four channels */
+    int32_t x_step; /* in the strip, from a tile to the next, less 16 */
     const int8_t *fill[3 * TN_DEPTHWISE_ROWS_BAND / 2];
     int8_t *out[TN_DEPTHWISE_ROWS_BAND];
     int8_t *strip;
+    int32_t chained; /* rows are tiles of one row */
+    int32_t x_ends;  /* from x to x_end where they are not */
     const tn_depthwise_square *g;
     tn_rows from, to;
     int32_t y, rows, y_end, bands; /* output rows from y on; bands from this one on */
@@ -99,9 +102,11 @@ TN_SHARED void tn_depthwise_rows_begin(const tn_depthwise_square *g, tn_depthwis
     b->pair_bytes = (columns >> 1) * TN_DEPTHWISE_ROWS_PAIR;
     b->singles = (columns & 1) + 2 * (left & 1);
     b->row_step = 16 * g->stride_h;
-    b->out_step = step * g->c - 4;
-    b->x = b->strip = strip;
-    b->x_end = strip + regular * step * bytes - (over == step ? 4 : 0); /* less 4: none is left */
+    b->chained = g->out_w == g->tile && b->to.ring == NULL;
+    b->x_step = (b->chained != 0 ? b->row_step : step * bytes) - 16;
+    b->out_step = (b->chained != 0 ? b->to.pitch : step * g->c) - 4;
+    b->strip = strip;
+    b->x_ends = regular * step * bytes - (over == step ? 4 : 0); /* less 4: none is left */
     b->x_tail = over * bytes;
     b->out_tail = (step - over) * g->c - 4;
     b->fills = b->fill;
@@ -149,9 +154,9 @@ TN_SHARED int32_t tn_depthwise_rows_next(tn_depthwise_band_of_rows *b) {
     const int32_t above = tn_max(begin - first, 0), below = tn_max(end, first);
     tn_depthwise_rows_outside(x + 16 * first, pairs, tn_min(above, height), g->in_zero_point);
     tn_depthwise_rows_outside(x + 16 * below, pairs, first + height - below, g->in_zero_point);
-    b->x_end += x + 16 * first - b->x;
     b->x = x + 16 * first;
-    b->x_stop = b->x + n * b->row_step;
+    b->x_end = b->x + (b->chained != 0 ? n * b->row_step - 4 : b->x_ends);
+    b->x_stop = b->x + (b->chained != 0 ? 1 : n) * b->row_step;
     for (int32_t i = 0; i < n; i++) b->out[i] = tn_row(b->to, b->y + i);
     b->bands--;
     return 1;

@@ -17,7 +17,7 @@
 #include "tn_depthwise_square_armv7em.h"
 
 /* The frame begins with a tn_depthwise_band_of_rows. */
-#define TN_DR_FRAME "88"
+#define TN_DR_FRAME "92"
 #define TN_DR_AT_FILLS "[sp, #0]"
 #define TN_DR_AT_FILLS_END "[sp, #4]"
 #define TN_DR_AT_PAIR_BYTES "[sp, #8]"
@@ -34,11 +34,12 @@
 #define TN_DR_AT_OUTS "[sp, #52]"
 #define TN_DR_AT_BLOCKS "[sp, #56]"
 #define TN_DR_AT_FILLER "[sp, #60]"
-#define TN_DR_AT_CHANNEL "[sp, #64]"
-#define TN_DR_AT_ROW "[sp, #68]"
-#define TN_DR_AT_ROW_END "[sp, #72]"
-#define TN_DR_AT_ROW_OUT "[sp, #76]"
-#define TN_DR_AT_LINK "[sp, #80]"
+#define TN_DR_AT_X_STEP "[sp, #64]"
+#define TN_DR_AT_CHANNEL "[sp, #68]"
+#define TN_DR_AT_ROW "[sp, #72]"
+#define TN_DR_AT_ROW_END "[sp, #76]"
+#define TN_DR_AT_ROW_OUT "[sp, #80]"
+#define TN_DR_AT_LINK "[sp, #88]"
 #define TN_DR_AT_TILE TN_DW_AT_TILE /* [sp, #84] */
 
 /* ---- strips ---------------------------------------------------------------------------------- */
@@ -95,8 +96,8 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
 
 #define TN_DR_BAND(SUMS, K, S, T, P, SPILLS)                                                      \
     "push {r4-r11, lr}\n sub sp, #" TN_DR_FRAME "\n"                                              \
-    "ldm r0!, {r1-r12}\n stm sp, {r1-r12}\n ldm r0, {r1-r4}\n mov r5, #0\n add r6, sp, #48\n"     \
-    "stm r6, {r1-r5}\n"                                                                           \
+    "ldm r0!, {r1-r12}\n stm sp, {r1-r12}\n ldm r0, {r1-r5}\n mov r6, #0\n add r7, sp, #48\n"     \
+    "stm r7, {r1-r6}\n"                                                                           \
     "20: ldr r0, " TN_DR_AT_FILLER "\n blx r0\n"                                                  \
     "ldr r0, " TN_DR_AT_X "\n ldr r1, " TN_DR_AT_X_END "\n ldr r2, " TN_DR_AT_OUTS "\n"           \
     "8: str r0, " TN_DR_AT_ROW "\n str r1, " TN_DR_AT_ROW_END "\n"                                \
@@ -107,9 +108,7 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
     "add r0, r0, #4\n add r1, r1, #(2*" K "*(" K "+1)+16-4*" P ")\n"                              \
     "tst r0, #12\n bne.w 9b\n" /* the next channel */                                             \
     "ldr r2, " TN_DR_AT_ROW_END "\n ldr r3, " TN_DR_AT_OUT_STEP "\n"                              \
-    TN_DW_IF(S " == 1", "add r0, r0, #(" T "/2*256-16)\n")                                        \
-    TN_DW_IF(S " == 2", "add r0, r0, #(" T "*256-16)\n")                                          \
-    "cmp r0, r2\n blo 10f\n bne 11f\n"                                                            \
+    "ldr r12, " TN_DR_AT_X_STEP "\n add r0, r0, r12\n cmp r0, r2\n blo 10f\n bne 11f\n"           \
     "ldr r2, " TN_DR_AT_X_TAIL "\n ldr r3, " TN_DR_AT_OUT_TAIL "\n sub r0, r0, r2\n"              \
     "10: sub r1, r1, #(8*" K "*(" K "+1)+64-16*" P ")\n"                                          \
     TN_DW_IF(SPILLS, "ldr r2, " TN_DR_AT_TILE "\n add r2, r2, r3\n str r2, " TN_DR_AT_TILE "\n"   \

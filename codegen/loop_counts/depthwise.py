@@ -102,7 +102,8 @@ def depthwise_rows(work: Work) -> None:
     work.add("rows.two", filled / 2 * groups)
     work.add("rows.pair", filled / 2 * groups * (columns // 2))
     work.add("rows.single", filled / 2 * groups * (columns % 2 + lead))
-    work.add("rows.out", work.rows * groups)
+    chained = out_w == tile and not work.out_ring
+    work.add("rows.out", (bands if chained else work.rows) * groups)
     step = tile if stride == 2 else tile & ~1
     tiles = work.rows * c * (1 - (tile - out_w) // step)
     work.add(f"rows_{kernel}_{stride}.tile", tiles)
