@@ -50,7 +50,7 @@
     "stm r12, {r4-r11}\n add r12, r12, #256\n"
 
 /* Called with the frame of a function below. Rows r0 and r1, columns r3 = c bytes apart, into the
- * strip at r12; r2: the list of such. */
+ * strip at r12; r2: the list of such. Two pairs of columns a turn, an odd one before them. */
 static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
     __asm__("ldr r2, " TN_DR_AT_FILLS "\n ldr r4, " TN_DR_AT_FILLS_END "\n"
             "str lr, " TN_DR_AT_LINK "\n cmp r2, r4\n beq 4f\n"
@@ -59,12 +59,18 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
             "add r0, r0, r4\n add r1, r1, r4\n tst r5, #2\n beq 1f\n"
             "ldr r4, " TN_DR_AT_ZERO "\n ldr r6, [r0]\n ldr r10, [r1]\n"
             "mov r8, r4\n add r0, r0, r3\n add r1, r1, r3\n" TN_DR_PUT
-            "1: add lr, r12, lr\n cmp r12, lr\n beq 2f\n"
-            "1: ldr r4, [r0]\n ldr r6, [r0, r3]\n ldr r8, [r1]\n ldr r10, [r1, r3]\n"
-            "add r0, r0, r3, lsl #1\n add r1, r1, r3, lsl #1\n" TN_DR_PUT "cmp r12, lr\n bne 1b\n"
+            "1: str r2, " TN_DR_AT_TILE "\n tst lr, #256\n add lr, r12, lr\n beq 2f\n"
+            "ldr r4, [r0]\n ldr r6, [r0, r3]\n ldr r8, [r1]\n ldr r10, [r1, r3]\n"
+            "add r0, r0, r3, lsl #1\n add r1, r1, r3, lsl #1\n" TN_DR_PUT
+            "2: add r2, r3, r3, lsl #1\n cmp r12, lr\n beq 2f\n"
+            "1: ldr r4, [r0]\n ldr r6, [r0, r3]\n ldr r8, [r1]\n ldr r10, [r1, r3]\n" TN_DR_PUT
+            "ldr r4, [r0, r3, lsl #1]\n ldr r6, [r0, r2]\n"
+            "ldr r8, [r1, r3, lsl #1]\n ldr r10, [r1, r2]\n"
+            "add r0, r0, r3, lsl #2\n add r1, r1, r3, lsl #2\n" TN_DR_PUT "cmp r12, lr\n bne 1b\n"
             "2: ldr r5, " TN_DR_AT_SINGLES "\n ldr r6, " TN_DR_AT_ZERO "\n tst r5, #1\n beq 3f\n"
             "ldr r4, [r0]\n ldr r8, [r1]\n mov r10, r6\n" TN_DR_PUT
-            "3: ldr r4, " TN_DR_AT_FILLS_END "\n cmp r2, r4\n bne 0b\n"
+            "3: ldr r2, " TN_DR_AT_TILE "\n ldr r4, " TN_DR_AT_FILLS_END "\n"
+            "cmp r2, r4\n bne 0b\n"
             "4: ldr pc, " TN_DR_AT_LINK "\n");
 }
 
