@@ -65,7 +65,7 @@ ASSEMBLY_BYTES: Mapping[str, int] = {
         for form in product((3, 5, 7), (1, 2), (0, 1), range(2, 9), (0, 1))
     },
     **{
-        "tn_depthwise_rows_" + "".join(map(str, form)): 128
+        "tn_depthwise_rows_" + "".join(map(str, form)): 124
         for form in product((3, 5, 7), (1, 2), range(2, 9), (0, 1))
     },
 }

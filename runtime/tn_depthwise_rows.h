@@ -52,12 +52,12 @@
 
 #if TN_DSP && TN_DSP_NATIVE
 
-/* A band of output rows. tn_depthwise_rows_armv7em.h knows the order of the fields up to x_step. */
+/* A band of output rows. tn_depthwise_rows_armv7em.h knows the order of fields up to fill_four. */
 typedef struct {
     const int8_t **fills, **fills_end; /* two input rows from column 0 on, and where they go */
     int32_t pair_bytes; /* of whole pairs of columns in the strip */
     int32_t singles;    /* 1: a column after them, 2: one before them */
-    uint32_t zero_point;        /* four bytes of it */
+    int32_t x_step; /* in the strip, from a tile to the next, less 16 */
     int32_t row_step;           /* in the strip, from output row to output row */
     int8_t *x_stop;             /* what x is after the last row */
     int32_t c;
@@ -66,7 +66,6 @@ typedef struct {
     int8_t **outs;
     const int8_t *blocks;
     void (*fill_four)(void); /* widens four channels */
-    int32_t x_step; /* in the strip, from a tile to the next, less 16 */
     const int8_t *fill[3 * TN_DEPTHWISE_ROWS_BAND / 2];
     int8_t *out[TN_DEPTHWISE_ROWS_BAND];
     int8_t *strip;
@@ -95,10 +94,9 @@ TN_SHARED void tn_depthwise_rows_begin(const tn_depthwise_square *g, tn_depthwis
     const int32_t step = TN_DEPTHWISE_STEP(stride, g->tile), last = g->out_w - g->tile;
     const int32_t bytes = stride * TN_DEPTHWISE_ROWS_PAIR / 2, regular = last / step + 1;
     const int32_t over = regular * step - last; /* the step after the regular tiles goes too far */
-    const int32_t after = (left + 1) / 2 + (columns + 1) / 2; /* pairs up to the right border */
+    const int32_t after = (left + 1) / 2 + columns / 2; /* pairs up to the right border */
     int8_t *const strip = (int8_t *)scratch + ((16u - ((uintptr_t)scratch & 15u)) & 15u);
     b->c = g->c;
-    b->zero_point = (uint32_t)(uint8_t)g->in_zero_point * 0x1010101u;
     b->pair_bytes = (columns >> 1) * TN_DEPTHWISE_ROWS_PAIR;
     b->singles = (columns & 1) + 2 * (left & 1);
     b->row_step = 16 * g->stride_h;
@@ -117,7 +115,7 @@ TN_SHARED void tn_depthwise_rows_begin(const tn_depthwise_square *g, tn_depthwis
     b->rows = 0;
     b->y_end = y_end;
     b->bands = (y_end - y_begin + g->span - 1) / g->span;
-    tn_depthwise_rows_outside(strip, left / 2, TN_DEPTHWISE_ROWS_BAND, g->in_zero_point);
+    tn_depthwise_rows_outside(strip, (left + 1) / 2, TN_DEPTHWISE_ROWS_BAND, g->in_zero_point);
     tn_depthwise_rows_outside(strip + after * TN_DEPTHWISE_ROWS_PAIR, pairs - after,
                               TN_DEPTHWISE_ROWS_BAND, g->in_zero_point);
 }

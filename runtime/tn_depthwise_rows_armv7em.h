@@ -5,7 +5,8 @@
  * One function for each kernel K, stride S, tile T and `positive` P, whole: fourteen registers
  * are in use. For each four channels it has the strip filled, then takes row by row, tile by
  * tile and channel by channel: r0 is the strip at the row, tile and channel, r1 the block, r4 and
- * the registers behind it are the sums, r12 and lr words of the strip, the rest weights. With few
+ * the registers behind it are the sums, r12 and lr words of the strip, the rest weights. r1 is
+ * .Ltn_dr bytes before the block, so that the last load moves it on. With few
  * weights and sums r10 and r11 are the outputs and c; TN_DR_SPILLS tells where they are not.
  * codegen/stack.py knows the bytes of stack.
  */
@@ -17,12 +18,12 @@
 #include "tn_depthwise_square_armv7em.h"
 
 /* The frame begins with a tn_depthwise_band_of_rows. */
-#define TN_DR_FRAME "92"
+#define TN_DR_FRAME "88"
 #define TN_DR_AT_FILLS "[sp, #0]"
 #define TN_DR_AT_FILLS_END "[sp, #4]"
 #define TN_DR_AT_PAIR_BYTES "[sp, #8]"
 #define TN_DR_AT_SINGLES "[sp, #12]"
-#define TN_DR_AT_ZERO "[sp, #16]"
+#define TN_DR_AT_X_STEP "[sp, #16]"
 #define TN_DR_AT_ROW_STEP "[sp, #20]"
 #define TN_DR_AT_X_STOP "[sp, #24]"
 #define TN_DR_AT_C TN_DW_AT_C /* [sp, #28] */
@@ -34,12 +35,11 @@
 #define TN_DR_AT_OUTS "[sp, #52]"
 #define TN_DR_AT_BLOCKS "[sp, #56]"
 #define TN_DR_AT_FILLER "[sp, #60]"
-#define TN_DR_AT_X_STEP "[sp, #64]"
-#define TN_DR_AT_CHANNEL "[sp, #68]"
-#define TN_DR_AT_ROW "[sp, #72]"
-#define TN_DR_AT_ROW_END "[sp, #76]"
-#define TN_DR_AT_ROW_OUT "[sp, #80]"
-#define TN_DR_AT_LINK "[sp, #88]"
+#define TN_DR_AT_CHANNEL "[sp, #64]"
+#define TN_DR_AT_ROW "[sp, #68]"
+#define TN_DR_AT_ROW_END "[sp, #72]"
+#define TN_DR_AT_ROW_OUT "[sp, #76]"
+#define TN_DR_AT_LINK "[sp, #80]"
 #define TN_DR_AT_TILE TN_DW_AT_TILE /* [sp, #84] */
 
 /* ---- strips ---------------------------------------------------------------------------------- */
@@ -49,6 +49,15 @@
     TN_DW_WIDEN("r4", "r5", "r6", "r7") TN_DW_WIDEN("r8", "r9", "r10", "r11")                     \
     "stm r12, {r4-r11}\n add r12, r12, #256\n"
 
+/* One column of two rows goes into halves of words, B bytes from where the words begin. */
+#define TN_DR_LOAD_ONE                                                                            \
+    "ldrsb r4, [r0]\n ldrsb r5, [r0, #1]\n ldrsb r6, [r0, #2]\n ldrsb r7, [r0, #3]\n"             \
+    "ldrsb r8, [r1]\n ldrsb r9, [r1, #1]\n ldrsb r10, [r1, #2]\n ldrsb r11, [r1, #3]\n"
+#define TN_DR_PUT_ONE(B)                                                                          \
+    "strh r4, [r12, #" B "]\n strh r5, [r12, #(" B "+4)]\n strh r6, [r12, #(" B "+8)]\n"          \
+    "strh r7, [r12, #(" B "+12)]\n strh r8, [r12, #(" B "+16)]\n"                                 \
+    "strh r9, [r12, #(" B "+20)]\n strh r10, [r12, #(" B "+24)]\n strh r11, [r12, #(" B "+28)]\n"
+
 /* Called with the frame of a function below. Rows r0 and r1, columns r3 = c bytes apart, into the
  * strip at r12; r2: the list of such. Two pairs of columns a turn, an odd one before them. */
 static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
@@ -57,8 +66,8 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
             "0: ldm r2!, {r0, r1, r12}\n ldr r4, " TN_DR_AT_CHANNEL "\n ldr r3, " TN_DR_AT_C "\n"
             "ldr r5, " TN_DR_AT_SINGLES "\n ldr lr, " TN_DR_AT_PAIR_BYTES "\n"
             "add r0, r0, r4\n add r1, r1, r4\n tst r5, #2\n beq 1f\n"
-            "ldr r4, " TN_DR_AT_ZERO "\n ldr r6, [r0]\n ldr r10, [r1]\n"
-            "mov r8, r4\n add r0, r0, r3\n add r1, r1, r3\n" TN_DR_PUT
+            TN_DR_LOAD_ONE "add r0, r0, r3\n add r1, r1, r3\n" TN_DR_PUT_ONE("2")
+            "add r12, r12, #256\n"
             "1: str r2, " TN_DR_AT_TILE "\n tst lr, #256\n add lr, r12, lr\n beq 2f\n"
             "ldr r4, [r0]\n ldr r6, [r0, r3]\n ldr r8, [r1]\n ldr r10, [r1, r3]\n"
             "add r0, r0, r3, lsl #1\n add r1, r1, r3, lsl #1\n" TN_DR_PUT
@@ -67,8 +76,8 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
             "ldr r4, [r0, r3, lsl #1]\n ldr r6, [r0, r2]\n"
             "ldr r8, [r1, r3, lsl #1]\n ldr r10, [r1, r2]\n"
             "add r0, r0, r3, lsl #2\n add r1, r1, r3, lsl #2\n" TN_DR_PUT "cmp r12, lr\n bne 1b\n"
-            "2: ldr r5, " TN_DR_AT_SINGLES "\n ldr r6, " TN_DR_AT_ZERO "\n tst r5, #1\n beq 3f\n"
-            "ldr r4, [r0]\n ldr r8, [r1]\n mov r10, r6\n" TN_DR_PUT
+            "2: ldr r5, " TN_DR_AT_SINGLES "\n tst r5, #1\n beq 3f\n"
+            TN_DR_LOAD_ONE TN_DR_PUT_ONE("0")
             "3: ldr r2, " TN_DR_AT_TILE "\n ldr r4, " TN_DR_AT_FILLS_END "\n"
             "cmp r2, r4\n bne 0b\n"
             "4: ldr pc, " TN_DR_AT_LINK "\n");
@@ -82,9 +91,11 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
 
 /* r2 is the multiplier, r3 the addend, lr the shift. */
 #define TN_DR_REQUANTIZE(K, T, P)                                                                 \
-    "ldr r2, [r1, #(2*" K "*(" K "+1)+4)]\n ldr r3, [r1, #(2*" K "*(" K "+1)+8)]\n"               \
+    TN_DW_IF(P " == 0", "ldr lr, [r1, #(.Ltn_dr+2*" K "*(" K "+1)+12)]\n")                        \
+    "ldr r2, [r1, #(.Ltn_dr+2*" K "*(" K "+1)+4)]\n"                                              \
+    "ldr r3, [r1, #(.Ltn_dr+2*" K "*(" K "+1)+8)]!\n"                                             \
     TN_DW_IF(P " == 1", TN_DW_EACH(T, TN_DW_POSITIVE))                                            \
-    TN_DW_IF(P " == 0", "ldr lr, [r1, #(2*" K "*(" K "+1)+12)]\n" TN_DW_EACH(T, TN_DW_ANY))
+    TN_DW_IF(P " == 0", TN_DW_EACH(T, TN_DW_ANY))
 
 /* Bytes c apart. */
 #define TN_DR_STORE(T, SPILLS)                                                                    \
@@ -101,9 +112,9 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
     TN_DW_IF(T " > 7", "strb r11, [lr, " C ", lsl #2]\n") "strb r4, [" OUT "], #1\n"
 
 #define TN_DR_BAND(SUMS, K, S, T, P, SPILLS)                                                      \
-    "push {r4-r11, lr}\n sub sp, #" TN_DR_FRAME "\n"                                              \
-    "ldm r0!, {r1-r12}\n stm sp, {r1-r12}\n ldm r0, {r1-r5}\n mov r6, #0\n add r7, sp, #48\n"     \
-    "stm r7, {r1-r6}\n"                                                                           \
+    ".set .Ltn_dr, 8-4*" P "\n push {r4-r11, lr}\n sub sp, #" TN_DR_FRAME "\n"                    \
+    "ldm r0!, {r1-r12}\n stm sp, {r1-r12}\n ldm r0, {r1-r4}\n mov r5, #0\n add r6, sp, #48\n"     \
+    "sub r3, r3, #.Ltn_dr\n stm r6, {r1-r5}\n"                                                    \
     "20: ldr r0, " TN_DR_AT_FILLER "\n blx r0\n"                                                  \
     "ldr r0, " TN_DR_AT_X "\n ldr r1, " TN_DR_AT_X_END "\n ldr r2, " TN_DR_AT_OUTS "\n"           \
     "8: str r0, " TN_DR_AT_ROW "\n str r1, " TN_DR_AT_ROW_END "\n"                                \
@@ -111,8 +122,7 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
     "str r2, " TN_DR_AT_ROW_OUT "\n add r10, r10, r3\n"                                           \
     TN_DW_IF(SPILLS, "str r10, " TN_DR_AT_TILE "\n .else\n ldr r11, " TN_DR_AT_C "\n")            \
     "9:\n" SUMS(T) TN_DR_REQUANTIZE(K, T, P) TN_DR_STORE(T, SPILLS)                               \
-    "add r0, r0, #4\n add r1, r1, #(2*" K "*(" K "+1)+16-4*" P ")\n"                              \
-    "tst r0, #12\n bne.w 9b\n" /* the next channel */                                             \
+    "add r0, r0, #4\n tst r0, #12\n bne.w 9b\n" /* the next channel */                            \
     "ldr r2, " TN_DR_AT_ROW_END "\n ldr r3, " TN_DR_AT_OUT_STEP "\n"                              \
     "ldr r12, " TN_DR_AT_X_STEP "\n add r0, r0, r12\n cmp r0, r2\n blo 10f\n bne 11f\n"           \
     "ldr r2, " TN_DR_AT_X_TAIL "\n ldr r3, " TN_DR_AT_OUT_TAIL "\n sub r0, r0, r2\n"              \
