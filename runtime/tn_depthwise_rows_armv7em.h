@@ -89,27 +89,26 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
 #define TN_DR_SPILLS(K, S, T)                                                                     \
     "(" K " == 3 && " T " > 6) || (" K " != 3 && " T " > 4) || (" K S " == 71)"
 
-/* r2 is the multiplier, r3 the addend, lr the shift. */
-#define TN_DR_REQUANTIZE(K, T, P)                                                                 \
+/* Bytes C apart; U and V are free. */
+#define TN_DR_STORE(T, OUT, C, U, V)                                                              \
+    TN_DW_IF(T " > 3", "add " U ", " C ", " C ", lsl #1\n add " V ", " OUT ", " U "\n")           \
+    "strb r5, [" OUT ", " C "]\n"                                                                 \
+    TN_DW_IF(T " > 2", "strb r6, [" OUT ", " C ", lsl #1]\n")                                     \
+    TN_DW_IF(T " > 3", "strb r7, [" V "]\n") TN_DW_IF(T " > 4", "strb r8, [" V ", " C "]\n")      \
+    TN_DW_IF(T " > 5", "strb r9, [" V ", " C ", lsl #1]\n")                                       \
+    TN_DW_IF(T " > 6", "strb r10, [" OUT ", " U ", lsl #1]\n")                                    \
+    TN_DW_IF(T " > 7", "strb r11, [" V ", " C ", lsl #2]\n") "strb r4, [" OUT "], #1\n"
+#define TN_DR_SPILLED "ldr r12, " TN_DR_AT_TILE "\n ldr lr, " TN_DR_AT_C "\n"
+
+/* Sums become outputs: r2 is the multiplier, r3 the addend, lr the shift. */
+#define TN_DR_OUTPUTS(K, T, P, SPILLS)                                                            \
     TN_DW_IF(P " == 0", "ldr lr, [r1, #(.Ltn_dr+2*" K "*(" K "+1)+12)]\n")                        \
     "ldr r2, [r1, #(.Ltn_dr+2*" K "*(" K "+1)+4)]\n"                                              \
     "ldr r3, [r1, #(.Ltn_dr+2*" K "*(" K "+1)+8)]!\n"                                             \
-    TN_DW_IF(P " == 1", TN_DW_EACH(T, TN_DW_POSITIVE))                                            \
-    TN_DW_IF(P " == 0", TN_DW_EACH(T, TN_DW_ANY))
-
-/* Bytes c apart. */
-#define TN_DR_STORE(T, SPILLS)                                                                    \
-    TN_DW_IF(SPILLS, "ldr r2, " TN_DR_AT_TILE "\n ldr r3, " TN_DR_AT_C "\n"                       \
-             TN_DR_STORE_AT(T, "r2", "r3") "str r2, " TN_DR_AT_TILE "\n .else\n"                  \
-             TN_DR_STORE_AT(T, "r10", "r11"))
-#define TN_DR_STORE_AT(T, OUT, C)                                                                 \
-    TN_DW_IF(T " > 3", "add r12, " C ", " C ", lsl #1\n add lr, " OUT ", r12\n")                  \
-    "strb r5, [" OUT ", " C "]\n"                                                                 \
-    TN_DW_IF(T " > 2", "strb r6, [" OUT ", " C ", lsl #1]\n")                                     \
-    TN_DW_IF(T " > 3", "strb r7, [lr]\n") TN_DW_IF(T " > 4", "strb r8, [lr, " C "]\n")            \
-    TN_DW_IF(T " > 5", "strb r9, [lr, " C ", lsl #1]\n")                                          \
-    TN_DW_IF(T " > 6", "strb r10, [" OUT ", r12, lsl #1]\n")                                      \
-    TN_DW_IF(T " > 7", "strb r11, [lr, " C ", lsl #2]\n") "strb r4, [" OUT "], #1\n"
+    TN_DW_IF(P " == 1", TN_DW_IF(SPILLS, TN_DR_SPILLED) TN_DW_EACH(T, TN_DW_POSITIVE))            \
+    TN_DW_IF(P " == 0", TN_DW_EACH(T, TN_DW_ANY) TN_DW_IF(SPILLS, TN_DR_SPILLED))                 \
+    TN_DW_IF(SPILLS, TN_DR_STORE(T, "r12", "lr", "r2", "r3") "str r12, " TN_DR_AT_TILE "\n"       \
+             ".else\n" TN_DR_STORE(T, "r10", "r11", "r12", "lr"))
 
 #define TN_DR_BAND(SUMS, K, S, T, P, SPILLS)                                                      \
     ".set .Ltn_dr, 8-4*" P "\n push {r4-r11, lr}\n sub sp, #" TN_DR_FRAME "\n"                    \
@@ -121,7 +120,7 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
     "ldr r10, [r2], #4\n ldr r3, " TN_DR_AT_CHANNEL "\n ldr r1, " TN_DR_AT_BLOCKS "\n"            \
     "str r2, " TN_DR_AT_ROW_OUT "\n add r10, r10, r3\n"                                           \
     TN_DW_IF(SPILLS, "str r10, " TN_DR_AT_TILE "\n .else\n ldr r11, " TN_DR_AT_C "\n")            \
-    "9:\n" SUMS(T) TN_DR_REQUANTIZE(K, T, P) TN_DR_STORE(T, SPILLS)                               \
+    "9:\n" SUMS(T) TN_DR_OUTPUTS(K, T, P, SPILLS)                                                 \
     "add r0, r0, #4\n tst r0, #12\n bne.w 9b\n" /* the next channel */                            \
     "ldr r2, " TN_DR_AT_ROW_END "\n ldr r3, " TN_DR_AT_OUT_STEP "\n"                              \
     "ldr r12, " TN_DR_AT_X_STEP "\n add r0, r0, r12\n cmp r0, r2\n blo 10f\n bne 11f\n"           \
