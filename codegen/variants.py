@@ -76,8 +76,9 @@ def plan_in_forms(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedul
 
 def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:
     """`planner.plan` of an optimised graph; layers that run alone take faster forms where those
-    need little more flash and the arena stays as it is. Forms that do not leave it so are given up,
-    that of most live bytes first. Raises UnsupportedError."""
+    need little more flash and the arena stays as it is, or for "latency" within `mode.max_sram`.
+    Forms for which it does not are given up, that of most live bytes first.
+    Raises UnsupportedError."""
     usual: list[Kernel] = []
 
     def first(graph: Graph, operators: Sequence[Operator]) -> list[Kernel]:
@@ -85,6 +86,9 @@ def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
         return usual
 
     schedule = plan(graph, mode, first)
+    limit = schedule.arena_bytes
+    if mode.optimize == "latency" and mode.max_sram is not None:
+        limit = max(limit, mode.max_sram)
     place = {kernel.output: i for i, kernel in enumerate(usual)}
     kernels, live = list(usual), {}
     for stage in schedule.stages:
@@ -94,16 +98,16 @@ def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
         options = [
             option
             for option in small_options(schedule.graph, kernel)
-            if _most_live(schedule, stage.first_step, option.form) <= schedule.arena_bytes
+            if _most_live(schedule, stage.first_step, option.form) <= limit
         ]
         form = min(options, key=lambda option: option.cycles).form
         if form is not kernel:
             kernels[place[kernel.output]] = form
             live[place[kernel.output]] = _most_live(schedule, stage.first_step, form)
-    within = replace(mode, max_sram=schedule.arena_bytes)
+    within = replace(mode, max_sram=limit)
     while live:
         faster = plan(graph, within, _as_chosen(kernels))
-        if faster.arena_bytes <= schedule.arena_bytes:
+        if faster.arena_bytes <= limit:
             return min(schedule, faster, key=lambda s: sum(layer_cycles(s)))
         given_up = max(live, key=live.__getitem__)
         kernels[given_up] = usual[given_up]
@@ -128,8 +132,8 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
     """`planner.plan` of an optimised graph whose layers take faster forms within `mode.max_flash`
     bytes of weights and estimated code, and within `mode.max_sram` of arena where that can be.
 
-    Forms that need more scratch than there is room for are given up, that of most scratch first.
-    Raises UnsupportedError.
+    Forms that need more scratch than there is room for are given up, that of most scratch first;
+    `plan_within_arena` may then know better ones. Raises UnsupportedError.
     """
     usual: list[Kernel] = []
 
@@ -159,6 +163,10 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
             (i for i, option in enumerate(best) if option.form is not usual[i]),
             key=lambda i: best[i].form.scratch_bytes,
         )
+        if len(found) == 2:
+            small = plan_within_arena(graph, mode, lower)
+            if weights_bytes(small) - weights_bytes(found[0]) <= room:
+                found.append(small)
         options[given_up] = [o for o in options[given_up] if o is not best[given_up]]
     return min(found, key=lambda s: (not _fits(s, mode), sum(layer_cycles(s))))
 

@@ -56,14 +56,14 @@
 typedef struct {
     const int8_t **fills, **fills_end; /* two input rows from column 0 on, and where they go */
     int32_t pair_bytes; /* of whole pairs of columns in the strip */
-    int32_t singles;    /* 1: a column after them, 2: one before them */
-    int32_t x_step; /* in the strip, from a tile to the next, less 16 */
-    int32_t row_step;           /* in the strip, from output row to output row */
-    int8_t *x_stop;             /* what x is after the last row */
+    int32_t singles;    /* 1: a column after them; 2: one before them */
+    int32_t x_step;     /* in the strip, from a tile to the next, less 16 */
+    int32_t row_step;   /* in the strip, from output row to output row */
+    int8_t *x_stop;     /* what x is after the last row */
     int32_t c;
-    int8_t *x, *x_end; /* the strip at the first row; where its regular tiles end */
+    int8_t *x, *x_end;  /* the strip at the first row; where its regular tiles end */
     int32_t out_step, x_tail, out_tail; /* as tn_depthwise_tiles has them */
-    int8_t **outs;
+    int8_t **outs;                      /* rows, channel 0 */
     const int8_t *blocks;
     void (*fill_four)(void); /* widens four channels */
     const int8_t *fill[3 * TN_DEPTHWISE_ROWS_BAND / 2];

@@ -2,13 +2,12 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * One function for each kernel K, stride S, tile T and `positive` P, whole: fourteen registers
- * are in use. For each four channels it has the strip filled, then takes row by row, tile by
- * tile and channel by channel: r0 is the strip at the row, tile and channel, r1 the block, r4 and
- * the registers behind it are the sums, r12 and lr words of the strip, the rest weights. r1 is
- * .Ltn_dr bytes before the block, so that the last load moves it on. With few
- * weights and sums r10 and r11 are the outputs and c; TN_DR_SPILLS tells where they are not.
- * codegen/stack.py knows the bytes of stack.
+ * One function for each kernel K, stride S, tile T and `positive` P, whole: fourteen registers are
+ * in use. For each four channels it has the strip filled, then takes row by row, tile by tile and
+ * channel by channel: r0 is the strip at the row, tile and channel, r1 the block less .Ltn_dr
+ * bytes, so that the last load of a block moves it on. r4 and the registers behind it are the sums,
+ * r12 and lr words of the strip, the rest weights. With few weights and sums r10 and r11 are the
+ * outputs and c; TN_DR_SPILLS tells where they are not. codegen/stack.py knows the bytes of stack.
  */
 #ifndef TN_DEPTHWISE_ROWS_ARMV7EM_H
 #define TN_DEPTHWISE_ROWS_ARMV7EM_H
@@ -146,12 +145,10 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
         tn_depthwise_rows_##K##S##T##P(b);                                                        \
         break;
 #define TN_DR_UP_TO_6(TEXT, K, S, P)                                                              \
-    TEXT(K, S, 2, P) TEXT(K, S, 3, P) TEXT(K, S, 4, P) TEXT(K, S, 5, P)                           \
-    TEXT(K, S, 6, P)
+    TEXT(K, S, 2, P) TEXT(K, S, 3, P) TEXT(K, S, 4, P) TEXT(K, S, 5, P) TEXT(K, S, 6, P)
 #define TN_DR_UP_TO_8(TEXT, K, S, P)                                                              \
     TN_DR_UP_TO_6(TEXT, K, S, P) TEXT(K, S, 7, P) TEXT(K, S, 8, P)
-#define TN_DR_TILES(TILES, TEXT, K, S)                                                            \
-    TILES(TEXT, K, S, 0) TILES(TEXT, K, S, 1)
+#define TN_DR_TILES(TILES, TEXT, K, S) TILES(TEXT, K, S, 0) TILES(TEXT, K, S, 1)
 #define TN_DR_FORMS_3(TEXT)                                                                       \
     TN_DR_TILES(TN_DR_UP_TO_8, TEXT, 3, 1) TN_DR_TILES(TN_DR_UP_TO_8, TEXT, 3, 2)
 #define TN_DR_FORMS_5(TEXT)                                                                       \
