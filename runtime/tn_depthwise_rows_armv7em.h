@@ -16,6 +16,8 @@
 #include "tn_depthwise_rows_sums_armv7em.h"
 #include "tn_depthwise_square_armv7em.h"
 
+#if TN_DSP && TN_DSP_NATIVE
+
 /* The frame begins with a tn_depthwise_band_of_rows. */
 #define TN_DR_FRAME "88"
 #define TN_DR_AT_FILLS "[sp, #0]"
@@ -166,5 +168,7 @@ static TN_NOINLINE TN_UNUSED TN_DW_NAKED void tn_depthwise_rows_fill(void) {
         default: break;                                                                           \
         }                                                                                         \
     }
+
+#endif
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "tn_depthwise_square.h"
 
+#if TN_DSP
+
 /* A band of pixels of a row: how strips are filled and outputs found.
  * tn_depthwise_square_armv7em.h knows the order of the fields. */
 typedef struct {
@@ -182,5 +184,7 @@ TN_SHARED void tn_depthwise_begin(const tn_depthwise_square *g, tn_depthwise_ban
                     tn_depthwise_limit(b.out, span * b.c, g->out_min, g->out_max);                \
             }                                                                                     \
     }
+
+#endif
 
 #endif
