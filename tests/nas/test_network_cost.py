@@ -248,7 +248,7 @@ def test_a_limit_of_sram_costs_cycles_where_it_must() -> None:
     limit = free.arena_bytes * 7 // 10
     tight = network_cost(architecture, fast, Limits(sram=limit))
     assert tight.arena_bytes <= limit and tight.cycles > free.cycles
-    assert tight.weights_bytes == free.weights_bytes
+    assert tight.weights_bytes <= free.weights_bytes  # of faster forms fewer fit
 
 
 @pytest.mark.parametrize(
