@@ -53,7 +53,8 @@ LEAF_BYTES: Mapping[str, int] = {
 }
 
 # Of the runtime's functions in assembly (runtime/*_armv*.h), whose frames gcc does not see. Those
-# of depthwise convolutions are named after kernel, stride, lead, tile, `positive` and `widened`;
+# of depthwise convolutions are named after kernel, stride, lead, tile and `positive`, those of
+# several rows after kernel, stride, tile, `positive` and `widened`;
 # others that are made for numbers end with _ and these.
 ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_dot_joined": 24,
@@ -70,9 +71,12 @@ ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_winograd_out_2": 44,
     "tn_winograd_out_4": 44,
     **{
-        f"tn_depthwise_{name}_" + "".join(map(str, form)): 124
-        for name, *widened in (("square",), ("rows", (0, 1)))
-        for form in product((3, 5, 7), (1, 2), (0, 1), range(2, 9), (0, 1), *widened)
+        "tn_depthwise_square_" + "".join(map(str, form)): 124
+        for form in product((3, 5, 7), (1, 2), (0, 1), range(2, 9), (0, 1))
+    },
+    **{
+        "tn_depthwise_rows_" + "".join(map(str, form)): 124
+        for form in product((3, 5, 7), (1, 2), range(2, 9), (0, 1), (0, 1))
     },
 }
 

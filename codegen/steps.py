@@ -7,17 +7,16 @@ from dataclasses import replace
 from thumbnet.codegen.cycles import layer_cycles
 from thumbnet.codegen.errors import BudgetError
 from thumbnet.codegen.graph import Graph
-from thumbnet.codegen.lowering.registry import Lower, lower_all
-from thumbnet.codegen.planner import WHOLE, Mode, plan
+from thumbnet.codegen.planner import WHOLE, Mode
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.streaming import rows_of
-from thumbnet.codegen.variants import plan_within_flash
+from thumbnet.codegen.variants import plan_in_forms
 
 
 def plan_steps(graph: Graph, mode: Mode = WHOLE, max_step_cycles: int | None = None) -> Schedule:
     """The schedule of an optimised graph, its bands cut so that no step is estimated to take more
     than `max_step_cycles`; None: no limit. Raises ThumbnetError."""
-    schedule = planned(graph, mode)
+    schedule = plan_in_forms(graph, mode)
     if max_step_cycles is not None:
         rows = [rows_of(schedule.graph, kernel) for kernel in schedule.kernels]
         # Lower bands cost more a row, so what they cost is told again until it holds.
@@ -28,16 +27,8 @@ def plan_steps(graph: Graph, mode: Mode = WHOLE, max_step_cycles: int | None = N
             rows = [
                 h if i in over else n for i, (n, h) in enumerate(zip(rows, halved, strict=True))
             ]
-            schedule = planned(graph, replace(mode, step_rows=tuple(rows)))
+            schedule = plan_in_forms(graph, replace(mode, step_rows=tuple(rows)))
     return schedule
-
-
-def planned(graph: Graph, mode: Mode, lower: Lower | None = None) -> Schedule:
-    """The schedule of an optimised graph, of forms as `mode` wants them; `lower` is as in
-    `planner.plan`. Raises UnsupportedError."""
-    if mode.optimize == "latency" and mode.max_flash is not None:
-        return plan_within_flash(graph, mode, lower or lower_all)
-    return plan(graph, mode) if lower is None else plan(graph, mode, lower)
 
 
 def _step_cycles(schedule: Schedule, optimize: str) -> list[int]:

@@ -1,8 +1,8 @@
-"""Flash for time: which layers take a faster form that needs more of it.
+"""Which layers take a faster form, where it fits or needs more flash.
 
-A multiple-choice knapsack, solved exactly: of each layer one form, together within the flash that
-is left, fewest estimated cycles. Layers are few and forms fewer, so all choices that no other beats
-in both bytes and cycles are kept from layer to layer (Nemhauser and Ullmann 1969).
+Flash for time: a multiple-choice knapsack, solved exactly: of each layer one form, together within
+the flash that is left, fewest estimated cycles. Layers are few and forms fewer, so all choices that
+no other beats in both bytes and cycles are kept from layer to layer (Nemhauser and Ullmann 1969).
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from thumbnet.codegen.lowering.registry import Lower, lower_all
 from thumbnet.codegen.planner import plan
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.streaming import rows_of
+from thumbnet.codegen.targets import target as target_named
 
+LITTLE_MORE = 1.125  # times the bytes of a layer's constants, by default
+MUCH_LESS = 0.93  # of a layer's cycles, by default
 MOST_WORSE = 3  # choices of tensors to widen in a row that save nothing
 CODE_MARGIN = 1.1  # of the estimate, which is of all forms that there are
 
@@ -64,13 +67,78 @@ def cheapest(options: Sequence[Sequence[Option]], room: int) -> list[Option]:
     return chosen[::-1]
 
 
+def plan_in_forms(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:
+    """`planner.plan` of an optimised graph with the forms of its layers that the mode is for.
+    Raises UnsupportedError."""
+    if mode.optimize == "size" or not target_named(mode.target).forms:
+        return plan(graph, mode, lower)
+    if mode.optimize == "latency" and mode.max_flash is not None:
+        return plan_within_flash(graph, mode, lower)
+    return plan_within_arena(graph, mode, lower)
+
+
+def plan_within_arena(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:
+    """`planner.plan` of an optimised graph; layers that run alone take faster forms where those
+    need little more flash and the arena stays as it is, or for "latency" within `mode.max_sram`.
+    Forms for which it does not are given up, that of most live bytes first.
+    Raises UnsupportedError."""
+    usual: list[Kernel] = []
+
+    def first(graph: Graph, operators: Sequence[Operator]) -> list[Kernel]:
+        usual[:] = lower(graph, operators)
+        return usual
+
+    schedule = plan(graph, mode, first)
+    limit = schedule.arena_bytes
+    if mode.optimize == "latency" and mode.max_sram is not None:
+        limit = max(limit, mode.max_sram)
+    place = {kernel.output: i for i, kernel in enumerate(usual)}
+    kernels, live = list(usual), {}
+    for stage in schedule.stages:
+        kernel = schedule.kernels[stage.first_kernel]
+        if stage.end_kernel - stage.first_kernel > 1 or stage.end_step - stage.first_step > 1:
+            continue
+        options = [
+            option
+            for option in small_options(schedule.graph, kernel)
+            if _most_live(schedule, stage.first_step, option.form) <= limit
+        ]
+        form = min(options, key=lambda option: option.cycles).form
+        if form is not kernel:
+            kernels[place[kernel.output]] = form
+            live[place[kernel.output]] = _most_live(schedule, stage.first_step, form)
+    within = replace(mode, max_sram=limit)
+    while live:
+        faster = plan(graph, within, _as_chosen(kernels))
+        if faster.arena_bytes <= limit:
+            return min(schedule, faster, key=lambda s: sum(layer_cycles(s)))
+        given_up = max(live, key=live.__getitem__)
+        kernels[given_up] = usual[given_up]
+        del live[given_up]
+    return schedule
+
+
+def _most_live(schedule: Schedule, step: int, form: Kernel) -> int:
+    """About the most bytes that are live while a layer that runs in one step takes this form."""
+    own = schedule.kernels[schedule.steps[step].kernel]
+    live = schedule.live_bytes[step] + form.scratch_bytes - own.scratch_bytes
+    output = schedule.graph.tensors[own.output].nbytes
+    for read, other in zip(form.reads, own.reads, strict=True):
+        if read.window is not None and other.window is not None:
+            x = schedule.graph.tensors[read.tensor]
+            more = (read.window.before - other.window.before) * x.row_bytes
+            live += min(more, x.nbytes, output)
+    return live
+
+
 def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Schedule:
     """`planner.plan` of an optimised graph whose layers take faster forms within `mode.max_flash`
     bytes of weights and estimated code, and within `mode.max_sram` of arena where that can be.
 
-    Forms that need more scratch than there is room for are given up, that of most scratch first.
-    Then tensors from a depthwise to a pointwise layer become int16 where both have such a form; the
-    largest is given up first. Raises UnsupportedError.
+    Forms that need more scratch than there is room for are given up, that of most scratch first;
+    `plan_within_arena` may then know better ones. Then tensors from a depthwise to a pointwise
+    layer become int16 where both have such a form; the largest is given up first. Raises
+    UnsupportedError.
     """
     usual: list[Kernel] = []
 
@@ -82,9 +150,9 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
     assert mode.max_flash is not None
     forms = list(chain.from_iterable(kernel.faster for kernel in usual))
     code = estimated_code(schedule, mode.target) - kernel_code_bytes(usual, mode.target)
-    code += kernel_code_bytes([*usual, *forms], mode.target)
+    code += kernel_code_bytes([*usual, *forms], mode.target) - _assembly_bytes(forms)
     room = mode.max_flash - weights_bytes(schedule) - round(CODE_MARGIN * code)
-    options = [_options(schedule.graph, kernel) for kernel in usual]
+    options = [_options(schedule.graph, kernel, kernel.faster) for kernel in usual]
     found = [_Found(schedule, usual)]
     while forms:
         best = cheapest(options, room)
@@ -100,8 +168,14 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
             (i for i, option in enumerate(best) if option.form is not usual[i]),
             key=lambda i: best[i].form.scratch_bytes,
         )
+        if len(found) == 2:
+            small = plan_within_arena(graph, mode, lower)
+            if weights_bytes(small) - weights_bytes(found[0].schedule) <= room:
+                found.append(_Found(small, []))
         options[given_up] = [o for o in options[given_up] if o is not best[given_up]]
     best_found = _best(found, mode)
+    if not best_found.kernels:
+        return best_found.schedule
     return _best([best_found, *_widened(graph, mode, usual, best_found)], mode).schedule
 
 
@@ -171,11 +245,45 @@ def _fits(schedule: Schedule, mode: Mode) -> bool:
     return mode.max_sram is None or schedule.arena_bytes <= mode.max_sram
 
 
-def _options(graph: Graph, kernel: Kernel) -> list[Option]:
-    """The forms of a kernel as a layer alone runs them, the usual one first."""
-    turns = turns_of(kernel, graph.tensors, {rows_of(graph, kernel): 1}, lambda _: False, False)
-    own = constant_bytes([kernel])
+def small_options(graph: Graph, kernel: Kernel, optimize: str = "balanced") -> list[Option]:
+    """Those of `all_options` that need little more flash than the usual one, no code made for the
+    layer alone, and much less time."""
+    usual, *options = _options(graph, kernel, kernel.faster, optimize)
+    if not options:
+        return [usual]
+    most, slowest = (LITTLE_MORE - 1) * constant_bytes([kernel]), MUCH_LESS * usual.cycles
+    assembly = _assembly_bytes([kernel])
     return [
-        Option(form, constant_bytes([form]) - own, kernel_cycles(form, turns))
-        for form in (kernel, *kernel.faster)
+        usual,
+        *(
+            option
+            for option in options
+            if option.nbytes <= most
+            and option.cycles <= slowest
+            and _assembly_bytes([option.form]) <= assembly
+        ),
     ]
+
+
+def all_options(graph: Graph, kernel: Kernel, optimize: str = "latency") -> list[Option]:
+    """The forms of a kernel as a layer alone runs them, the usual one first, the widened last."""
+    wide = [kernel.widened_output, kernel.widened_input]
+    forms = [*kernel.faster, *[form for form in wide if form is not None]]
+    return _options(graph, kernel, forms, optimize)
+
+
+def _options(
+    graph: Graph, kernel: Kernel, forms: Sequence[Kernel], optimize: str = "latency"
+) -> list[Option]:
+    turns = turns_of(kernel, graph.tensors, {rows_of(graph, kernel): 1}, lambda _: False, False)
+    own = constant_bytes([kernel]) + _assembly_bytes([kernel]) if forms else 0
+    more = [constant_bytes([form]) + _assembly_bytes([form]) - own for form in forms]
+    return [
+        Option(form, nbytes, kernel_cycles(form, turns, optimize))
+        for form, nbytes in zip((kernel, *forms), (0, *more), strict=True)
+    ]
+
+
+def _assembly_bytes(kernels: Sequence[Kernel]) -> int:
+    """Of code that is made for the numbers of a layer."""
+    return sum(call.assembly for kernel in kernels for call in kernel.calls)

@@ -18,17 +18,14 @@ from typing import Any
 from thumbnet.codegen.binding import bind
 from thumbnet.codegen.compile import INPUT_MODES, Options
 from thumbnet.codegen.cost import OPTIMIZE, schedule_cost
-from thumbnet.codegen.cycles import kernel_cycles
 from thumbnet.codegen.errors import ToolError
 from thumbnet.codegen.flash import code_bytes, constant_bytes, kernel_code
 from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.kernel import Kernel
-from thumbnet.codegen.loop_counts import turns_of
 from thumbnet.codegen.planner import Mode, plan
-from thumbnet.codegen.steps import planned
-from thumbnet.codegen.streaming import rows_of
 from thumbnet.codegen.targets import target as target_named
 from thumbnet.codegen.tflm_memory import greedy_arena, whole_tensors
+from thumbnet.codegen.variants import all_options, plan_in_forms, small_options
 from thumbnet.nas.architecture import Architecture, parameters
 from thumbnet.nas.cost_graph import cost_graph
 from thumbnet.nas.cost_lowering import lower_known
@@ -121,7 +118,7 @@ def network_cost(
         schedule = plan(graph, Mode(optimize="size"), lower_known)  # layer by layer
         arena = greedy_arena(whole_tensors(graph))
     else:
-        schedule = planned(graph, options.mode, lower_known)
+        schedule = plan_in_forms(graph, options.mode, lower_known)
     found = schedule_cost(schedule, options.target, options.optimize, trained_differ=True)
     return NetworkCost(
         macs=found.macs,
@@ -131,13 +128,6 @@ def network_cost(
         code_bytes=found.code_bytes or 0,
         cycles=found.cycles,
     )
-
-
-def _forms(kernel: Kernel) -> list[Kernel]:
-    """All that `--optimize latency` may take."""
-    every = (kernel, *kernel.faster, kernel.widened_output, kernel.widened_input)
-    return [form for form in every if form is not None]
-
 
 
 def cost_bounds(architecture: Architecture, deployment: Deployment = Deployment()) -> NetworkCost:
@@ -153,13 +143,11 @@ def cost_bounds(architecture: Architecture, deployment: Deployment = Deployment(
     graph = options.applied(cost_graph(architecture))
     binding = bind(graph)
     kernels = lower_known(binding.graph, binding.operators)
-    tensors = binding.graph.tensors
-    cycles = 0
-    for kernel in kernels:
-        heights = {rows_of(binding.graph, kernel): 1}
-        turns = turns_of(kernel, tensors, heights, lambda _: False, False)
-        forms = _forms(kernel) if options.optimize == "latency" else [kernel]
-        cycles += min(kernel_cycles(form, turns, options.optimize) for form in forms)
+    possible = all_options if options.optimize == "latency" else small_options
+    cycles = sum(
+        min(option.cycles for option in possible(binding.graph, kernel, options.optimize))
+        for kernel in kernels
+    )
     code = 0
     if target_named(options.target).reference_board is not None:
         linked = [kernel_code(kernels)]

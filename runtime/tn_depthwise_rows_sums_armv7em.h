@@ -12,9 +12,9 @@
 
 /* Weights number N of row ROW; the word of columns 2N, 2N + 1 of row ROW. */
 #define TN_DR_WEIGHTS(REGISTER, K, ROW, N)                                                        \
-    "ldr " REGISTER ", [r1, #(4*((" K "+1)/2*" ROW "+" N "))]\n"
+    "ldr " REGISTER ", [r1, #(.Ltn_dr+4*((" K "+1)/2*" ROW "+" N "))]\n"
 #define TN_DR_WORD(REGISTER, N, ROW) "ldr " REGISTER ", [r0, #(256*(" N ")+16*" ROW ")]\n"
-#define TN_DR_BIAS(K) "ldr lr, [r1, #(2*" K "*(" K "+1))]\n"
+#define TN_DR_BIAS(K) "ldr lr, [r1, #(.Ltn_dr+2*" K "*(" K "+1))]\n"
 #define TN_DR_WORD_IF(LAST, REGISTER, N, ROW)                                                     \
     TN_DW_IF("(" LAST ") >= " N, TN_DR_WORD(REGISTER, N, ROW))
 

@@ -43,7 +43,7 @@ typedef struct {
     int32_t clamp, out_min, out_max; /* clamp 0: these are -128 and 127 */
     int32_t lead; /* pad_left & 1: columns of a strip before the first */
     int32_t tile; /* pixels at a time, 2 to 8, <= out_w; with stride_w 1 odd where out_w is */
-    int32_t span; /* of how many pixels strips hold the inputs: tile or out_w */
+    int32_t span; /* of how many pixels strips hold the inputs: tile or out_w; or of rows */
     int32_t positive;
     int32_t widened; /* see tn_depthwise_rows.h; else 0 */
     const int8_t *blocks;

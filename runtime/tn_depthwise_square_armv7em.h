@@ -14,6 +14,8 @@
 #include "tn_depthwise_fill_armv7em.h"
 #include "tn_depthwise_strips.h"
 
+#if TN_DSP && TN_DSP_NATIVE
+
 #if defined(__clang__)
 #define TN_DW_NAKED __attribute__((naked, aligned(4)))
 #else
@@ -346,5 +348,7 @@
         default: break;                                                                           \
         }                                                                                         \
     }
+
+#endif
 
 #endif

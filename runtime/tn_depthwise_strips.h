@@ -7,6 +7,8 @@
 
 #include "tn_depthwise_square.h"
 
+#if TN_DSP
+
 /* A band of pixels of a row: how strips are filled and outputs found.
  * tn_depthwise_square_armv7em.h knows the order of the fields. */
 typedef struct {
@@ -148,13 +150,14 @@ TN_INLINE void tn_depthwise_run(const tn_depthwise_band *b, int32_t span, int32_
 #endif
 
 /* What does not change from band to band. */
-TN_INLINE void tn_depthwise_begin(const tn_depthwise_square *g, tn_depthwise_band *b,
-                                  void *scratch, int32_t kernel, int32_t stride, int32_t tile) {
+#define tn_depthwise_begin TN_VARIANT(tn_depthwise_begin)
+TN_SHARED void tn_depthwise_begin(const tn_depthwise_square *g, tn_depthwise_band *b,
+                                  void *scratch) {
     b->c = g->c;
     b->x = (int8_t *)scratch + ((16u - ((uintptr_t)scratch & 15u)) & 15u);
     b->blocks = g->blocks;
     b->zero_point = (uint32_t)(uint8_t)g->in_zero_point * 0x1010101u;
-    tn_depthwise_tiles(b, g->span, kernel, stride, tile);
+    tn_depthwise_tiles(b, g->span, g->kernel, g->stride_w, g->tile);
 }
 
 /* Output rows [y_begin, y_end) in bands of `span` pixels. Literals of g are read before its address
@@ -169,7 +172,7 @@ TN_INLINE void tn_depthwise_begin(const tn_depthwise_square *g, tn_depthwise_ban
         const int32_t span = g->span, last = g->out_w - span;                                     \
         tn_depthwise_band b;                                                                      \
         int32_t stale = 1;                                                                        \
-        tn_depthwise_begin(g, &b, scratch, K, stride, tile);                                      \
+        tn_depthwise_begin(g, &b, scratch);                                                       \
         for (int32_t y = y_begin; y < y_end; y++)                                                 \
             for (int32_t x = 0, end = 0; end == 0; x += TN_DEPTHWISE_STEP(stride, tile)) {        \
                 end = x >= last;                                                                  \
@@ -181,5 +184,7 @@ TN_INLINE void tn_depthwise_begin(const tn_depthwise_square *g, tn_depthwise_ban
                     tn_depthwise_limit(b.out, span * b.c, g->out_min, g->out_max);                \
             }                                                                                     \
     }
+
+#endif
 
 #endif

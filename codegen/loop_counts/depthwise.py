@@ -95,7 +95,7 @@ def depthwise_rows(work: Work) -> None:
     kernel, stride, tile, out_w, c = work.numbers("kernel", "stride_w", "tile", "out_w", "c")
     in_h, in_w, pad, lead = work.numbers("in_h", "in_w", "pad_left", "lead")
     stride_h, groups = work.number("stride_h"), c // 4
-    most = (16 - kernel) // stride_h + 1  # output rows of a band
+    most = work.number("span")  # output rows of a band
     bands, filled, outside = 0, 0, 0
     for height, times in work.heights.items():
         here = -(-height // most)
@@ -114,7 +114,8 @@ def depthwise_rows(work: Work) -> None:
     work.add("rows.two", filled / 2 * groups)
     work.add("rows.pair", filled / 2 * groups * (columns // 2))
     work.add("rows.single", filled / 2 * groups * (columns % 2 + lead))
-    work.add("rows.out", work.rows * groups)
+    chained = out_w == tile and not work.out_ring
+    work.add("rows.out", (bands if chained else work.rows) * groups)
     step = tile if stride == 2 else tile & ~1
     tiles = work.rows * c * (1 - (tile - out_w) // step)
     work.add(f"rows_{kernel}_{stride}.tile", tiles)

@@ -219,7 +219,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         replace(
             usual,
             form="rows",
-            reads=(Read(op.inputs[0], window),),
+            reads=(Read(op.inputs[0], _banded(window, call.fields["span"]), Overlap("rows")),),
             calls=(call,),
             scratch_bytes=scratch,
         )
@@ -291,6 +291,13 @@ def _window(attributes: Convolution, kernel_h: int) -> RowWindow:
 
 
 EIGHTS_PAY = 8192  # MACs of a batch from which eight channels at a time are worth their code
+
+
+def _banded(window: RowWindow, rows: object) -> RowWindow:
+    """What output rows read that are computed so many at a time: each what those before it read."""
+    assert isinstance(rows, int)
+    before = (rows - 1) * window.stride
+    return RowWindow(window.stride, window.before + before, window.size + before)
 
 
 def lower_fully_connected(graph: Graph, op: Operator) -> Kernel:

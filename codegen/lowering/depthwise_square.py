@@ -24,6 +24,7 @@ SHIFT = 8  # TN_DEPTHWISE_SHIFT
 LARGEST_SHIFT = 22  # of channels with a shift of their own
 LEAST_POWER, LARGEST_POWER = 2, 8  # of two, by which weights are multiplied with one shift
 ROWS_OF_BAND = 16  # TN_DEPTHWISE_ROWS_BAND
+FEWER_ROWS = (6, 4, 2)  # of output in a band, where memory is short
 EXTRAS = 2**20  # below which the numbers are that are added to a bias
 NEAR = np.arange(-4, 5)  # multipliers around the true one that are tried
 
@@ -127,34 +128,41 @@ def square_calls(
         or not 2 <= x.shape[1] > below
     ):
         return spans, []
-    return spans, [_rows_call(call, out_w, attributes.stride_w, square, exact, numbers)]
+    return spans, _rows_calls(call, out, attributes, square, exact, numbers)
 
 
-def _rows_call(
+def _rows_calls(
     call: Call,
-    out_w: int,
-    stride_w: int,
+    out: Tensor,
+    attributes: Convolution,
     square: NDArray[np.int8],
     exact: Requantization,
     numbers: Numbers,
-) -> Scratched:
-    """The call of tn_depthwise_rows.h that does the same. `square`: [K, K, C]."""
+) -> list[Scratched]:
+    """The calls of tn_depthwise_rows.h that do the same, those of most rows first. `square`:
+    [K, K, C]."""
     kernel, _, channels = square.shape
+    stride_w, (out_h, out_w) = attributes.stride_w, out.shape[1:3]
+    most = (ROWS_OF_BAND - kernel) // attributes.stride_h + 1
     fields = {
         **call.fields,
         "tile": square_tile(out_w, stride_w, 8 if kernel == 3 else 6, 2),
         "blocks": _pack_rows(square, exact, numbers),
     }
-    pairs = (stride_w * (out_w - 1) + kernel + 1) // 2
-    return (
-        replace(
-            call,
-            function=f"tn_depthwise_rows_{kernel}x{kernel}_s8",
-            header=f"tn_depthwise_rows_{kernel}x{kernel}.h",
-            fields=fields,
-        ),
-        max(12 + 16 * ROWS_OF_BAND * pairs, 4 * kernel * kernel + channels),
-    )
+    scratch = rows_scratch(channels, kernel, stride_w, out_w)
+    return [
+        (
+            replace(
+                call,
+                function=f"tn_depthwise_rows_{kernel}x{kernel}_s8",
+                header=f"tn_depthwise_rows_{kernel}x{kernel}.h",
+                fields={**fields, "span": rows},
+                literals=("stride_w", "tile", "positive", "widened"),
+            ),
+            scratch,
+        )
+        for rows in sorted({min(n, most, out_h) for n in (most, *FEWER_ROWS)}, reverse=True)
+    ]
 
 
 def square_tile(out_w: int, stride_w: int, most: int, alone: int) -> int:
@@ -175,6 +183,12 @@ def square_scratch(channels: int, kernel: int, stride_w: int, lead: int, span: i
     """TN_DEPTHWISE_SQUARE_SCRATCH: a strip for `span` pixels, or a table and a run of padding."""
     pairs = (lead + stride_w * (span - 1) + kernel + 1) // 2
     return max(12 + 16 * kernel * pairs, 4 * kernel * kernel + channels)
+
+
+def rows_scratch(channels: int, kernel: int, stride_w: int, out_w: int) -> int:
+    """TN_DEPTHWISE_ROWS_SCRATCH: a strip of all columns of a band, or a table and padding."""
+    pairs = (stride_w * (out_w - 1) + kernel + 1) // 2
+    return max(12 + 16 * ROWS_OF_BAND * pairs, 4 * kernel * kernel + channels)
 
 
 def square_numbers(exact: Requantization, zero_point: int) -> Numbers | None:

@@ -91,7 +91,7 @@ def test_planted_overlaps_are_caught_or_harmless(
     assert caught > 100
     assert len(accepted) > 3
     for i, (path, planted) in enumerate(accepted[:: max(1, len(accepted) // 8)]):
-        monkeypatch.setattr("thumbnet.codegen.steps.plan", lambda graph, mode, p=planted: p)
+        monkeypatch.setattr("thumbnet.codegen.steps.plan_in_forms", lambda g, mode, p=planted: p)
         compiled = compile_model(path, tmp_path / f"out_{i}", Options(target="host", name="net"))
         values = _values(planted, i)
         expected = reference(path.read_bytes(), [values], len(planted.graph.outputs))

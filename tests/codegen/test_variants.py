@@ -1,4 +1,4 @@
-"""Flash for time: the choice of forms, against every choice that there is, and compiled."""
+"""The choice of forms, against every choice that there is, and compiled."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from thumbnet.codegen.graph import Graph
 from thumbnet.codegen.host import HostModel
 from thumbnet.codegen.kernel import Kernel
 from thumbnet.codegen.passes import optimize
+from thumbnet.codegen.planner import plan
 from thumbnet.codegen.schedule import Schedule
 from thumbnet.codegen.toolchain import host_library
-from thumbnet.codegen.variants import Option, cheapest
+from thumbnet.codegen.variants import LITTLE_MORE, Option, cheapest
 from thumbnet.tools.arrays import random_calls
-from thumbnet.tools.random_graphs import Net
+from thumbnet.tools.random_graphs import Net, mobilenet
 
 KERNEL = Kernel("", "", (), "", ())
 FAST = Options("cortex-m4", "latency")
@@ -172,3 +173,29 @@ def test_too_little_flash_is_refused_as_ever(network: Graph, tmp_path: Path) -> 
     with pytest.raises(BudgetError, match="more than --max-flash"):
         options = replace(FAST, max_flash=10_000)
         compile_graph(network, Path("net.tflite"), tmp_path / "small", options)
+
+
+# ---- forms that need little more flash ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", (2, 3))
+def test_faster_forms_leave_the_arena_as_it_is(seed: int, tmp_path: Path) -> None:
+    graph = mobilenet(seed)
+    usual, chosen = plan(graph), plan_model(graph)[0]
+    assert _forms(chosen) and not _forms(usual)
+    assert chosen.arena_bytes <= usual.arena_bytes
+    assert sum(layer_cycles(chosen)) < sum(layer_cycles(usual))
+    assert weights_bytes(chosen) <= LITTLE_MORE * weights_bytes(usual)
+    runs = []
+    for how in ("balanced", "size"):
+        compiled = compile_graph(graph, Path("net.tflite"), tmp_path / how, Options("host", how))
+        assert bool(_forms(compiled.schedule)) == (how == "balanced")
+        runs.append(HostModel(host_library(tmp_path / how), compiled.manifest))
+    for call in random_calls(compiled.manifest.inputs, 3):
+        raw = [np.ascontiguousarray(a).tobytes() for a in call]
+        assert runs[0](raw) == runs[1](raw)
+
+
+def test_cores_without_the_dsp_extension_take_no_other_forms() -> None:
+    for target in ("cortex-m0", "cortex-m3"):
+        assert not _forms(plan_model(mobilenet(1), Options(target).mode)[0])

@@ -126,15 +126,12 @@ def described(graph: Graph) -> list[Any]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_graph_is_that_of_the_trained_network(name: str) -> None:
-    """Operator for operator; and what its costs depend on besides is what training gives, but for
-    requantisation that happens to fold where an output's zero point is not -128."""
+    """Operator for operator; and what its costs depend on besides is what training gives."""
     architecture = NETWORKS[name]
     made, trained = cost_graph(architecture), trained_graph(architecture)
     assert described(made) == described(trained)
     for how in ("balanced", "latency"):
-        told, found = graph_cost(made, optimize=how), graph_cost(trained, optimize=how)
-        assert 0.99 * told.cycles <= found.cycles <= told.cycles
-        assert replace(found, cycles=told.cycles) == told
+        assert graph_cost(made, optimize=how) == graph_cost(trained, optimize=how)
 
 
 @pytest.mark.parametrize(("template", "seed"), [(SMALL_IMAGES, 23), (SPECTROGRAMS, 2)])
@@ -251,7 +248,7 @@ def test_a_limit_of_sram_costs_cycles_where_it_must() -> None:
     limit = free.arena_bytes * 7 // 10
     tight = network_cost(architecture, fast, Limits(sram=limit))
     assert tight.arena_bytes <= limit and tight.cycles > free.cycles
-    assert tight.weights_bytes == free.weights_bytes
+    assert tight.weights_bytes <= free.weights_bytes  # of faster forms fewer fit
 
 
 @pytest.mark.parametrize(
@@ -265,15 +262,14 @@ def test_a_limit_of_sram_costs_cycles_where_it_must() -> None:
     ],
 )
 def test_bounds_never_refuse_what_would_fit(deployment: Deployment) -> None:
-    """And are near enough to refuse something. Forms that are faster may take much code."""
-    near = 0.5 if deployment.optimize == "latency" else 0.7
+    """And are near enough to refuse something."""
     for architecture in [*NETWORKS.values(), *map(drawn, range(6)), drawn(1, SPECTROGRAMS)]:
         least = cost_bounds(architecture, deployment)
         told = network_cost(architecture, deployment)
         assert (least.macs, least.params) == (told.macs, told.params)
         assert 0 < least.arena_bytes <= told.arena_bytes
-        assert 0.95 * told.weights_bytes < least.weights_bytes <= told.weights_bytes
-        assert near * told.code_bytes <= least.code_bytes <= told.code_bytes
+        assert 0.9 * told.weights_bytes < least.weights_bytes <= told.weights_bytes
+        assert 0.7 * told.code_bytes <= least.code_bytes <= told.code_bytes
         assert 0.8 * told.cycles < least.cycles <= told.cycles
 
 

@@ -33,7 +33,7 @@ from thumbnet.codegen.lowering.convolution import (
     lower_depthwise_conv_2d,
     lower_fully_connected,
 )
-from thumbnet.codegen.lowering.depthwise_square import square_scratch
+from thumbnet.codegen.lowering.depthwise_square import rows_scratch, square_scratch
 from thumbnet.codegen.lowering.pointwise import pointwise_scratch
 from thumbnet.codegen.lowering.quantize import (
     activation_range,
@@ -372,7 +372,7 @@ def test_scratch_matches_the_header() -> None:
 #include <stdio.h>
 #include "tn_conv_2d.h"
 #include "tn_depthwise_conv_2d.h"
-#include "tn_depthwise_square.h"
+#include "tn_depthwise_rows.h"
 #include "tn_pointwise_conv_2d.h"
 #include "tn_strip_conv_2d.h"
 int main(void) {
@@ -382,7 +382,9 @@ int main(void) {
     printf("%d ", TN_CONV_2D_SCRATCH(72, 3, 1, 1, 2));
     printf("%d ", TN_DEPTHWISE_CONV_2D_SCRATCH(9, 5, 7));
     printf("%d ", TN_DEPTHWISE_SQUARE_SCRATCH(8, 5, 2, 1, 12));
-    printf("%d\\n", TN_DEPTHWISE_SQUARE_SCRATCH(512, 3, 1, 0, 4));
+    printf("%d ", TN_DEPTHWISE_SQUARE_SCRATCH(512, 3, 1, 0, 4));
+    printf("%d ", TN_DEPTHWISE_ROWS_SCRATCH(8, 5, 2, 12));
+    printf("%d\\n", TN_DEPTHWISE_ROWS_SCRATCH(1024, 3, 1, 3));
     return 0;
 }
 """
@@ -400,13 +402,15 @@ int main(void) {
             depthwise_conv_2d_scratch(9, 5, 7),
             square_scratch(8, 5, 2, 1, 12),
             square_scratch(512, 3, 1, 0, 4),
+            rows_scratch(8, 5, 2, 12),
+            rows_scratch(1024, 3, 1, 3),
         ]
 
 
 @pytest.mark.parametrize(
     "header",
     ["tn_conv_2d", "tn_pointwise_conv_2d", "tn_strip_conv_2d", "tn_straight"]
-    + ["tn_depthwise_conv_2d", "tn_depthwise_5x5", "tn_fully_connected"],
+    + ["tn_depthwise_conv_2d", "tn_depthwise_rows_5x5", "tn_fully_connected"],
 )
 def test_headers_compile_as_c_and_cpp(header: str) -> None:
     for compiler, standard in (("gcc", "-std=c11"), ("g++", "-std=c++17")):
@@ -498,9 +502,9 @@ def test_stack_of_assembly_is_what_it_pushes() -> None:
     forms = list(product("357", "12", "01", "2345678", "01"))
     bytes_ = _pushed("tn_depthwise_fill_armv7em.h", "TN_DW_FRAME")
     expected |= {"tn_depthwise_square_" + "".join(form): bytes_ for form in forms}
+    rows = product("357", "12", "2345678", "01", "01")
     bytes_ = _pushed("tn_depthwise_rows_armv7em.h", "TN_DR_FRAME")
-    wide = product(forms, "01")
-    expected |= {"tn_depthwise_rows_" + "".join([*form, w]): bytes_ for form, w in wide}
+    expected |= {"tn_depthwise_rows_" + "".join(form): bytes_ for form in rows}
     assert '"push {r3-r7, lr}' in (RUNTIME / "tn_dot_armv6m.h").read_text()
     expected["tn_dot_joined"] = 6 * 4
     straight = _pushed("tn_straight_armv7em.h", "TN_STRAIGHT_FRAME")

@@ -21,6 +21,7 @@ static int32_t next(int32_t n) {
 enum { C = 8, GUARD = 0x5A, H = 20, W = 40 };
 static int8_t blocks[C * TN_DEPTHWISE_ROWS_BLOCK(7, 0)] __attribute__((aligned(4)));
 static int8_t in[H * W * C] __attribute__((aligned(4))), wanted[26 * 20 * C], found[26 * 20 * C];
+static const uint16_t ring[] = {7, 5, 2, 19, 0, 3, 12, 7}; /* rows that are one are the same */
 static int8_t scratch[10000] __attribute__((aligned(16)));
 
 /* Weights whose sums fit, of each row one twice, and numbers that spread the outputs. */
@@ -47,15 +48,18 @@ int check(void) {
         for (int32_t turn = 0; turn < 24; turn++) {
             const int32_t stride = forms[i][0], lead = forms[i][1], tile = forms[i][2];
             const int32_t out_w = tile + (stride == 1 ? 2 * next(5) : next(6));
-            const int32_t clamp = next(2);
+            const int32_t clamp = next(2), stride_h = 1 + next(2);
+            const int32_t span = 1 + next(TN_DEPTHWISE_ROWS_MOST(k, stride_h));
             const tn_depthwise_square g = {
-                2 + next(H - 1), 1 + next(W), C, out_w, k, 1 + next(2), stride, 1,
+                2 + next(H - 1), 1 + next(W), C, out_w, k, stride_h, stride, 1,
                 next(k), lead + 2 * next(k / 2), next(256) - 128, clamp, clamp ? -100 : -128,
-                clamp ? 90 : 127, lead, tile, out_w, forms[i][3], blocks};
+                clamp ? 90 : 127, lead, tile, span, forms[i][3], blocks};
             const int32_t rows = 1 + next((g.in_h - 1 + g.pad_top) / g.stride_h + 1);
             const int32_t bytes = TN_DEPTHWISE_ROWS_SCRATCH(C, k, stride, out_w);
-            const tn_rows from = {in, g.in_w * C, NULL}, to = {wanted, out_w * C, NULL};
-            const tn_rows other = {found, out_w * C, NULL};
+            const int32_t rings = turn % 3 == 0;
+            const tn_rows from = {in, g.in_w * C, rings ? ring : NULL};
+            const tn_rows to = {wanted, out_w * C, rings ? ring : NULL};
+            const tn_rows other = {found, out_w * C, rings ? ring : NULL};
             int8_t *const place = scratch + 4 * next(4);
             fill(k, g.positive);
             for (int32_t n = 0; n < (int32_t)sizeof in; n++) in[n] = (int8_t)(next(256) - 128);
