@@ -120,14 +120,14 @@
 
 /* ---- of a pointwise layer -------------------------------------------------------------------- */
 
-/* Four bytes of k, or eight, of both pixels, of N words, from r0 go to r12. */
-#define TN_POINTWISE_FOUR(N)                                                                       \
-    "ldr.w r4, [r0, #.Ltn_k]\n ldr.w r5, [r0, #(.Ltn_k+2*" N ")]\n"                                \
+/* Four bytes of k, or eight, of both pixels, of N words, from IN go to r12. */
+#define TN_POINTWISE_FOUR(N, IN)                                                                       \
+    "ldr.w r4, [" IN ", #.Ltn_k]\n ldr.w r5, [" IN ", #(.Ltn_k+2*" N ")]\n"                                \
     "sxtb16 r6, r4, ror #8\n sxtb16 r7, r5, ror #8\n sxtb16 r4, r4\n sxtb16 r5, r5\n"              \
     "stmia r12!, {r4-r7}\n"
-#define TN_POINTWISE_EIGHT(N)                                                                      \
-    "ldr.w r4, [r0, #.Ltn_k]\n ldr.w r5, [r0, #(.Ltn_k+2*" N ")]\n"                                \
-    "ldr.w r8, [r0, #(.Ltn_k+4)]\n ldr.w r9, [r0, #(.Ltn_k+4+2*" N ")]\n"                          \
+#define TN_POINTWISE_EIGHT(N, IN)                                                                      \
+    "ldr.w r4, [" IN ", #.Ltn_k]\n ldr.w r5, [" IN ", #(.Ltn_k+2*" N ")]\n"                                \
+    "ldr.w r8, [" IN ", #(.Ltn_k+4)]\n ldr.w r9, [" IN ", #(.Ltn_k+4+2*" N ")]\n"                          \
     "sxtb16 r6, r4, ror #8\n sxtb16 r7, r5, ror #8\n sxtb16 r4, r4\n sxtb16 r5, r5\n"              \
     "sxtb16 r10, r8, ror #8\n sxtb16 r11, r9, ror #8\n sxtb16 r8, r8\n sxtb16 r9, r9\n"            \
     "stmia r12!, {r4-r11}\n"
@@ -146,13 +146,13 @@
 #define TN_POINTWISE_OUTPUTS_1(N)                                                                  \
     TN_STRAIGHT_LONG(N) "ldr r2, " TN_ST_OTHER "\n ldr r3, " TN_ST_LAST "\n cmp r1, r3\n"
 
-/* The inputs of the next pair to the stack, at 2; r0 as TN_ST_BLOCKS. */
-#define TN_POINTWISE_GATHER(N)                                                                     \
-    "2: ldr r0, " TN_ST_IN "\n add r12, sp, #" TN_STRAIGHT_FRAME "\n"                              \
-    ".set .Ltn_k, 0\n .rept " N "/4\n" TN_POINTWISE_EIGHT(N)                                       \
+/* The inputs of the next pair to the stack, at 2. IN: a register for where they lie. */
+#define TN_POINTWISE_GATHER(N, IN)                                                                 \
+    "2: ldr.w " IN ", " TN_ST_IN "\n add r12, sp, #" TN_STRAIGHT_FRAME "\n"                        \
+    ".set .Ltn_k, 0\n .rept " N "/4\n" TN_POINTWISE_EIGHT(N, IN)                                   \
     ".set .Ltn_k, .Ltn_k+8\n .endr\n"                                                              \
-    TN_ST_IF(N "%4", TN_POINTWISE_FOUR(N))                                                         \
-    "add r0, r0, #(4*" N ")\n str r0, " TN_ST_IN "\n ldr r0, " TN_ST_BLOCKS "\n"
+    TN_ST_IF(N "%4", TN_POINTWISE_FOUR(N, IN))                                                     \
+    "add.w " IN ", " IN ", #(4*" N ")\n str.w " IN ", " TN_ST_IN "\n"
 
 /* tn_pointwise_tile_N_LONG: of pixels that follow each other, widened two at a time; r1 is where
  * outputs of pixel 0 go. */
@@ -161,7 +161,7 @@
         const tn_straight *t TN_UNUSED) {                                                          \
         __asm__(TN_STRAIGHT_BEGIN(TN_STRAIGHT_FRAME "+8*" #N)                                      \
                 "sub r6, #4\n str r6, " TN_ST_LAST "\n"                                            \
-                TN_POINTWISE_GATHER(#N)                                                            \
+                TN_POINTWISE_GATHER(#N, "r0") "ldr r0, " TN_ST_BLOCKS "\n"                         \
                 "1: " TN_STRAIGHT_SUMS(#N, "sp", TN_STRAIGHT_FRAME, "8", "4")                      \
                 TN_POINTWISE_OUTPUTS_##LONG(#N) TN_STRAIGHT_PACK                                   \
                 "str r4, [r1], #4\n str r8, [r1, r2]\n bne.w 1b\n"                                 \
@@ -198,20 +198,29 @@
     "str r4, [" OUT ", #(4*.Ltn_b)]\n str r8, [" OUT ", #(4*.Ltn_b+" C ")]\n"                      \
     ".set .Ltn_b, .Ltn_b+1\n .endr\n"
 
+/* Where a turn is all C channels TN_ST_LAST is where the last pair's outputs end; r1 and r4 are as
+ * TN_STRAIGHT_BEGIN leaves them. */
+#define TN_UNROLLED_BEGIN(C, U)                                                                    \
+    TN_ST_IF("4*" U "==" C, "mov r2, #(2*" C ")\n mla r2, r4, r2, r1\n str r2, " TN_ST_LAST "\n")
+
 /* tn_unrolled_strip_tile_N_D_C_U. */
 #define TN_UNROLLED_STRIP_TILE(N, D, C, U)                                                         \
     TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_unrolled_strip_tile_##N##_##D##_##C##_##U)(           \
         const tn_straight *t TN_UNUSED) {                                                          \
-        __asm__(TN_STRAIGHT_BEGIN(TN_STRAIGHT_FRAME) "mov r1, r8\n"                                \
+        __asm__(TN_STRAIGHT_BEGIN(TN_STRAIGHT_FRAME) TN_UNROLLED_BEGIN(#C, #U) "mov r1, r8\n"      \
                 "1: " TN_UNROLLED_BLOCKS(#N, "r1", "0", "4", #D, #C, #U, "r12",                    \
                                          "ldr r12, " TN_ST_OUT "\n")                               \
-                TN_ST_IF("4*" #U "<" #C, "ldr r3, " TN_ST_LAST "\n add r12, r12, #(4*" #U ")\n"    \
+                TN_ST_IF("4*" #U "==" #C, "ldr r3, " TN_ST_LAST "\n add r12, r12, #(2*" #C ")\n"   \
+                         "add r1, r1, #(2*" #D ")\n cmp r12, r3\n str r12, " TN_ST_OUT "\n"        \
+                         "bne.w 1b\n .else\n"                                                      \
+                         "ldr r3, " TN_ST_LAST "\n add r12, r12, #(4*" #U ")\n"                    \
                          "add r0, r0, #(" #U "*(40+8*" #N "))\n str r12, " TN_ST_OUT "\n"          \
-                         "cmp r12, r3\n bne.w 1b\n add r3, r3, #(2*" #C ")\n"                      \
-                         "str r3, " TN_ST_LAST "\n .else\n add r12, r12, #" #C "\n")               \
-                "ldr r4, " TN_ST_PAIRS "\n ldr r0, " TN_ST_BLOCKS "\n add r1, r1, #(2*" #D ")\n"   \
-                "add r12, r12, #" #C "\n str r12, " TN_ST_OUT "\n"                                 \
-                "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w 1b\n"                               \
+                         "cmp r12, r3\n bne.w 1b\n"                                                \
+                         "ldr r4, " TN_ST_PAIRS "\n ldr r0, " TN_ST_BLOCKS "\n"                    \
+                         "add r3, r3, #(2*" #C ")\n str r3, " TN_ST_LAST "\n"                      \
+                         "add r1, r1, #(2*" #D ")\n add r12, r12, #" #C "\n"                       \
+                         "str r12, " TN_ST_OUT "\n subs r4, #1\n str r4, " TN_ST_PAIRS "\n"        \
+                         "bne.w 1b\n")                                                             \
                 "add sp, #" TN_STRAIGHT_FRAME "\n pop {r4-r11, pc}\n");                            \
     }
 
@@ -219,14 +228,17 @@
 #define TN_UNROLLED_POINTWISE_TILE(N, C, U)                                                        \
     TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_unrolled_pointwise_tile_##N##_##C##_##U)(             \
         const tn_straight *t TN_UNUSED) {                                                          \
-        __asm__(TN_STRAIGHT_BEGIN(TN_STRAIGHT_FRAME "+8*" #N) TN_POINTWISE_GATHER(#N)              \
+        __asm__(TN_STRAIGHT_BEGIN(TN_STRAIGHT_FRAME "+8*" #N) TN_UNROLLED_BEGIN(#C, #U)            \
+                TN_POINTWISE_GATHER(#N, "lr")                                                      \
+                TN_ST_IF("4*" #U "<" #C, "ldr r0, " TN_ST_BLOCKS "\n")                             \
                 "1: " TN_UNROLLED_BLOCKS(#N, "sp", TN_STRAIGHT_FRAME, "8", "4", #C, #U, "r1", "")  \
-                "add r1, r1, #(4*" #U ")\n"                                                        \
-                TN_ST_IF("4*" #U "<" #C, "ldr r3, " TN_ST_LAST "\n"                                \
+                TN_ST_IF("4*" #U "==" #C, "ldr r3, " TN_ST_LAST "\n add r1, r1, #(2*" #C ")\n"     \
+                         "cmp r1, r3\n bne.w 2b\n .else\n"                                         \
+                         "ldr r3, " TN_ST_LAST "\n add r1, r1, #(4*" #U ")\n"                      \
                          "add r0, r0, #(" #U "*(40+8*" #N "))\n cmp r1, r3\n bne.w 1b\n"           \
-                         "add r3, r3, #(2*" #C ")\n str r3, " TN_ST_LAST "\n")                     \
-                "ldr r4, " TN_ST_PAIRS "\n add r1, r1, #" #C "\n"                                  \
-                "subs r4, #1\n str r4, " TN_ST_PAIRS "\n bne.w 2b\n"                               \
+                         "ldr r4, " TN_ST_PAIRS "\n add r3, r3, #(2*" #C ")\n add r1, r1, #" #C "\n" \
+                         "str r3, " TN_ST_LAST "\n subs r4, #1\n str r4, " TN_ST_PAIRS "\n"        \
+                         "bne.w 2b\n")                                                             \
                 "add sp, sp, #(" TN_STRAIGHT_FRAME "+8*" #N ")\n pop {r4-r11, pc}\n");             \
     }
 

@@ -18,6 +18,7 @@
 #define TN_STRIP_INSIDE "16"
 #define TN_STRIP_RIGHT "20"
 #define TN_STRIP_ZERO "24"
+#define TN_STRIP_ROWS "28"
 
 /* The values from V on of those at r1, C a pixel, and to the columns at r0, PITCH bytes apart. */
 #define TN_STRIP_LOADS(V, REGISTERS)                                                               \
@@ -34,12 +35,15 @@
 /* U pixels, and one. */
 #define TN_STRIP_U_1 "8"
 #define TN_STRIP_U_2 "4"
-#define TN_STRIP_U_3 "4"
+#define TN_STRIP_U_3 "8"
 #define TN_STRIP_PIXELS_1(PITCH) TN_STRIP_FIRST("r4,r5,r6,r7,r8,r9,r10", "8", "1", PITCH)
 #define TN_STRIP_PIXELS_2(PITCH) TN_STRIP_FIRST("r4,r5,r6,r7,r8,r9,r10", "4", "2", PITCH)
+#define TN_STRIP_EIGHT(V, PITCH)                                                                   \
+    TN_STRIP_LOADS(V, "r3,r4,r5,r6,r7,r8,r9,r10")                                                  \
+    TN_STRIP_STORES(V, "r3,r4,r5,r6,r7,r8,r9,r10", "3", PITCH)
 #define TN_STRIP_PIXELS_3(PITCH)                                                                   \
-    TN_STRIP_LOADS("6", "r3,r4,r5,r6,r7,r8") TN_STRIP_STORES("6", "r3,r4,r5,r6,r7,r8", "3", PITCH) \
-    TN_STRIP_FIRST("r4,r5,r6,r7,r8", "4", "3", PITCH)
+    TN_STRIP_EIGHT("0", PITCH) TN_STRIP_EIGHT("8", PITCH) TN_STRIP_EIGHT("16", PITCH)              \
+    "add r1, r1, #24\n add r0, r0, #(8*" PITCH ")\n"
 #define TN_STRIP_PIXEL_1(PITCH) "ldrsb.w r3, [r1], #1\n strh.w r3, [r0], #(" PITCH ")\n"
 #define TN_STRIP_PIXEL_2(PITCH) TN_STRIP_FIRST("r4", "1", "2", PITCH)
 #define TN_STRIP_PIXEL_3(PITCH) TN_STRIP_FIRST("r4,r5", "1", "3", PITCH)
@@ -49,8 +53,9 @@
     "10: .set .Ltn_v, 0\n .rept " C "\n strh.w lr, [r0, #(2*.Ltn_v)]\n"                            \
     ".set .Ltn_v, .Ltn_v+1\n .endr\n add r0, r0, #(" PITCH ")\n subs r2, #1\n bne 10b\n"
 
-#define TN_STRIP_LINES_OF(PIXELS, U, PIXEL, C, PITCH, KH)                                          \
-    "push {r4-r11, lr}\n mov r11, r0\n mov r12, #" KH "\n ldr lr, [r11, #" TN_STRIP_ZERO "]\n"     \
+#define TN_STRIP_LINES_OF(PIXELS, U, PIXEL, C, PITCH)                                              \
+    "push {r4-r11, lr}\n mov r11, r0\n ldr r12, [r11, #" TN_STRIP_ROWS "]\n"                        \
+    "ldr lr, [r11, #" TN_STRIP_ZERO "]\n"                                                         \
     "5: ldr r0, [r11, #" TN_STRIP_D "]\n ldr r3, [r11, #" TN_STRIP_LINES "]\n"                     \
     "ldr r4, [r11, #" TN_STRIP_FROM "]\n ldr r2, [r11, #" TN_STRIP_LEFT "]\n"                      \
     "ldr r1, [r3], #4\n add r5, r0, #(2*" C ")\n"                                                  \
@@ -70,7 +75,7 @@
     TN_SHARED TN_ASSEMBLY void TN_VARIANT(tn_strip_fill_##C##_##KH)(tn_strip *s TN_UNUSED) {       \
         __asm__(TN_STRIP_LINES_OF(TN_STRIP_PIXELS_##C("(2*" #C "*" #KH ")"), TN_STRIP_U_##C,       \
                                   TN_STRIP_PIXEL_##C("(2*" #C "*" #KH ")"), #C,                    \
-                                  "(2*" #C "*" #KH ")", #KH));                                     \
+                                  "(2*" #C "*" #KH ")"));                                          \
     }
 
 #endif

@@ -10,6 +10,10 @@
  * stride_w * kernel_h * in_c values on, which must be even: words stay words. So weights are in the
  * order kx, ky, channel, with zeros to an even K. Output row y may lie over input rows that no
  * output row >= y reads.
+ *
+ * Where neighbouring output rows share one input row (kernel_h is stride_h + 1) and a strip is a whole
+ * row, every second strip has the rows of the kernel in reverse: then the shared row is in its place
+ * already. `turned` are the blocks for these.
  */
 #ifndef TN_STRIP_CONV_2D_H
 #define TN_STRIP_CONV_2D_H
@@ -24,6 +28,7 @@ typedef struct {
     int32_t span; /* 2 to out_w */
     int32_t in_zero_point, out_zero_point;
     const int8_t *blocks;
+    const int8_t *turned; /* NULL: no strip is in reverse */
 } tn_strip_conv_2d;
 
 /* Words of a pixel's inputs, bytes from them to the next pixel's, and of a strip and a table. */
@@ -34,12 +39,13 @@ typedef struct {
      4 * TN_STRIP_WORDS(kernel_h, kernel_w, in_c))
 
 /* What fills a strip: `left` columns of `zero`, `inside` of a line of input and `right` more of
- * zero, for each row of the kernel. tn_strip_armv7em.h knows the order of the fields. */
+ * zero, for `rows` rows of the kernel. tn_strip_armv7em.h knows the order of the fields. */
 typedef struct {
     int16_t *d;           /* of the first line; moves on */
     const int32_t *lines; /* from `data` to input rows, -1 where there is none; moves on */
     const int8_t *from;   /* `data` of the input, and bytes more: of the first column inside */
     int32_t left, inside, right, zero;
+    int32_t rows; /* that are filled */
 } tn_strip;
 
 typedef void tn_strip_fill(tn_strip *s);
@@ -60,7 +66,7 @@ TN_INLINE int16_t *tn_strip_put(int16_t *d, const int8_t *src, int32_t n, int32_
 
 TN_INLINE void tn_strip_lines(tn_strip *s, int32_t c, int32_t kernel_h) {
     const int32_t pitch = c * kernel_h;
-    for (int32_t ky = 0; ky < kernel_h; ky++) {
+    for (int32_t ky = 0; ky < s->rows; ky++) {
         const int8_t *const line = s->lines[ky] >= 0 ? s->from + s->lines[ky] : NULL;
         int16_t *d = tn_strip_put(s->d + ky * c, NULL, s->left, c, pitch, s->zero);
         d = tn_strip_put(d, line, s->inside, c, pitch, s->zero);
@@ -82,18 +88,24 @@ TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
     int8_t *const strip = (int8_t *)scratch + 4 * g->kernel_h;
     tn_straight t;
     tn_strip s;
-    t.blocks = g->blocks, t.out_c = g->out_c, t.in = NULL;
+    t.out_c = g->out_c, t.in = NULL;
     t.zero_point = g->out_zero_point;
     s.zero = g->in_zero_point;
     for (int32_t y = y_begin; y < y_end; y++) {
         int8_t *const row = tn_row(out, y);
         int32_t iy = y * g->stride_h - g->pad_top;
+        /* the first row of the kernel may be there, as the last row of the strip before */
+        const int32_t kept = g->turned != NULL && y > y_begin;
+        const int32_t turned = kept & (y - y_begin), first = kept & (turned ^ 1);
         for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
-            lines[ky] = iy >= 0 && iy < g->in_h ? (int32_t)(tn_row(in, iy) - in.data) : -1;
+            lines[turned != 0 ? g->kernel_h - 1 - ky : ky] =
+                iy >= 0 && iy < g->in_h ? (int32_t)(tn_row(in, iy) - in.data) : -1;
+        t.blocks = turned != 0 ? g->turned : g->blocks;
+        s.rows = g->kernel_h - kept;
         for (int32_t x = 0; x < g->out_w; x += span) {
             x = tn_min(x, g->out_w - span);
             const int32_t ix = x * g->stride_w - g->pad_left;
-            s.d = (int16_t *)(void *)strip, s.lines = lines;
+            s.d = (int16_t *)(void *)strip + first * g->in_c, s.lines = lines + first;
             s.left = tn_clamp(-ix, 0, columns);
             s.right = tn_clamp(ix + columns - g->in_w, 0, columns - s.left);
             s.inside = columns - s.left - s.right;

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from thumbnet.codegen.kernel import Constant
 from thumbnet.codegen.loop_counts.work import Work, count_outputs, rows_inside
 
 
@@ -273,8 +274,11 @@ def strip_conv_2d(work: Work) -> None:
     in_w, in_c, out_w, span = work.numbers("in_w", "in_c", "out_w", "span")
     kernel_h, kernel_w, stride_w = work.numbers("kernel_h", "kernel_w", "stride_w")
     strips = work.rows * -(-out_w // span)
+    lines = strips * kernel_h
+    if isinstance(work.call.fields["turned"], Constant):
+        lines -= work.rows - work.steps
     rows_in, rows_out = rows_inside(work)
-    rows = strips * kernel_h * rows_in / (rows_in + rows_out)
+    rows = lines * rows_in / (rows_in + rows_out)
     columns = (span - 1) * stride_w + kernel_w
     inside = min(columns, in_w)
     work.add("strip.row", work.rows)
@@ -282,7 +286,7 @@ def strip_conv_2d(work: Work) -> None:
     work.add("strip.line", rows)
     work.add("strip.line.ring", rows if work.in_ring else 0)
     work.add("strip.value", rows * inside * in_c)
-    work.add("strip.pad", (strips * kernel_h * columns - rows * inside) * in_c)
+    work.add("strip.pad", (lines * columns - rows * inside) * in_c)
     words = work.call.numbers[0]
     _straight(work, strips, strips * (span // 2), words)
     _straight_single(work, strips * (span % 2), words)

@@ -11,6 +11,7 @@ from thumbnet.codegen.graph import Convolution, Graph, Operator
 from thumbnet.codegen.kernel import Call, Constant, Kernel
 from thumbnet.codegen.lowering.packing import (
     NATURAL_ORDER,
+    Blocks,
     Requantization,
     blocks_of,
     output_fields,
@@ -68,13 +69,16 @@ def with_strips(
         or attributes.dilation_w != 1
     ):
         return kernel
-    matrix = data.transpose(0, 2, 1, 3).reshape(out_c, -1)
-    padded = np.zeros((out_c, pad4(matrix.shape[1])), np.int8)
-    padded[:, : matrix.shape[1]] = matrix
     output = output_fields(out, attributes.activation)
-    blocks = blocks_of(
-        padded.reshape(out_c, -1, 4)[..., NATURAL_ORDER].reshape(out_c, -1), requantization, output
-    )
+
+    def blocks_for(data: NDArray[np.int8]) -> Blocks:
+        matrix = data.transpose(0, 2, 1, 3).reshape(out_c, -1)
+        padded = np.zeros((out_c, pad4(matrix.shape[1])), np.int8)
+        padded[:, : matrix.shape[1]] = matrix
+        in_order = padded.reshape(out_c, -1, 4)[..., NATURAL_ORDER].reshape(out_c, -1)
+        return blocks_of(in_order, requantization, output)
+
+    blocks = blocks_for(data)
     is_long = straight_form(blocks, output)
     if is_long is None:
         return kernel
@@ -96,7 +100,10 @@ def with_strips(
         "in_zero_point": x.zero_point,
         "out_zero_point": out.zero_point,
         "blocks": pack_words(blocks, words),
+        "turned": 0,
     }
+    shares = kernel_h == attributes.stride_h + 1 and attributes.dilation_h == 1
+    turned = pack_words(blocks_for(data[:, ::-1]), words) if shares else 0
 
     turn = 1 if is_long else unrolled(words, out_c)
     code = straight_code(words)
@@ -113,7 +120,7 @@ def with_strips(
             function=function,
             header="tn_strip_conv_2d.h",
             layer_type="tn_strip_conv_2d",
-            fields={**fields, "span": span},
+            fields={**fields, "span": span, "turned": turned if span == out_w else 0},
             inputs=(0,),
             literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
             scratch=True,

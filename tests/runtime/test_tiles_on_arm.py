@@ -323,7 +323,7 @@ static int check_fill(tn_strip_fill *fill, int32_t c, int32_t kh) {
             const int32_t there = lines[ky] >= 0 && x >= left && x < left + inside;
             expected[i] = there ? input[at + (x - left) * c + i % c] : -77;
         }
-        tn_strip s = {strip, lines, input + from, left, inside, right, -77};
+        tn_strip s = {strip, lines, input + from, left, inside, right, -77, kh};
         const uintptr_t call[] = {(uintptr_t)fill, (uintptr_t)&s, 0, 0, 0};
         if (guarded(call) != 0) return 1;
         if (memcmp(strip, expected, sizeof strip) != 0) return 2;
