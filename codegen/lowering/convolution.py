@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
+from thumbnet.codegen.lowering.depthwise_lanes import lanes_call
 from thumbnet.codegen.lowering.depthwise_square import square_calls
 from thumbnet.codegen.lowering.packing import (
     Requantization,
@@ -214,15 +215,19 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         )
         for call, scratch in forms
     ]
+    named = [("rows", *form) for form in faster]
+    for call, _ in faster:
+        if lanes := lanes_call(call, data[0], numbers, out.zero_point):
+            named.insert(0, ("lanes", *lanes))
     banded = tuple(
         replace(
             usual,
-            form="rows",
+            form=name,
             reads=(Read(op.inputs[0], window),),
             calls=(call,),
             scratch_bytes=scratch,
         )
-        for call, scratch in faster
+        for name, call, scratch in named
     )
     return replace(
         usual,
@@ -234,11 +239,12 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     )
 
 
-def _widened(rows: Kernel) -> Kernel:
-    """The form of tn_depthwise_rows.h with int16 outputs."""
-    (call,) = rows.calls
-    wide = replace(call, fields={**call.fields, "widened": 1})
-    return replace(rows, form="rows, int16", calls=(wide,))
+def _widened(kernel: Kernel) -> Kernel:
+    """A form of tn_depthwise_rows.h or tn_depthwise_lanes.h with int16 outputs."""
+    (call,) = kernel.calls
+    numbers = (*call.numbers[:-1], 1) if call.numbers else ()
+    wide = replace(call, fields={**call.fields, "widened": 1}, numbers=numbers)
+    return replace(kernel, form=f"{kernel.form}, int16", calls=(wide,))
 
 
 def _depthwise_call(

@@ -1,0 +1,145 @@
+"""DEPTHWISE_CONV_2D of 5x5 and 7x7 taps: tn_depthwise_lanes.h."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.codegen.kernel import Call, Constant
+from thumbnet.codegen.lowering.depthwise_square import Scratched, blocks_of_words, true_multiplier
+from thumbnet.codegen.lowering.folding import bounds, first_steps, narrow
+from thumbnet.codegen.lowering.packing import Requantization
+
+LANE = 21  # bits
+LARGEST_SHIFT = 12  # bounds of offsets stay within folding.NO_STEP
+NEAR = np.arange(-4, 5)  # multipliers around the true one that are tried
+BAND = 16  # TN_DEPTHWISE_LANES_BAND
+
+
+@dataclass(frozen=True, eq=False)
+class Lanes:
+    """Per channel: what accumulators begin with, and how lanes become outputs with `shift`."""
+
+    shift: int
+    begin: NDArray[np.uint64]
+    multiplier: NDArray[np.int64]
+    addend: NDArray[np.int64]
+
+
+def lanes_call(
+    call: Call, taps: NDArray[np.int8], exact: Requantization, out_zero_point: int
+) -> Scratched | None:
+    """The call of tn_depthwise_lanes.h that does what `call` of tn_depthwise_rows.h does, and its
+    bytes of scratch, for `taps` [KH, KW, C]; None where it does not serve."""
+    kernel, stride, out_w, in_w, pad_left, channels = (
+        _number(call, name) for name in ("kernel", "stride_w", "out_w", "in_w", "pad_left", "c")
+    )
+    lead = pad_left % 4
+    if kernel < 5 or call.fields["clamp"] or out_zero_point != -128 or in_w < -lead % 4:
+        return None
+    square = np.zeros((kernel, kernel, channels), np.int64)
+    square[: taps.shape[0], : taps.shape[1]] = taps
+    numbers = lane_numbers(square, stride, exact)
+    if numbers is None:
+        return None
+    fours = (stride * (out_w - 1) + kernel + 3) // 4
+    rest = (min(in_w, 4 * fours - pad_left) - -lead % 4) % 4
+    return (
+        replace(
+            call,
+            function="tn_depthwise_lanes_s8",
+            header="tn_depthwise_lanes.h",
+            fields={**call.fields, "blocks": _pack(square, stride, numbers)},
+            numbers=(kernel, stride, out_w, lead, rest, numbers.shift, 0),
+            assembly=_code(kernel, out_w),
+            literals=(),
+        ),
+        max(12 + 32 * BAND * fours, 4 * kernel * kernel + channels),
+    )
+
+
+def _number(call: Call, name: str) -> int:
+    value = call.fields[name]
+    assert isinstance(value, int)
+    return value
+
+
+def _code(kernel: int, out_w: int) -> int:
+    """Bytes of a function of tn_depthwise_lanes_armv7em.h, about."""
+    most = min(out_w // 6 + 1, 3)  # tiles that there is text of
+    return 600 + most * (150 + 4 * kernel * (5 * kernel - 10))
+
+
+def words_of_taps(kernel: int, stride_w: int) -> list[tuple[int, int]]:
+    """The columns of low and high taps of a row's words; `kernel` or more where there is none."""
+    return [
+        (begin + 2 * stride_w * i + stride_w, begin + 2 * stride_w * i)
+        for begin in range(stride_w)
+        for i in range(-(-(kernel - begin) // (2 * stride_w)))
+    ]
+
+
+def lane_numbers(
+    taps: NDArray[np.int64], stride_w: int, exact: Requantization
+) -> Lanes | None:
+    """For `taps` [K, K, C], outputs of zero point -128; None where some channel has none.
+
+    Lane 1 is accumulator + offset; what begins lanes 0 and 2 adds up to what begins lane 1, so that
+    odd pixels are the same. The offset is at least what makes it non-negative.
+    """
+    if not exact.fast or np.any(exact.largest >= 2**29):
+        return None
+    kernel = len(taps)
+    low_columns = [low for low, _ in words_of_taps(kernel, stride_w) if low < kernel]
+    least, most = _interval(taps)
+    least_0, _ = _interval(taps[:, low_columns])
+    true, right = true_multiplier(exact), exact.shift.astype(np.int64)
+    shift = min(int(right.min()) - 1, LARGEST_SHIFT)
+    if shift < 1:
+        return None
+    lost = right - (shift + 1)  # bits of the multiplier: it is of 2^-(32 + shift)
+    steps = first_steps(true, right, -128, exact.largest)
+    bias = exact.bias.astype(np.int64)
+    multiplier, addend, begin = np.zeros_like(true), np.zeros_like(true), np.zeros_like(true)
+    for c, largest in enumerate(exact.largest):
+        tried = (true[c] >> lost[c]) + NEAR
+        tried = tried[tried < 2**31]
+        first = int(-least[c] - bias[c])  # the least offset
+        low, high = bounds(steps[c], int(largest), tried, 1, 1 << (32 + shift))
+        low, high = low - first * tried, high - first * tried
+        for i in np.argsort(low - high):
+            found = narrow(int(low[i]), int(high[i]), int(tried[i]))
+            if found is None:
+                continue
+            begin[c] = bias[c] + first + found[0]
+            if begin[c] + most[c] < 2**LANE and abs(found[1]) < 2**30:
+                multiplier[c], addend[c] = tried[i], found[1]
+                break
+        else:
+            return None
+    lanes = (-least_0, begin, begin + least_0)
+    words = sum(lane.astype(np.uint64) << np.uint64(LANE * i) for i, lane in enumerate(lanes))
+    return Lanes(shift, np.asarray(words, np.uint64), multiplier, addend)
+
+
+def _interval(taps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The least and the largest sum of `taps` [KH, KW, C] by inputs -128..127, by channel."""
+    positive, negative = np.maximum(taps, 0).sum((0, 1)), np.minimum(taps, 0).sum((0, 1))
+    return 127 * negative - 128 * positive, 127 * positive - 128 * negative
+
+
+def _pack(taps: NDArray[np.int64], stride_w: int, numbers: Lanes) -> Constant:
+    """[K, K, C] -> a block for each channel."""
+    kernel = len(taps)
+    padded = np.pad(taps, [(0, 0), (0, stride_w), (0, 0)])
+    begin = numbers.begin
+    words = [(begin & np.uint64(0xFFFFFFFF)).astype(np.int64), (begin >> np.uint64(32)).astype(np.int64)]
+    words += [numbers.multiplier, numbers.addend]
+    words += [
+        row[low] + (row[high] << LANE)
+        for row in padded
+        for low, high in words_of_taps(kernel, stride_w)
+    ]
+    return blocks_of_words(words)
