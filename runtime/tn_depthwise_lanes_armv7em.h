@@ -100,47 +100,45 @@
     TN_DL_MAC(B, TN_DL_1, "r11", "r10") TN_DL_MAC(A, TN_DL_2, "r11", "r3")                        \
     TN_DL_MAC(B, TN_DL_2, "r12", "r10")
 
-#define TN_DL_WEIGHTS_7(ROW)                                                                      \
-    TN_DL_WEIGHTS("r2", "7", ROW, "0") TN_DL_WEIGHTS("r3", "7", ROW, "1")                         \
-    TN_DL_WEIGHTS("r10", "7", ROW, "2") TN_DL_WEIGHTS("r11", "7", ROW, "3")
 #define TN_DL_ROW_71(A, B, ROW)                                                                   \
-    TN_DL_WEIGHTS_7(ROW) TN_DL_WORD("r12", "0", ROW) TN_DL_WORD("lr", "1", ROW)                   \
-    TN_DL_MAC(A, TN_DL_0, "r12", "r2") TN_DL_MAC(A, TN_DL_0, "lr", "r3")                          \
-    TN_DL_MAC(A, TN_DL_1, "lr", "r2")                                                             \
-    TN_DL_WORD("r12", "2", ROW) TN_DL_WORD_IF(A "+" B " > 1", "lr", "3", ROW)                     \
-    TN_DL_MAC(A, TN_DL_0, "r12", "r10") TN_DL_MAC(A, TN_DL_1, "r12", "r3")                        \
-    TN_DL_MAC(A, TN_DL_2, "r12", "r2") TN_DL_MAC(B, TN_DL_0, "lr", "r11")                         \
-    TN_DL_MAC(A, TN_DL_1, "lr", "r10") TN_DL_MAC(A, TN_DL_2, "lr", "r3")                          \
-    TN_DL_WORD_IF(A "+" B " > 3", "r12", "4", ROW) TN_DL_WORD_IF(A "+" B " > 5", "lr", "5", ROW)  \
-    TN_DL_MAC(B, TN_DL_1, "r12", "r11") TN_DL_MAC(A, TN_DL_2, "r12", "r10")                       \
-    TN_DL_MAC(B, TN_DL_2, "lr", "r11")
+    TN_DL_WEIGHTS("r2", "7", ROW, "0") TN_DL_WEIGHTS("r3", "7", ROW, "1")                         \
+    TN_DL_WORD("r10", "0", ROW) TN_DL_WORD("r11", "1", ROW) TN_DL_WORD("r12", "2", ROW)           \
+    TN_DL_WORD_IF(A "+" B " > 1", "lr", "3", ROW)                                                 \
+    TN_DL_MAC(A, TN_DL_0, "r10", "r2") TN_DL_MAC(A, TN_DL_0, "r11", "r3")                         \
+    TN_DL_MAC(A, TN_DL_1, "r11", "r2") TN_DL_MAC(A, TN_DL_1, "r12", "r3")                         \
+    TN_DL_MAC(A, TN_DL_2, "r12", "r2") TN_DL_MAC(A, TN_DL_2, "lr", "r3")                          \
+    TN_DL_WEIGHTS("r2", "7", ROW, "2") TN_DW_IF(B " > 0", TN_DL_WEIGHTS("r3", "7", ROW, "3"))     \
+    TN_DL_WORD_IF(A "+" B " > 3", "r10", "4", ROW) TN_DL_WORD_IF(A "+" B " > 5", "r11", "5", ROW) \
+    TN_DL_MAC(A, TN_DL_0, "r12", "r2") TN_DL_MAC(B, TN_DL_0, "lr", "r3")                          \
+    TN_DL_MAC(A, TN_DL_1, "lr", "r2") TN_DL_MAC(B, TN_DL_1, "r10", "r3")                          \
+    TN_DL_MAC(A, TN_DL_2, "r10", "r2") TN_DL_MAC(B, TN_DL_2, "r11", "r3")
 
 /* Stride 2: words 2j are of even columns, words 2j + 1 of odd ones. */
 #define TN_DL_ROW_52(A, B, ROW)                                                                   \
-    TN_DL_WEIGHTS("r2", "5", ROW, "0") TN_DL_WEIGHTS("r3", "5", ROW, "1")                         \
-    TN_DL_WEIGHTS("r10", "5", ROW, "2") TN_DL_WORD("r11", "0", ROW) TN_DL_WORD("lr", "1", ROW)    \
-    TN_DL_WORD_IF(A "+" B " > 1", "r12", "2", ROW)                                                \
-    TN_DL_MAC(A, TN_DL_0, "r11", "r2") TN_DL_MAC(A, TN_DL_0, "lr", "r10")                         \
-    TN_DL_MAC(B, TN_DL_0, "r12", "r3") TN_DL_MAC(A, TN_DL_1, "r12", "r2")                         \
-    TN_DL_WORD_IF(A " > 1", "r11", "3", ROW) TN_DL_WORD_IF(A "+" B " > 3", "r12", "4", ROW)       \
-    TN_DL_WORD_IF(A " > 2", "lr", "5", ROW)                                                       \
-    TN_DL_MAC(A, TN_DL_1, "r11", "r10") TN_DL_MAC(B, TN_DL_1, "r12", "r3")                        \
-    TN_DL_MAC(A, TN_DL_2, "r12", "r2") TN_DL_MAC(A, TN_DL_2, "lr", "r10")                         \
-    TN_DL_WORD_IF(B " > 2", "r11", "6", ROW) TN_DL_MAC(B, TN_DL_2, "r11", "r3")
+    TN_DL_WEIGHTS("r2", "5", ROW, "0") TN_DW_IF(B " > 0", TN_DL_WEIGHTS("r3", "5", ROW, "1"))     \
+    TN_DL_WORD("r10", "0", ROW) TN_DL_WORD_IF(A "+" B " > 1", "r11", "2", ROW)                    \
+    TN_DL_WORD_IF(A "+" B " > 3", "r12", "4", ROW) TN_DL_WORD_IF(B " > 2", "lr", "6", ROW)        \
+    TN_DL_MAC(A, TN_DL_0, "r10", "r2") TN_DL_MAC(B, TN_DL_0, "r11", "r3")                         \
+    TN_DL_MAC(A, TN_DL_1, "r11", "r2") TN_DL_MAC(B, TN_DL_1, "r12", "r3")                         \
+    TN_DL_MAC(A, TN_DL_2, "r12", "r2") TN_DL_MAC(B, TN_DL_2, "lr", "r3")                          \
+    TN_DL_WEIGHTS("r2", "5", ROW, "2") TN_DL_WORD("r10", "1", ROW)                                \
+    TN_DL_WORD_IF(A " > 1", "r11", "3", ROW) TN_DL_WORD_IF(A " > 2", "r12", "5", ROW)             \
+    TN_DL_MAC(A, TN_DL_0, "r10", "r2") TN_DL_MAC(A, TN_DL_1, "r11", "r2")                         \
+    TN_DL_MAC(A, TN_DL_2, "r12", "r2")
 
 #define TN_DL_ROW_72(A, B, ROW)                                                                   \
-    TN_DL_WEIGHTS_7(ROW) TN_DL_WORD("r12", "0", ROW) TN_DL_WORD("lr", "2", ROW)                   \
-    TN_DL_MAC(A, TN_DL_0, "r12", "r2") TN_DL_MAC(A, TN_DL_0, "lr", "r3")                          \
-    TN_DL_MAC(A, TN_DL_1, "lr", "r2")                                                             \
+    TN_DL_WEIGHTS("r2", "7", ROW, "0") TN_DL_WEIGHTS("r3", "7", ROW, "1")                         \
+    TN_DL_WORD("r10", "0", ROW) TN_DL_WORD("r11", "2", ROW)                                       \
     TN_DL_WORD_IF(A " > 1", "r12", "4", ROW) TN_DL_WORD_IF(A " > 2", "lr", "6", ROW)              \
-    TN_DL_MAC(A, TN_DL_1, "r12", "r3") TN_DL_MAC(A, TN_DL_2, "r12", "r2")                         \
-    TN_DL_MAC(A, TN_DL_2, "lr", "r3")                                                             \
-    TN_DL_WORD("r12", "1", ROW) TN_DL_WORD_IF(A "+" B " > 1", "lr", "3", ROW)                     \
-    TN_DL_MAC(A, TN_DL_0, "r12", "r10") TN_DL_MAC(B, TN_DL_0, "lr", "r11")                        \
-    TN_DL_MAC(A, TN_DL_1, "lr", "r10")                                                            \
+    TN_DL_MAC(A, TN_DL_0, "r10", "r2") TN_DL_MAC(A, TN_DL_0, "r11", "r3")                         \
+    TN_DL_MAC(A, TN_DL_1, "r11", "r2") TN_DL_MAC(A, TN_DL_1, "r12", "r3")                         \
+    TN_DL_MAC(A, TN_DL_2, "r12", "r2") TN_DL_MAC(A, TN_DL_2, "lr", "r3")                          \
+    TN_DL_WEIGHTS("r2", "7", ROW, "2") TN_DW_IF(B " > 0", TN_DL_WEIGHTS("r3", "7", ROW, "3"))     \
+    TN_DL_WORD("r10", "1", ROW) TN_DL_WORD_IF(A "+" B " > 1", "r11", "3", ROW)                    \
     TN_DL_WORD_IF(A "+" B " > 3", "r12", "5", ROW) TN_DL_WORD_IF(B " > 2", "lr", "7", ROW)        \
-    TN_DL_MAC(B, TN_DL_1, "r12", "r11") TN_DL_MAC(A, TN_DL_2, "r12", "r10")                       \
-    TN_DL_MAC(B, TN_DL_2, "lr", "r11")
+    TN_DL_MAC(A, TN_DL_0, "r10", "r2") TN_DL_MAC(B, TN_DL_0, "r11", "r3")                         \
+    TN_DL_MAC(A, TN_DL_1, "r11", "r2") TN_DL_MAC(B, TN_DL_1, "r12", "r3")                         \
+    TN_DL_MAC(A, TN_DL_2, "r12", "r2") TN_DL_MAC(B, TN_DL_2, "lr", "r3")
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
 

@@ -14,15 +14,18 @@ from thumbnet.codegen.lowering.packing import Requantization
 
 LANE = 21  # bits
 LARGEST_SHIFT = 12  # bounds of offsets stay within folding.NO_STEP
+LARGEST_POWER = 2  # of two, by which weights are multiplied
 NEAR = np.arange(-4, 5)  # multipliers around the true one that are tried
 BAND = 16  # TN_DEPTHWISE_LANES_BAND
 
 
 @dataclass(frozen=True, eq=False)
 class Lanes:
-    """Per channel: what accumulators begin with, and how lanes become outputs with `shift`."""
+    """Per channel: weights are multiplied by 2**power; what accumulators begin with; and how lanes
+    become outputs with `shift`."""
 
     shift: int
+    power: NDArray[np.int64]
     begin: NDArray[np.uint64]
     multiplier: NDArray[np.int64]
     addend: NDArray[np.int64]
@@ -51,7 +54,7 @@ def lanes_call(
             call,
             function="tn_depthwise_lanes_s8",
             header="tn_depthwise_lanes.h",
-            fields={**call.fields, "blocks": _pack(square, stride, numbers)},
+            fields={**call.fields, "blocks": _pack(square << numbers.power, stride, numbers)},
             numbers=(kernel, stride, out_w, lead, rest, numbers.shift, 0),
             assembly=_code(kernel, out_w),
             literals=(),
@@ -81,47 +84,53 @@ def words_of_taps(kernel: int, stride_w: int) -> list[tuple[int, int]]:
     ]
 
 
-def lane_numbers(
-    taps: NDArray[np.int64], stride_w: int, exact: Requantization
-) -> Lanes | None:
-    """For `taps` [K, K, C], outputs of zero point -128; None where some channel has none.
-
-    Lane 1 is accumulator + offset; what begins lanes 0 and 2 adds up to what begins lane 1, so that
-    odd pixels are the same. The offset is at least what makes it non-negative.
-    """
+def lane_numbers(taps: NDArray[np.int64], stride_w: int, exact: Requantization) -> Lanes | None:
+    """For `taps` [K, K, C], outputs of zero point -128; None where some channel has none."""
     if not exact.fast or np.any(exact.largest >= 2**29):
         return None
-    kernel = len(taps)
-    low_columns = [low for low, _ in words_of_taps(kernel, stride_w) if low < kernel]
-    least, most = _interval(taps)
-    least_0, _ = _interval(taps[:, low_columns])
+    least = int(exact.shift.min()) - 1
+    tried = (
+        _lanes(taps, stride_w, exact, shift)
+        for shift in range(max(least, 1), min(least + LARGEST_POWER, LARGEST_SHIFT) + 1)
+    )
+    return next((lanes for lanes in tried if lanes is not None), None)
+
+
+def _lanes(
+    taps: NDArray[np.int64], stride_w: int, exact: Requantization, shift: int
+) -> Lanes | None:
+    """The same with a shift. Multipliers are of 2^-(32 + shift); weights of channels where they
+    would be 2^31 or more are multiplied by a power of two.
+
+    Lane 1 is accumulator + offset; what begins lanes 0 and 2 adds up to what begins lane 1, so that
+    odd pixels are the same. The offset is at least what makes lanes non-negative.
+    """
     true, right = true_multiplier(exact), exact.shift.astype(np.int64)
-    shift = min(int(right.min()) - 1, LARGEST_SHIFT)
-    if shift < 1:
-        return None
-    lost = right - (shift + 1)  # bits of the multiplier: it is of 2^-(32 + shift)
+    power = np.maximum(shift + 1 - right, 0)
+    lost = right + power - (shift + 1)  # bits of the multiplier
+    low_columns = [low for low, _ in words_of_taps(len(taps), stride_w) if low < len(taps)]
+    least, most = _interval(taps << power)
+    least_0, _ = _interval(taps[:, low_columns] << power)
     steps = first_steps(true, right, -128, exact.largest)
-    bias = exact.bias.astype(np.int64)
+    bias = exact.bias.astype(np.int64) << power
     multiplier, addend, begin = np.zeros_like(true), np.zeros_like(true), np.zeros_like(true)
     for c, largest in enumerate(exact.largest):
         tried = (true[c] >> lost[c]) + NEAR
         tried = tried[tried < 2**31]
         first = int(-least[c] - bias[c])  # the least offset
-        low, high = bounds(steps[c], int(largest), tried, 1, 1 << (32 + shift))
+        low, high = bounds(steps[c], int(largest), tried, 1 << int(power[c]), 1 << (32 + shift))
         low, high = low - first * tried, high - first * tried
         for i in np.argsort(low - high):
             found = narrow(int(low[i]), int(high[i]), int(tried[i]))
-            if found is None:
+            if found is None or found[0] + most[c] - least[c] >= 2**LANE:
                 continue
-            begin[c] = bias[c] + first + found[0]
-            if begin[c] + most[c] < 2**LANE and abs(found[1]) < 2**30:
-                multiplier[c], addend[c] = tried[i], found[1]
-                break
+            multiplier[c], begin[c], addend[c] = tried[i], found[0] - least[c], found[1]
+            break
         else:
             return None
     lanes = (-least_0, begin, begin + least_0)
     words = sum(lane.astype(np.uint64) << np.uint64(LANE * i) for i, lane in enumerate(lanes))
-    return Lanes(shift, np.asarray(words, np.uint64), multiplier, addend)
+    return Lanes(shift, power, np.asarray(words, np.uint64), multiplier, addend)
 
 
 def _interval(taps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -135,7 +144,7 @@ def _pack(taps: NDArray[np.int64], stride_w: int, numbers: Lanes) -> Constant:
     kernel = len(taps)
     padded = np.pad(taps, [(0, 0), (0, stride_w), (0, 0)])
     begin = numbers.begin
-    words = [(begin & np.uint64(0xFFFFFFFF)).astype(np.int64), (begin >> np.uint64(32)).astype(np.int64)]
+    words = [(begin >> np.uint64(n)).astype(np.uint32).astype(np.int64) for n in (0, 32)]
     words += [numbers.multiplier, numbers.addend]
     words += [
         row[low] + (row[high] << LANE)
