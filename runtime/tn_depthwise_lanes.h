@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * What tn_depthwise_rows.h computes with `positive` 1 and clamp 0, with half the multiplications.
- * Of lead, tile and span there is no need; in_w is at least 4 - pad_left % 4 with pad_left % 4 not 0.
+ * lead, tile and span are not used; where pad_left % 4 is not 0, in_w is at least 4 less that.
  *
  * With D = 2^21 two columns of a row are the word a + b * D, and so are two taps; SMLAL adds their
  * product to 64 bits, four products of a convolution in three lanes of 21 bits:
@@ -14,8 +14,8 @@
  * 2j - 1, lane 1 pixel 2j, lane 2 the other part of pixel 2j + 1. A constant that it begins with
  * makes all lanes non-negative, so that no lane borrows from the next.
  *
- * The strip: columns from -pad_left on, four by four, two words: of TN_DEPTHWISE_LANES_BAND rows,
- * of four channels. Columns and rows outside hold in_zero_point.
+ * The strip: columns from -pad_left on, four by four, two words: of H rows, of four
+ * channels. Columns and rows outside hold in_zero_point.
  *
  * Blocks: one for each channel, words:
  *   uint64 that accumulators begin with, int32 multiplier, addend
@@ -28,32 +28,34 @@
 
 #include "tn_depthwise_rows.h"
 
-/* tn_depthwise_lanes_K_S_OW_L_R_SHIFT_W_s8 is of TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, SHIFT, W):
+/* tn_depthwise_lanes_..._s8 is of TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, SHIFT, W):
  *
  *     void tn_depthwise_lanes_..._s8(const tn_depthwise_square *g, tn_rows in, tn_rows out,
  *                                    void *scratch, int32_t y_begin, int32_t y_end);
  *
  * Kernel, stride_w, out_w; of the columns from -pad_left on, four by four, L before the input share
- * four with the first ones of it, and R are left behind the last whole four; shift; widened.
+ * four with the first ones of it, and R are left behind the last whole four; rows of the strip,
+ * kernel to TN_DEPTHWISE_LANES_MOST; shift; widened.
  * scratch: TN_DEPTHWISE_LANES_SCRATCH bytes, 4-byte aligned. */
 
-#define TN_DEPTHWISE_LANES_BAND 16
-#define TN_DEPTHWISE_LANES_FOUR (32 * TN_DEPTHWISE_LANES_BAND) /* bytes of four columns */
+#define TN_DEPTHWISE_LANES_MOST 28
+#define TN_DEPTHWISE_LANES_FOUR(height) (32 * (height)) /* bytes of four columns */
 #define TN_DEPTHWISE_LANES_FOURS(kernel, stride_w, out_w)                                         \
     (((stride_w) * ((out_w) - 1) + (kernel) + 3) / 4)
 #define TN_DEPTHWISE_LANES_BLOCK(kernel) (16 + 2 * (kernel) * ((kernel) + 1))
-#define TN_DEPTHWISE_LANES_STRIP(kernel, stride_w, out_w)                                         \
-    (12 + TN_DEPTHWISE_LANES_FOUR * TN_DEPTHWISE_LANES_FOURS(kernel, stride_w, out_w))
+#define TN_DEPTHWISE_LANES_STRIP(kernel, stride_w, out_w, height)                                 \
+    (12 + TN_DEPTHWISE_LANES_FOUR(height) * TN_DEPTHWISE_LANES_FOURS(kernel, stride_w, out_w))
 
 /* Bytes of scratch: a strip, or without the DSP extension what tn_depthwise_rows.h takes. */
-#define TN_DEPTHWISE_LANES_SCRATCH(c, kernel, stride_w, out_w)                                    \
-    (TN_DEPTHWISE_LANES_STRIP(kernel, stride_w, out_w) > TN_DEPTHWISE_SQUARE_TABLE(c, kernel)     \
-         ? TN_DEPTHWISE_LANES_STRIP(kernel, stride_w, out_w)                                      \
+#define TN_DEPTHWISE_LANES_SCRATCH(c, kernel, stride_w, out_w, height)                            \
+    (TN_DEPTHWISE_LANES_STRIP(kernel, stride_w, out_w, height) >                                  \
+             TN_DEPTHWISE_SQUARE_TABLE(c, kernel)                                                 \
+         ? TN_DEPTHWISE_LANES_STRIP(kernel, stride_w, out_w, height)                              \
          : TN_DEPTHWISE_SQUARE_TABLE(c, kernel))
 
 #if TN_DSP && TN_DSP_NATIVE
 
-/* A band of output rows. tn_depthwise_lanes_armv7em.h knows the order of the fields up to blocks. */
+/* A band of output rows. tn_depthwise_lanes_armv7em.h knows the order of fields up to blocks. */
 typedef struct {
     const int8_t **fills, **fills_end; /* an input row from column 0 on, and where it goes */
     int32_t four_bytes;                /* of whole fours of columns in the strip */
@@ -64,44 +66,47 @@ typedef struct {
     int8_t *x;                         /* the strip at the first row */
     int8_t **outs;
     const int8_t *blocks;
-    const int8_t *fill[2 * TN_DEPTHWISE_LANES_BAND];
-    int8_t *out[TN_DEPTHWISE_LANES_BAND];
+    const int8_t *fill[2 * TN_DEPTHWISE_LANES_MOST];
+    int8_t *out[TN_DEPTHWISE_LANES_MOST];
 } tn_depthwise_lanes_band;
 
-/* `rows` words of four channels, of `fours` fours of columns: the zero point. */
+/* `rows` words of four channels, of `fours` fours of columns, each `four` bytes: the zero point. */
 #define tn_depthwise_lanes_outside TN_VARIANT(tn_depthwise_lanes_outside)
-TN_SHARED void tn_depthwise_lanes_outside(int8_t *x, int32_t fours, int32_t rows, int32_t zero) {
+TN_SHARED void tn_depthwise_lanes_outside(int8_t *x, int32_t four, int32_t fours, int32_t rows,
+                                          int32_t zero) {
     const uint32_t both = (uint32_t)zero * ((1u << 21) + 1u);
-    for (int32_t i = 0; i < 2 * fours; i++, x += TN_DEPTHWISE_LANES_FOUR / 2)
+    for (int32_t i = 0; i < 2 * fours; i++, x += four / 2)
         for (int8_t *p = x, *const end = x + 16 * rows; p < end; p += 4) tn_store32(p, both);
 }
 
-/* What does not change from band to band. `strip` is 16-byte aligned. */
+/* What does not change from band to band. `strip` is 16-byte aligned, of `rows` rows. */
 #define tn_depthwise_lanes_begin TN_VARIANT(tn_depthwise_lanes_begin)
 TN_SHARED void tn_depthwise_lanes_begin(const tn_depthwise_square *g, tn_depthwise_lanes_band *b,
-                                        int8_t *strip) {
+                                        int8_t *strip, int32_t rows) {
+    const int32_t four = TN_DEPTHWISE_LANES_FOUR(rows), zero = g->in_zero_point;
     const int32_t fours = TN_DEPTHWISE_LANES_FOURS(g->kernel, g->stride_w, g->out_w);
     const int32_t begin = (g->pad_left + 3) / 4; /* the first whole four */
     const int32_t columns = tn_min(g->in_w, 4 * fours - g->pad_left) - (4 * begin - g->pad_left);
     const int32_t after = begin + (columns + 3) / 4; /* fours up to the right border */
-    b->four_bytes = columns / 4 * TN_DEPTHWISE_LANES_FOUR;
-    b->zero_point = (uint32_t)(uint8_t)g->in_zero_point * 0x1010101u;
+    b->four_bytes = columns / 4 * four;
+    b->zero_point = (uint32_t)(uint8_t)zero * 0x1010101u;
     b->row_step = 16 * g->stride_h;
     b->c = g->c;
     b->pitch = g->c << g->widened;
+    b->x = strip;
     b->fills = b->fill;
     b->outs = b->out;
     b->blocks = g->blocks;
-    tn_depthwise_lanes_outside(strip, g->pad_left / 4, TN_DEPTHWISE_LANES_BAND, g->in_zero_point);
-    tn_depthwise_lanes_outside(strip + after * TN_DEPTHWISE_LANES_FOUR, fours - after,
-                               TN_DEPTHWISE_LANES_BAND, g->in_zero_point);
+    tn_depthwise_lanes_outside(strip, four, g->pad_left / 4, rows, zero);
+    tn_depthwise_lanes_outside(strip + after * four, four, fours - after, rows, zero);
 }
 
 /* Output rows y to y + n - 1. */
 #define tn_depthwise_lanes_place TN_VARIANT(tn_depthwise_lanes_place)
 TN_SHARED void tn_depthwise_lanes_place(const tn_depthwise_square *g, tn_depthwise_lanes_band *b,
-                                        tn_rows in, tn_rows out, int8_t *strip, int32_t y,
+                                        tn_rows in, tn_rows out, int32_t rows, int32_t y,
                                         int32_t n) {
+    const int32_t four = TN_DEPTHWISE_LANES_FOUR(rows), zero = g->in_zero_point;
     const int32_t fours = TN_DEPTHWISE_LANES_FOURS(g->kernel, g->stride_w, g->out_w);
     const int32_t first = y * g->stride_h - g->pad_top;
     const int32_t height = (n - 1) * g->stride_h + g->kernel;
@@ -110,33 +115,32 @@ TN_SHARED void tn_depthwise_lanes_place(const tn_depthwise_square *g, tn_depthwi
     const int8_t **fill = b->fill;
     for (int32_t i = above; i < end; i++) {
         *fill++ = tn_row(in, first + i);
-        *fill++ = strip + 16 * i + g->pad_left / 4 * TN_DEPTHWISE_LANES_FOUR;
+        *fill++ = b->x + 16 * i + g->pad_left / 4 * four;
     }
     b->fills_end = fill;
-    tn_depthwise_lanes_outside(strip, fours, above, g->in_zero_point);
-    tn_depthwise_lanes_outside(strip + 16 * end, fours, height - end, g->in_zero_point);
-    b->x = strip;
-    b->x_stop = strip + n * b->row_step;
+    tn_depthwise_lanes_outside(b->x, four, fours, above, zero);
+    tn_depthwise_lanes_outside(b->x + 16 * end, four, fours, height - end, zero);
+    b->x_stop = b->x + n * b->row_step;
     for (int32_t i = 0; i < n; i++) b->out[i] = tn_row(out, y + i);
 }
 
 #include "tn_depthwise_lanes_armv7em.h"
 
 /* Output rows [y_begin, y_end) in bands of about the same height. */
-#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, SHIFT, W)                                           \
-    TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, SHIFT, W)                                              \
-    TN_INLINE void tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##SHIFT##_##W##_s8(          \
+#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, SHIFT, W)                                        \
+    TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, SHIFT, W)                                           \
+    TN_INLINE void tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##SHIFT##_##W##_s8(    \
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
         int32_t y_end) {                                                                          \
-        const int32_t most = (TN_DEPTHWISE_LANES_BAND - K) / g->stride_h + 1;                     \
+        const int32_t most = (H - K) / g->stride_h + 1;                                           \
         int8_t *const strip = (int8_t *)scratch + ((16u - ((uintptr_t)scratch & 15u)) & 15u);     \
         int32_t bands = (y_end - y_begin + most - 1) / most;                                      \
         tn_depthwise_lanes_band b;                                                                \
-        tn_depthwise_lanes_begin(g, &b, strip);                                                   \
+        tn_depthwise_lanes_begin(g, &b, strip, H);                                                \
         for (int32_t y = y_begin, n; y < y_end; y += n, bands--) {                                \
             n = (y_end - y + bands - 1) / bands;                                                  \
-            tn_depthwise_lanes_place(g, &b, in, out, strip, y, n);                                \
-            tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##SHIFT##_##W(&b);                  \
+            tn_depthwise_lanes_place(g, &b, in, out, H, y, n);                                    \
+            tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##SHIFT##_##W(&b);            \
         }                                                                                         \
     }
 
@@ -200,8 +204,8 @@ TN_SHARED void tn_depthwise_lanes_plain(const tn_depthwise_square *g, tn_rows in
     }
 }
 
-#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, SHIFT, W)                                           \
-    TN_INLINE void tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##SHIFT##_##W##_s8(          \
+#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, SHIFT, W)                                        \
+    TN_INLINE void tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##SHIFT##_##W##_s8(    \
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
         int32_t y_end) {                                                                          \
         tn_depthwise_lanes_plain(g, in, out, scratch, y_begin, y_end, SHIFT);                     \

@@ -2,12 +2,12 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * One function for each list of numbers: kernel K, stride S, out_w OW, lead L, rest R, shift and
- * widened W (strings). For each four channels it fills the strip, then takes row by row, channel by
- * channel and tile by tile: r0 is the strip at the tile and channel, r1 the block; accumulators are
- * r4:r5, r6:r7 and r8:r9, the other registers weights and words of the strip. A tile has A = 1 to 3
- * accumulators; FIRST 1: it is the first of a row; HALF 1: of the last accumulator only lane 0 is
- * wanted. codegen/stack.py knows the bytes of stack.
+ * One function for each list of numbers: kernel K, stride S, out_w OW, lead L, rest R, height H,
+ * shift and widened W (strings). For each four channels it fills the strip, then takes row by row,
+ * channel by channel and tile by tile: r0 is the strip at the tile and channel, r1 the block;
+ * accumulators are r4:r5, r6:r7 and r8:r9, the other registers weights and words of the strip. A
+ * tile has A = 1 to 3 accumulators; FIRST 1: it is the first of a row; HALF 1: of the last
+ * accumulator only lane 0 is wanted. codegen/stack.py knows the bytes of stack.
  */
 #ifndef TN_DEPTHWISE_LANES_ARMV7EM_H
 #define TN_DEPTHWISE_LANES_ARMV7EM_H
@@ -41,17 +41,17 @@
 /* Bytes of A and B, of two columns, become words of the strip. */
 #define TN_DL_JOIN(D, A, B, ROR)                                                                  \
     "sxtb " D ", " A ROR "\n sxtb r1, " B ROR "\n add " D ", " D ", r1, lsl #21\n"
-#define TN_DL_PUT_TWO(A, B)                                                                       \
+#define TN_DL_PUT_TWO(A, B, H)                                                                    \
     TN_DL_JOIN("r4", A, B, "") TN_DL_JOIN("r5", A, B, ", ror #8")                                 \
     TN_DL_JOIN("r6", A, B, ", ror #16") TN_DL_JOIN("r7", A, B, ", ror #24")                       \
-    "stm r12, {r4-r7}\n add r12, r12, #256\n"
-#define TN_DL_PUT(S)                                                                              \
-    TN_DW_IF(S " == 1", TN_DL_PUT_TWO("r8", "r9") TN_DL_PUT_TWO("r10", "r11"))                    \
-    TN_DW_IF(S " == 2", TN_DL_PUT_TWO("r8", "r10") TN_DL_PUT_TWO("r9", "r11"))
+    "stm r12, {r4-r7}\n add r12, r12, #(16*" H ")\n"
+#define TN_DL_PUT(S, H)                                                                           \
+    TN_DW_IF(S " == 1", TN_DL_PUT_TWO("r8", "r9", H) TN_DL_PUT_TWO("r10", "r11", H))              \
+    TN_DW_IF(S " == 2", TN_DL_PUT_TWO("r8", "r10", H) TN_DL_PUT_TWO("r9", "r11", H))
 
 /* Row r0, columns r3 = c bytes apart, into the strip at r12; r2: the list of such. */
 #define TN_DL_NEXT(REGISTER) "ldr " REGISTER ", [r0]\n add r0, r0, r3\n"
-#define TN_DL_FILL(S, L, R)                                                                       \
+#define TN_DL_FILL(S, L, R, H)                                                                    \
     "ldr r2, " TN_DL_AT_FILLS "\n ldr r4, " TN_DL_AT_FILLS_END "\n cmp r2, r4\n beq.w 4f\n"       \
     "0: ldm r2!, {r0, r12}\n ldr r4, " TN_DL_AT_CHANNEL "\n ldr r3, " TN_DL_AT_C "\n"             \
     "add r0, r0, r4\n"                                                                            \
@@ -59,16 +59,16 @@
         "ldr r8, " TN_DL_AT_ZERO "\n"                                                             \
         TN_DW_IF(L " > 1", "mov r9, r8\n .else\n" TN_DL_NEXT("r9"))                               \
         TN_DW_IF(L " > 2", "mov r10, r8\n .else\n" TN_DL_NEXT("r10"))                             \
-        TN_DL_NEXT("r11") TN_DL_PUT(S))                                                           \
-    "ldr lr, " TN_DL_AT_FOUR_BYTES "\n add lr, r12, lr\n cmp r12, lr\n beq 2f\n"                 \
+        TN_DL_NEXT("r11") TN_DL_PUT(S, H))                                                        \
+    "ldr lr, " TN_DL_AT_FOUR_BYTES "\n add lr, r12, lr\n cmp r12, lr\n beq 2f\n"                  \
     "1: add r4, r0, r3, lsl #1\n ldr r8, [r0]\n ldr r9, [r0, r3]\n"                               \
     "ldr r10, [r4]\n ldr r11, [r4, r3]\n add r0, r4, r3, lsl #1\n"                                \
-    TN_DL_PUT(S) "cmp r12, lr\n bne 1b\n"                                                         \
+    TN_DL_PUT(S, H) "cmp r12, lr\n bne 1b\n"                                                      \
     "2:\n"                                                                                        \
     TN_DW_IF(R " > 0",                                                                            \
         "ldr r11, " TN_DL_AT_ZERO "\n" TN_DL_NEXT("r8")                                           \
         TN_DW_IF(R " > 1", TN_DL_NEXT("r9") ".else\n mov r9, r11\n")                              \
-        TN_DW_IF(R " > 2", TN_DL_NEXT("r10") ".else\n mov r10, r11\n") TN_DL_PUT(S))              \
+        TN_DW_IF(R " > 2", TN_DL_NEXT("r10") ".else\n mov r10, r11\n") TN_DL_PUT(S, H))           \
     "ldr r4, " TN_DL_AT_FILLS_END "\n cmp r2, r4\n bne.w 0b\n"                                    \
     "4:\n"
 
@@ -77,9 +77,9 @@
 /* Weights number N of row ROW; word N of the strip at row ROW. */
 #define TN_DL_WEIGHTS(REGISTER, K, ROW, N)                                                        \
     "ldr " REGISTER ", [r1, #(16+4*((" K "+1)/2*" ROW "+" N "))]\n"
-#define TN_DL_WORD(REGISTER, N, ROW) "ldr " REGISTER ", [r0, #(256*" N "+16*" ROW ")]\n"
-#define TN_DL_WORD_IF(CONDITION, REGISTER, N, ROW)                                                \
-    TN_DW_IF(CONDITION, TN_DL_WORD(REGISTER, N, ROW))
+#define TN_DL_WORD(REGISTER, N, ROW, H) "ldr " REGISTER ", [r0, #(16*" H "*" N "+16*" ROW ")]\n"
+#define TN_DL_WORD_IF(CONDITION, REGISTER, N, ROW, H)                                             \
+    TN_DW_IF(CONDITION, TN_DL_WORD(REGISTER, N, ROW, H))
 /* Accumulator I, if there are more. */
 #define TN_DL_0 "0", "r4", "r5"
 #define TN_DL_1 "1", "r6", "r7"
@@ -89,53 +89,56 @@
     TN_DW_IF(A " > " I, "smlal " LOW ", " HIGH ", " WORD ", " W "\n")
 
 /* A row of a tile: A accumulators, B of them meet the weights that have no low part. */
-#define TN_DL_ROW_51(A, B, ROW)                                                                   \
+#define TN_DL_ROW_51(A, B, ROW, H)                                                                \
     TN_DL_WEIGHTS("r2", "5", ROW, "0") TN_DL_WEIGHTS("r3", "5", ROW, "1")                         \
-    TN_DL_WEIGHTS("r10", "5", ROW, "2") TN_DL_WORD("r11", "0", ROW) TN_DL_WORD("r12", "1", ROW)   \
-    TN_DL_WORD_IF(A "+" B " > 1", "lr", "2", ROW)                                                 \
+    TN_DL_WEIGHTS("r10", "5", ROW, "2") TN_DL_WORD("r11", "0", ROW, H)                            \
+    TN_DL_WORD("r12", "1", ROW, H)                                                                \
+    TN_DL_WORD_IF(A "+" B " > 1", "lr", "2", ROW, H)                                              \
     TN_DL_MAC(A, TN_DL_0, "r11", "r2") TN_DL_MAC(A, TN_DL_0, "r12", "r3")                         \
     TN_DL_MAC(A, TN_DL_1, "r12", "r2") TN_DL_MAC(B, TN_DL_0, "lr", "r10")                         \
     TN_DL_MAC(A, TN_DL_1, "lr", "r3") TN_DL_MAC(A, TN_DL_2, "lr", "r2")                           \
-    TN_DL_WORD_IF(A "+" B " > 3", "r11", "3", ROW) TN_DL_WORD_IF(A "+" B " > 5", "r12", "4", ROW) \
+    TN_DL_WORD_IF(A "+" B " > 3", "r11", "3", ROW, H)                                             \
+    TN_DL_WORD_IF(A "+" B " > 5", "r12", "4", ROW, H)                                             \
     TN_DL_MAC(B, TN_DL_1, "r11", "r10") TN_DL_MAC(A, TN_DL_2, "r11", "r3")                        \
     TN_DL_MAC(B, TN_DL_2, "r12", "r10")
 
-#define TN_DL_ROW_71(A, B, ROW)                                                                   \
+#define TN_DL_ROW_71(A, B, ROW, H)                                                                \
     TN_DL_WEIGHTS("r2", "7", ROW, "0") TN_DL_WEIGHTS("r3", "7", ROW, "1")                         \
-    TN_DL_WORD("r10", "0", ROW) TN_DL_WORD("r11", "1", ROW) TN_DL_WORD("r12", "2", ROW)           \
-    TN_DL_WORD_IF(A "+" B " > 1", "lr", "3", ROW)                                                 \
+    TN_DL_WORD("r10", "0", ROW, H) TN_DL_WORD("r11", "1", ROW, H) TN_DL_WORD("r12", "2", ROW, H)  \
+    TN_DL_WORD_IF(A "+" B " > 1", "lr", "3", ROW, H)                                              \
     TN_DL_MAC(A, TN_DL_0, "r10", "r2") TN_DL_MAC(A, TN_DL_0, "r11", "r3")                         \
     TN_DL_MAC(A, TN_DL_1, "r11", "r2") TN_DL_MAC(A, TN_DL_1, "r12", "r3")                         \
     TN_DL_MAC(A, TN_DL_2, "r12", "r2") TN_DL_MAC(A, TN_DL_2, "lr", "r3")                          \
     TN_DL_WEIGHTS("r2", "7", ROW, "2") TN_DW_IF(B " > 0", TN_DL_WEIGHTS("r3", "7", ROW, "3"))     \
-    TN_DL_WORD_IF(A "+" B " > 3", "r10", "4", ROW) TN_DL_WORD_IF(A "+" B " > 5", "r11", "5", ROW) \
+    TN_DL_WORD_IF(A "+" B " > 3", "r10", "4", ROW, H)                                             \
+    TN_DL_WORD_IF(A "+" B " > 5", "r11", "5", ROW, H)                                             \
     TN_DL_MAC(A, TN_DL_0, "r12", "r2") TN_DL_MAC(B, TN_DL_0, "lr", "r3")                          \
     TN_DL_MAC(A, TN_DL_1, "lr", "r2") TN_DL_MAC(B, TN_DL_1, "r10", "r3")                          \
     TN_DL_MAC(A, TN_DL_2, "r10", "r2") TN_DL_MAC(B, TN_DL_2, "r11", "r3")
 
 /* Stride 2: words 2j are of even columns, words 2j + 1 of odd ones. */
-#define TN_DL_ROW_52(A, B, ROW)                                                                   \
+#define TN_DL_ROW_52(A, B, ROW, H)                                                                \
     TN_DL_WEIGHTS("r2", "5", ROW, "0") TN_DW_IF(B " > 0", TN_DL_WEIGHTS("r3", "5", ROW, "1"))     \
-    TN_DL_WORD("r10", "0", ROW) TN_DL_WORD_IF(A "+" B " > 1", "r11", "2", ROW)                    \
-    TN_DL_WORD_IF(A "+" B " > 3", "r12", "4", ROW) TN_DL_WORD_IF(B " > 2", "lr", "6", ROW)        \
+    TN_DL_WORD("r10", "0", ROW, H) TN_DL_WORD_IF(A "+" B " > 1", "r11", "2", ROW, H)              \
+    TN_DL_WORD_IF(A "+" B " > 3", "r12", "4", ROW, H) TN_DL_WORD_IF(B " > 2", "lr", "6", ROW, H)  \
     TN_DL_MAC(A, TN_DL_0, "r10", "r2") TN_DL_MAC(B, TN_DL_0, "r11", "r3")                         \
     TN_DL_MAC(A, TN_DL_1, "r11", "r2") TN_DL_MAC(B, TN_DL_1, "r12", "r3")                         \
     TN_DL_MAC(A, TN_DL_2, "r12", "r2") TN_DL_MAC(B, TN_DL_2, "lr", "r3")                          \
-    TN_DL_WEIGHTS("r2", "5", ROW, "2") TN_DL_WORD("r10", "1", ROW)                                \
-    TN_DL_WORD_IF(A " > 1", "r11", "3", ROW) TN_DL_WORD_IF(A " > 2", "r12", "5", ROW)             \
+    TN_DL_WEIGHTS("r2", "5", ROW, "2") TN_DL_WORD("r10", "1", ROW, H)                             \
+    TN_DL_WORD_IF(A " > 1", "r11", "3", ROW, H) TN_DL_WORD_IF(A " > 2", "r12", "5", ROW, H)       \
     TN_DL_MAC(A, TN_DL_0, "r10", "r2") TN_DL_MAC(A, TN_DL_1, "r11", "r2")                         \
     TN_DL_MAC(A, TN_DL_2, "r12", "r2")
 
-#define TN_DL_ROW_72(A, B, ROW)                                                                   \
+#define TN_DL_ROW_72(A, B, ROW, H)                                                                \
     TN_DL_WEIGHTS("r2", "7", ROW, "0") TN_DL_WEIGHTS("r3", "7", ROW, "1")                         \
-    TN_DL_WORD("r10", "0", ROW) TN_DL_WORD("r11", "2", ROW)                                       \
-    TN_DL_WORD_IF(A " > 1", "r12", "4", ROW) TN_DL_WORD_IF(A " > 2", "lr", "6", ROW)              \
+    TN_DL_WORD("r10", "0", ROW, H) TN_DL_WORD("r11", "2", ROW, H)                                 \
+    TN_DL_WORD_IF(A " > 1", "r12", "4", ROW, H) TN_DL_WORD_IF(A " > 2", "lr", "6", ROW, H)        \
     TN_DL_MAC(A, TN_DL_0, "r10", "r2") TN_DL_MAC(A, TN_DL_0, "r11", "r3")                         \
     TN_DL_MAC(A, TN_DL_1, "r11", "r2") TN_DL_MAC(A, TN_DL_1, "r12", "r3")                         \
     TN_DL_MAC(A, TN_DL_2, "r12", "r2") TN_DL_MAC(A, TN_DL_2, "lr", "r3")                          \
     TN_DL_WEIGHTS("r2", "7", ROW, "2") TN_DW_IF(B " > 0", TN_DL_WEIGHTS("r3", "7", ROW, "3"))     \
-    TN_DL_WORD("r10", "1", ROW) TN_DL_WORD_IF(A "+" B " > 1", "r11", "3", ROW)                    \
-    TN_DL_WORD_IF(A "+" B " > 3", "r12", "5", ROW) TN_DL_WORD_IF(B " > 2", "lr", "7", ROW)        \
+    TN_DL_WORD("r10", "1", ROW, H) TN_DL_WORD_IF(A "+" B " > 1", "r11", "3", ROW, H)              \
+    TN_DL_WORD_IF(A "+" B " > 3", "r12", "5", ROW, H) TN_DL_WORD_IF(B " > 2", "lr", "7", ROW, H)  \
     TN_DL_MAC(A, TN_DL_0, "r10", "r2") TN_DL_MAC(B, TN_DL_0, "r11", "r3")                         \
     TN_DL_MAC(A, TN_DL_1, "r11", "r2") TN_DL_MAC(B, TN_DL_1, "r12", "r3")                         \
     TN_DL_MAC(A, TN_DL_2, "r12", "r2") TN_DL_MAC(B, TN_DL_2, "lr", "r3")
@@ -144,7 +147,7 @@
 
 #define TN_DL_BEGIN(A, FIRST)                                                                     \
     "ldr r4, [r1]\n ldr r5, [r1, #4]\n" TN_DW_IF(FIRST " == 0", "ldr r12, " TN_DL_AT_CARRY "\n")  \
-    TN_DW_IF(A " > 1", "mov r6, r4\n mov r7, r5\n") TN_DW_IF(A " > 2", "mov r8, r4\n mov r9, r5\n") \
+    TN_DW_IF(A " > 1", "mov r6, r4\n mov r7, r5\n") TN_DW_IF(A " > 2", "mov r8, r4\n mov r9, r5\n")\
     TN_DW_IF(FIRST " == 0", "add r4, r4, r12, lsr #10\n")
 
 /* Output r12 of lanes 0 and 1; r2 and r3 are multiplier and addend. Pixels go by twos, at r10 and
@@ -178,40 +181,41 @@
     TN_DW_IF(LAST " == 0", TN_DW_IF(FIRST " == 1", "add r10, r10, r11\n")                         \
              "str r9, " TN_DL_AT_CARRY "\n str r10, " TN_DL_AT_PIXEL "\n")
 
-#define TN_DL_TILE(K, S, A, FIRST, HALF, LAST, W, SHIFT)                                          \
+#define TN_DL_TILE(K, S, H, A, FIRST, HALF, LAST, W, SHIFT)                                       \
     TN_DL_BEGIN(A, FIRST)                                                                         \
     TN_DW_IF(K S " == 51", ".irp row, 0, 1, 2, 3, 4\n"                                            \
-             TN_DL_ROW_51(A, "(" A "-" HALF ")", "\\row") ".endr\n")                              \
+             TN_DL_ROW_51(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
     TN_DW_IF(K S " == 52", ".irp row, 0, 1, 2, 3, 4\n"                                            \
-             TN_DL_ROW_52(A, "(" A "-" HALF ")", "\\row") ".endr\n")                              \
+             TN_DL_ROW_52(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
     TN_DW_IF(K S " == 71", ".irp row, 0, 1, 2, 3, 4, 5, 6\n"                                      \
-             TN_DL_ROW_71(A, "(" A "-" HALF ")", "\\row") ".endr\n")                              \
+             TN_DL_ROW_71(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
     TN_DW_IF(K S " == 72", ".irp row, 0, 1, 2, 3, 4, 5, 6\n"                                      \
-             TN_DL_ROW_72(A, "(" A "-" HALF ")", "\\row") ".endr\n")                              \
+             TN_DL_ROW_72(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
     TN_DL_END(A, FIRST, HALF, LAST, W, SHIFT)
 
 /* All tiles of a row: three accumulators each, the last up to three. */
-#define TN_DL_TILES(K, S, OW, W, SHIFT)                                                           \
-    TN_DW_IF(OW " < 6", TN_DL_TILE(K, S, "(" OW "/2+1)", "1", "(1-" OW "%2)", "1", W, SHIFT)      \
+#define TN_DL_TILES(K, S, OW, H, W, SHIFT)                                                        \
+    TN_DW_IF(OW " < 6", TN_DL_TILE(K, S, H, "(" OW "/2+1)", "1", "(1-" OW "%2)", "1", W, SHIFT)   \
              ".else\n"                                                                            \
-             TN_DL_TILE(K, S, "3", "1", "0", "0", W, SHIFT) "add r0, r0, #(768*" S ")\n"          \
+             TN_DL_TILE(K, S, H, "3", "1", "0", "0", W, SHIFT) "add r0, r0, #(48*" H "*" S ")\n"  \
              TN_DW_IF(OW " >= 12",                                                                \
                  "mov r12, #(" OW "/6-1)\n"                                                       \
-                 "10: str r12, " TN_DL_AT_TILES "\n" TN_DL_TILE(K, S, "3", "0", "0", "0", W, SHIFT) \
-                 "ldr r12, " TN_DL_AT_TILES "\n add r0, r0, #(768*" S ")\n"                       \
+                 "10: str r12, " TN_DL_AT_TILES "\n"                                              \
+                 TN_DL_TILE(K, S, H, "3", "0", "0", "0", W, SHIFT)                                \
+                 "ldr r12, " TN_DL_AT_TILES "\n add r0, r0, #(48*" H "*" S ")\n"                  \
                  "subs r12, r12, #1\n bne.w 10b\n")                                               \
-             TN_DL_TILE(K, S, "(" OW "/2%3+1)", "0", "(1-" OW "%2)", "1", W, SHIFT)               \
+             TN_DL_TILE(K, S, H, "(" OW "/2%3+1)", "0", "(1-" OW "%2)", "1", W, SHIFT)            \
              "ldr r2, " TN_DL_AT_ROW "\n and r0, r0, #12\n add r0, r0, r2\n")
 
-#define TN_DL_BAND(K, S, OW, L, R, SHIFT, W)                                                      \
+#define TN_DL_BAND(K, S, OW, L, R, H, SHIFT, W)                                                   \
     "push {r4-r11, lr}\n sub sp, #" TN_DL_FRAME "\n"                                              \
     "ldm r0, {r1-r11}\n mov r12, #0\n stm sp, {r1-r12}\n"                                         \
-    "20:\n" TN_DL_FILL(S, L, R)                                                                   \
+    "20:\n" TN_DL_FILL(S, L, R, H)                                                                \
     "ldr r0, " TN_DL_AT_X "\n ldr r2, " TN_DL_AT_OUTS "\n"                                        \
     "8: str r0, " TN_DL_AT_ROW "\n ldr r10, [r2], #4\n"                                           \
     "ldr r3, " TN_DL_AT_CHANNEL "\n ldr r1, " TN_DL_AT_BLOCKS "\n"                                \
     "str r2, " TN_DL_AT_ROW_OUT "\n add r10, r10, r3, lsl #" W "\n str r10, " TN_DL_AT_OUT "\n"   \
-    "9:\n" TN_DL_TILES(K, S, OW, W, SHIFT)                                                        \
+    "9:\n" TN_DL_TILES(K, S, OW, H, W, SHIFT)                                                     \
     "add r0, r0, #4\n add r1, r1, #(16+2*" K "*(" K "+1))\n"                                      \
     "tst r0, #12\n bne.w 9b\n" /* the next channel */                                             \
     "ldr r0, " TN_DL_AT_ROW "\n ldr r2, " TN_DL_AT_ROW_OUT "\n"                                   \
@@ -221,11 +225,11 @@
     "add r2, r2, #4\n str r2, " TN_DL_AT_CHANNEL "\n cmp r2, r3\n bne.w 20b\n"                    \
     "add sp, #" TN_DL_FRAME "\n pop {r4-r11, pc}\n"
 
-#define TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, SHIFT, W)                                          \
+#define TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, SHIFT, W)                                       \
     static TN_NOINLINE TN_DW_NAKED void                                                           \
-        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##SHIFT##_##W(                          \
+        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##SHIFT##_##W(                    \
             const tn_depthwise_lanes_band *b TN_UNUSED) {                                         \
-        __asm__(TN_DL_BAND(#K, #S, #OW, #L, #R, #SHIFT, #W));                                     \
+        __asm__(TN_DL_BAND(#K, #S, #OW, #L, #R, #H, #SHIFT, #W));                                 \
     }
 
 #endif

@@ -79,10 +79,10 @@ def depthwise_square(work: Work) -> None:
     work.add("square.any", 0 if work.number("positive") else tiles * tile)
 
 
-def _bands(work: Work) -> tuple[float, float, float]:
-    """Bands of rows, and rows of the strip that are inside the input, and outside."""
+def _bands(work: Work, strip: int) -> tuple[float, float, float]:
+    """Bands of rows, and rows of the strip, that has `strip`, inside the input and outside."""
     kernel, stride, in_h = work.numbers("kernel", "stride_h", "in_h")
-    most = (16 - kernel) // stride + 1  # output rows of a band
+    most = (strip - kernel) // stride + 1  # output rows of a band
     bands, filled, outside = 0, 0, 0
     for height, times in work.heights.items():
         here = -(-height // most)
@@ -98,7 +98,7 @@ def depthwise_rows(work: Work) -> None:
     kernel, stride, tile, out_w, c = work.numbers("kernel", "stride_w", "tile", "out_w", "c")
     in_w, pad, lead = work.numbers("in_w", "pad_left", "lead")
     groups = c // 4
-    bands, filled, outside = _bands(work)
+    bands, filled, outside = _bands(work, 16)
     pairs = (stride * (out_w - 1) + kernel + 1) // 2
     columns = min(in_w, 2 * pairs - pad) - lead
     sides = pairs - (lead + columns + 1) // 2
@@ -121,13 +121,13 @@ def depthwise_rows(work: Work) -> None:
 def depthwise_lanes(work: Work) -> None:
     kernel, stride, out_w, c = work.numbers("kernel", "stride_w", "out_w", "c")
     in_w, pad = work.numbers("in_w", "pad_left")
-    groups = c // 4
-    bands, filled, outside = _bands(work)
+    groups, strip = c // 4, work.call.numbers[5]
+    bands, filled, outside = _bands(work, strip)
     fours = (stride * (out_w - 1) + kernel + 3) // 4
     touched = -(-(pad + min(in_w, 4 * fours - pad)) // 4) - pad // 4
     work.add("lanes.band", bands)
     work.add("lanes.row", filled + work.rows)
-    work.add("lanes.border", 8 * (outside * fours + 16 * work.steps * (fours - touched)))
+    work.add("lanes.border", 8 * (outside * fours + strip * work.steps * (fours - touched)))
     work.add("lanes.group", bands * groups)
     work.add("lanes.fill", filled * groups)
     work.add("lanes.four", filled * groups * touched)

@@ -217,7 +217,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     ]
     named = [("rows", *form) for form in faster]
     for call, _ in faster:
-        if lanes := lanes_call(call, data[0], numbers, out.zero_point):
+        if lanes := lanes_call(call, data[0], numbers, out):
             named.insert(0, ("lanes", *lanes))
     banded = tuple(
         replace(

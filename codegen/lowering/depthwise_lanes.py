@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from thumbnet.codegen.graph import Tensor
 from thumbnet.codegen.kernel import Call, Constant
 from thumbnet.codegen.lowering.depthwise_square import Scratched, blocks_of_words, true_multiplier
 from thumbnet.codegen.lowering.folding import bounds, first_steps, narrow
@@ -16,7 +17,7 @@ LANE = 21  # bits
 LARGEST_SHIFT = 12  # bounds of offsets stay within folding.NO_STEP
 LARGEST_POWER = 2  # of two, by which weights are multiplied
 NEAR = np.arange(-4, 5)  # multipliers around the true one that are tried
-BAND = 16  # TN_DEPTHWISE_LANES_BAND
+MOST_ROWS = 28  # TN_DEPTHWISE_LANES_MOST
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Lanes:
 
 
 def lanes_call(
-    call: Call, taps: NDArray[np.int8], exact: Requantization, out_zero_point: int
+    call: Call, taps: NDArray[np.int8], exact: Requantization, out: Tensor
 ) -> Scratched | None:
     """The call of tn_depthwise_lanes.h that does what `call` of tn_depthwise_rows.h does, and its
     bytes of scratch, for `taps` [KH, KW, C]; None where it does not serve."""
@@ -40,7 +41,7 @@ def lanes_call(
         _number(call, name) for name in ("kernel", "stride_w", "out_w", "in_w", "pad_left", "c")
     )
     lead = pad_left % 4
-    if kernel < 5 or call.fields["clamp"] or out_zero_point != -128 or in_w < -lead % 4:
+    if kernel < 5 or call.fields["clamp"] or out.zero_point != -128 or in_w < -lead % 4:
         return None
     square = np.zeros((kernel, kernel, channels), np.int64)
     square[: taps.shape[0], : taps.shape[1]] = taps
@@ -48,6 +49,7 @@ def lanes_call(
     if numbers is None:
         return None
     fours = (stride * (out_w - 1) + kernel + 3) // 4
+    rows = min((out.shape[1] - 1) * _number(call, "stride_h") + kernel, MOST_ROWS)
     rest = (min(in_w, 4 * fours - pad_left) - -lead % 4) % 4
     return (
         replace(
@@ -55,11 +57,11 @@ def lanes_call(
             function="tn_depthwise_lanes_s8",
             header="tn_depthwise_lanes.h",
             fields={**call.fields, "blocks": _pack(square << numbers.power, stride, numbers)},
-            numbers=(kernel, stride, out_w, lead, rest, numbers.shift, 0),
+            numbers=(kernel, stride, out_w, lead, rest, rows, numbers.shift, 0),
             assembly=_code(kernel, out_w),
             literals=(),
         ),
-        max(12 + 32 * BAND * fours, 4 * kernel * kernel + channels),
+        max(12 + 32 * rows * fours, 4 * kernel * kernel + channels),
     )
 
 
