@@ -127,7 +127,7 @@ def _widened(graph: Graph, mode: Mode, usual: Sequence[Kernel], base: _Found) ->
     while pairs and worse < MOST_WORSE:
         kernels = list(base.kernels)
         for i, j in pairs:
-            producer, reader = usual[i].widened_output, usual[j].widened_input
+            producer, reader = _widened_output(graph, usual[i]), usual[j].widened_input
             assert producer is not None and reader is not None
             kernels[i], kernels[j] = producer, reader
         wide = {
@@ -156,7 +156,7 @@ def _widenable(graph: Graph, kernels: Sequence[Kernel]) -> list[tuple[int, int]]
     return [
         (i, readers[kernel.output][0])
         for i, kernel in enumerate(kernels)
-        if kernel.widened_output is not None
+        if _widened_output(graph, kernel) is not None
         and kernel.output not in graph.outputs
         and len(readers.get(kernel.output, ())) == 1
         and kernels[readers[kernel.output][0]].widened_input is not None
@@ -173,9 +173,21 @@ def _fits(schedule: Schedule, mode: Mode) -> bool:
 
 def _options(graph: Graph, kernel: Kernel) -> list[Option]:
     """The forms of a kernel as a layer alone runs them, the usual one first."""
-    turns = turns_of(kernel, graph.tensors, {rows_of(graph, kernel): 1}, lambda _: False, False)
     own = constant_bytes([kernel])
     return [
-        Option(form, constant_bytes([form]) - own, kernel_cycles(form, turns))
+        Option(form, constant_bytes([form]) - own, _cycles_alone(graph, form))
         for form in (kernel, *kernel.faster)
     ]
+
+
+def _widened_output(graph: Graph, kernel: Kernel) -> Kernel | None:
+    """The form with an int16 output, where there is one; of several that of fewest cycles."""
+    forms = [form.widened_output for form in (kernel, *kernel.faster)]
+    wide = [form for form in forms if form is not None]
+    return min(wide, key=lambda form: _cycles_alone(graph, form), default=None)
+
+
+def _cycles_alone(graph: Graph, form: Kernel) -> int:
+    """As a layer alone runs it."""
+    turns = turns_of(form, graph.tensors, {rows_of(graph, form): 1}, lambda _: False, False)
+    return kernel_cycles(form, turns)

@@ -219,7 +219,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
     for call, _ in faster:
         if lanes := lanes_call(call, data[0], numbers, out):
             named.insert(0, ("lanes", *lanes))
-    banded = tuple(
+    banded = [
         replace(
             usual,
             form=name,
@@ -228,20 +228,19 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
             scratch_bytes=scratch,
         )
         for name, call, scratch in named
-    )
+    ]
     return replace(
         usual,
         with_less_scratch=small[0] if small else None,
-        faster=banded,
-        widened_output=next(
-            (_widened(form) for form in banded if not form.calls[0].fields["clamp"]), None
-        ),
+        faster=tuple(replace(form, widened_output=_widened(form)) for form in banded),
     )
 
 
-def _widened(kernel: Kernel) -> Kernel:
-    """A form of tn_depthwise_rows.h or tn_depthwise_lanes.h with int16 outputs."""
+def _widened(kernel: Kernel) -> Kernel | None:
+    """A form of tn_depthwise_rows.h or tn_depthwise_lanes.h with int16 outputs, where it can be."""
     (call,) = kernel.calls
+    if call.fields["clamp"]:
+        return None
     numbers = (*call.numbers[:-1], 1) if call.numbers else ()
     wide = replace(call, fields={**call.fields, "widened": 1}, numbers=numbers)
     return replace(kernel, form=f"{kernel.form}, int16", calls=(wide,))
