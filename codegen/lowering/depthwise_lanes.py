@@ -73,8 +73,9 @@ def _number(call: Call, name: str) -> int:
 
 def _code(kernel: int, out_w: int) -> int:
     """Bytes of a function of tn_depthwise_lanes_armv7em.h, about."""
-    most = min(out_w // 6 + 1, 3)  # tiles that there is text of
-    return 600 + most * (150 + 4 * kernel * (5 * kernel - 10))
+    pairs = out_w // 2
+    accumulators = pairs + 1 if pairs < 3 else 3 * min(pairs // 3, 2) + pairs % 3 + 1
+    return 240 + accumulators * (41 * kernel - 30)
 
 
 def words_of_taps(kernel: int, stride_w: int) -> list[tuple[int, int]]:
