@@ -150,36 +150,42 @@
     TN_DW_IF(A " > 1", "mov r6, r4\n mov r7, r5\n") TN_DW_IF(A " > 2", "mov r8, r4\n mov r9, r5\n")\
     TN_DW_IF(FIRST " == 0", "add r4, r4, r12, lsr #10\n")
 
-/* Output r12 of lanes 0 and 1; r2 and r3 are multiplier and addend. Pixels go by twos, at r10 and
- * r11 = pitch behind it, whichever lane they are of. */
-#define TN_DL_SCALE(SHIFT) "smmla r12, r12, r2, r3\n ssat r12, #8, r12, asr #" SHIFT "\n"
-#define TN_DL_LANE_0(LOW, SHIFT) "ubfx r12, " LOW ", #0, #21\n" TN_DL_SCALE(SHIFT)
+/* Lanes become outputs where they are; r2 and r3 are multiplier and addend. One of lane 0 takes the
+ * place of the accumulator before, whose lane 2 is a part of it. */
+#define TN_DL_SCALE(X, SHIFT)                                                                     \
+    "smmla " X ", " X ", r2, r3\n ssat " X ", #8, " X ", asr #" SHIFT "\n"
 #define TN_DL_LANE_1(LOW, HIGH, SHIFT)                                                            \
-    "lsr r12, " LOW ", #21\n bfi r12, " HIGH ", #11, #10\n" TN_DL_SCALE(SHIFT)
-#define TN_DL_STORE(W, AT)                                                                        \
-    TN_DW_IF(W " == 0", "strb r12, [" AT "]\n") TN_DW_IF(W " == 1", "strh r12, [" AT "]\n")
-#define TN_DL_STORE_0(W) TN_DL_STORE(W, "r10")
-#define TN_DL_STORE_1(W) TN_DL_STORE(W, "r10, r11") "add r10, r10, r11, lsl #1\n"
-/* Lanes 0 and 1 of an accumulator that is not the first of a row. */
-#define TN_DL_BOTH(FIRST, HALF, LOW, HIGH, W, SHIFT)                                              \
-    TN_DL_LANE_0(LOW, SHIFT)                                                                      \
-    TN_DW_IF(FIRST " == 1", TN_DL_STORE_1(W) ".else\n" TN_DL_STORE_0(W))                          \
-    TN_DW_IF(HALF " == 0",                                                                        \
-        TN_DL_LANE_1(LOW, HIGH, SHIFT)                                                            \
-        TN_DW_IF(FIRST " == 1", TN_DL_STORE_0(W) ".else\n" TN_DL_STORE_1(W)))
-#define TN_DL_END(A, FIRST, HALF, LAST, W, SHIFT)                                                 \
+    "lsr " LOW ", " LOW ", #21\n bfi " LOW ", " HIGH ", #11, #10\n" TN_DL_SCALE(LOW, SHIFT)
+#define TN_DL_LANES(LAST, HALF, BEFORE, LOW, HIGH, SHIFT)                                         \
+    "add " LOW ", " LOW ", " BEFORE ", lsr #10\n"                                                 \
+    "ubfx " BEFORE ", " LOW ", #0, #21\n" TN_DL_SCALE(BEFORE, SHIFT)                              \
+    TN_DW_IF("(" LAST ") * " HALF " == 0", TN_DL_LANE_1(LOW, HIGH, SHIFT))
+#define TN_DL_STORE(W, X, AT)                                                                     \
+    TN_DW_IF(W " == 0", "strb " X ", [" AT "]\n") TN_DW_IF(W " == 1", "strh " X ", [" AT "]\n")
+#define TN_DL_STORE_IF(CONDITION, W, X, AT) TN_DW_IF(CONDITION, TN_DL_STORE(W, X, AT))
+/* N outputs, r11 = pitch apart; stores are next to each other, which is fastest. */
+#define TN_DL_STORES(N, W, P0, P1, P2, P3, P4)                                                    \
+    TN_DL_STORE(W, P0, "r10") TN_DL_STORE_IF(N " > 1", W, P1, "r10, r11")                         \
+    TN_DL_STORE_IF(N " > 2", W, P2, "r10, r11, lsl #1") TN_DL_STORE_IF(N " > 3", W, P3, "lr")     \
+    TN_DL_STORE_IF(N " > 4", W, P4, "lr, r11")
+#define TN_DL_END_OF(A, N, FIRST, HALF, LAST, W, SHIFT)                                           \
     "ldr r2, [r1, #8]\n ldr r3, [r1, #12]\n ldr r11, " TN_DL_AT_PITCH "\n"                        \
+    TN_DW_IF(FIRST " == 1", "ldr r10, " TN_DL_AT_OUT "\n .else\n ldr r10, " TN_DL_AT_PIXEL "\n"   \
+             "ubfx r12, r4, #0, #21\n" TN_DL_SCALE("r12", SHIFT))                                 \
+    TN_DW_IF("(" A " == 1) * " HALF " == 0", TN_DL_LANE_1("r4", "r5", SHIFT))                     \
+    TN_DW_IF(A " > 1", TN_DL_LANES(A " == 2", HALF, "r5", "r6", "r7", SHIFT))                     \
+    TN_DW_IF(A " > 2", TN_DL_LANES(A " == 3", HALF, "r7", "r8", "r9", SHIFT))                     \
+    TN_DW_IF(N " > 3", "add lr, r10, r11\n add lr, lr, r11, lsl #1\n")                            \
+    TN_DW_IF(LAST " == 0", "add r3, lr, r11, lsl #1\n"                                            \
+             TN_DW_IF(FIRST " == 0", "add r3, r3, r11\n"))                                        \
     TN_DW_IF(FIRST " == 1",                                                                       \
-        "ldr r10, " TN_DL_AT_OUT "\n add r12, r10, #(1+" W ")\n str r12, " TN_DL_AT_OUT "\n"      \
-        TN_DL_LANE_1("r4", "r5", SHIFT) TN_DL_STORE_0(W) ".else\n"                                \
-        "ldr r10, " TN_DL_AT_PIXEL "\n"                                                           \
-        TN_DL_BOTH("0", "(" A " == 1 && " HALF ")", "r4", "r5", W, SHIFT))                        \
-    TN_DW_IF(A " > 1", "add r6, r6, r5, lsr #10\n"                                                \
-             TN_DL_BOTH(FIRST, "(" A " == 2 && " HALF ")", "r6", "r7", W, SHIFT))                 \
-    TN_DW_IF(A " > 2", "add r8, r8, r7, lsr #10\n"                                                \
-             TN_DL_BOTH(FIRST, HALF, "r8", "r9", W, SHIFT))                                       \
-    TN_DW_IF(LAST " == 0", TN_DW_IF(FIRST " == 1", "add r10, r10, r11\n")                         \
-             "str r9, " TN_DL_AT_CARRY "\n str r10, " TN_DL_AT_PIXEL "\n")
+             "add r2, r10, #(1+" W ")\n" TN_DL_STORES(N, W, "r4", "r5", "r6", "r7", "r8")         \
+             "str r2, " TN_DL_AT_OUT "\n .else\n"                                                 \
+             TN_DL_STORES(N, W, "r12", "r4", "r5", "r6", "r7")                                    \
+             TN_DL_STORE_IF(N " > 5", W, "r8", "lr, r11, lsl #1"))                                \
+    TN_DW_IF(LAST " == 0", "str r9, " TN_DL_AT_CARRY "\n str r3, " TN_DL_AT_PIXEL "\n")
+#define TN_DL_END(A, FIRST, HALF, LAST, W, SHIFT)                                                 \
+    TN_DL_END_OF(A, "(2*" A "-" FIRST "-" HALF ")", FIRST, HALF, LAST, W, SHIFT)
 
 #define TN_DL_TILE(K, S, H, A, FIRST, HALF, LAST, W, SHIFT)                                       \
     TN_DL_BEGIN(A, FIRST)                                                                         \
