@@ -28,14 +28,14 @@
 
 #include "tn_depthwise_rows.h"
 
-/* tn_depthwise_lanes_..._s8 is of TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, SHIFT, W):
+/* tn_depthwise_lanes_..._s8 is of TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, SHIFT, W):
  *
  *     void tn_depthwise_lanes_..._s8(const tn_depthwise_square *g, tn_rows in, tn_rows out,
  *                                    void *scratch, int32_t y_begin, int32_t y_end);
  *
  * Kernel, stride_w, out_w; of the columns from -pad_left on, four by four, L before the input share
  * four with the first ones of it, and R are left behind the last whole four; rows of the strip,
- * kernel to TN_DEPTHWISE_LANES_MOST; shift; widened.
+ * kernel to TN_DEPTHWISE_LANES_MOST; channels c, up to 1360; shift; widened.
  * scratch: TN_DEPTHWISE_LANES_SCRATCH bytes, 4-byte aligned. */
 
 #define TN_DEPTHWISE_LANES_MOST 28
@@ -59,7 +59,7 @@
 typedef struct {
     const int8_t **fills, **fills_end; /* an input row from column 0 on, and where it goes */
     int32_t four_bytes;                /* of whole fours of columns in the strip */
-    uint32_t zero_point;               /* four bytes of it */
+    int32_t zero_point;
     int32_t row_step;                  /* in the strip, from output row to output row */
     int8_t *x_stop;                    /* what x is after the last row */
     int32_t c, pitch;                  /* pitch: bytes of a pixel of the output */
@@ -89,7 +89,7 @@ TN_SHARED void tn_depthwise_lanes_begin(const tn_depthwise_square *g, tn_depthwi
     const int32_t columns = tn_min(g->in_w, 4 * fours - g->pad_left) - (4 * begin - g->pad_left);
     const int32_t after = begin + (columns + 3) / 4; /* fours up to the right border */
     b->four_bytes = columns / 4 * four;
-    b->zero_point = (uint32_t)(uint8_t)zero * 0x1010101u;
+    b->zero_point = zero;
     b->row_step = 16 * g->stride_h;
     b->c = g->c;
     b->pitch = g->c << g->widened;
@@ -127,9 +127,9 @@ TN_SHARED void tn_depthwise_lanes_place(const tn_depthwise_square *g, tn_depthwi
 #include "tn_depthwise_lanes_armv7em.h"
 
 /* Output rows [y_begin, y_end) in bands of about the same height. */
-#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, SHIFT, W)                                        \
-    TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, SHIFT, W)                                           \
-    TN_INLINE void tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##SHIFT##_##W##_s8(    \
+#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, SHIFT, W)                                     \
+    TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, C, SHIFT, W)                                        \
+    TN_INLINE void tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W##_s8(\
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
         int32_t y_end) {                                                                          \
         const int32_t most = (H - K) / g->stride_h + 1;                                           \
@@ -140,7 +140,7 @@ TN_SHARED void tn_depthwise_lanes_place(const tn_depthwise_square *g, tn_depthwi
         for (int32_t y = y_begin, n; y < y_end; y += n, bands--) {                                \
             n = (y_end - y + bands - 1) / bands;                                                  \
             tn_depthwise_lanes_place(g, &b, in, out, H, y, n);                                    \
-            tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##SHIFT##_##W(&b);            \
+            tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W(&b);      \
         }                                                                                         \
     }
 
@@ -204,8 +204,8 @@ TN_SHARED void tn_depthwise_lanes_plain(const tn_depthwise_square *g, tn_rows in
     }
 }
 
-#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, SHIFT, W)                                        \
-    TN_INLINE void tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##SHIFT##_##W##_s8(    \
+#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, SHIFT, W)                                     \
+    TN_INLINE void tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W##_s8(\
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
         int32_t y_end) {                                                                          \
         tn_depthwise_lanes_plain(g, in, out, scratch, y_begin, y_end, SHIFT);                     \

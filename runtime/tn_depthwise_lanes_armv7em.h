@@ -3,10 +3,10 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * One function for each list of numbers: kernel K, stride S, out_w OW, lead L, rest R, height H,
- * shift and widened W (strings). For each four channels it fills the strip, then takes row by row,
- * channel by channel and tile by tile: r0 is the strip at the tile and channel, r1 the block;
- * accumulators are r4:r5, r6:r7 and r8:r9, the other registers weights and words of the strip. A
- * tile has A = 1 to 3 accumulators; FIRST 1: it is the first of a row; HALF 1: of the last
+ * channels C, shift and widened W (strings). For each four channels it fills the strip, then takes
+ * row by row, channel by channel and tile by tile: r0 is the strip at the tile and channel, r1 the
+ * block; accumulators are r4:r5, r6:r7 and r8:r9, the other registers weights and words of the
+ * strip. A tile has A = 1 to 3 accumulators; FIRST 1: it is the first of a row; HALF 1: of the last
  * accumulator only lane 0 is wanted. codegen/stack.py knows the bytes of stack.
  */
 #ifndef TN_DEPTHWISE_LANES_ARMV7EM_H
@@ -38,37 +38,40 @@
 
 /* ---- strips ---------------------------------------------------------------------------------- */
 
-/* Bytes of A and B, of two columns, become words of the strip. */
-#define TN_DL_JOIN(D, A, B, ROR)                                                                  \
-    "sxtb " D ", " A ROR "\n sxtb r1, " B ROR "\n add " D ", " D ", r1, lsl #21\n"
-#define TN_DL_PUT_TWO(A, B, H)                                                                    \
-    TN_DL_JOIN("r4", A, B, "") TN_DL_JOIN("r5", A, B, ", ror #8")                                 \
-    TN_DL_JOIN("r6", A, B, ", ror #16") TN_DL_JOIN("r7", A, B, ", ror #24")                       \
-    "stm r12, {r4-r7}\n add r12, r12, #(16*" H ")\n"
-#define TN_DL_PUT(S, H)                                                                           \
-    TN_DW_IF(S " == 1", TN_DL_PUT_TWO("r8", "r9", H) TN_DL_PUT_TWO("r10", "r11", H))              \
-    TN_DW_IF(S " == 2", TN_DL_PUT_TWO("r8", "r10", H) TN_DL_PUT_TWO("r9", "r11", H))
+/* Bytes of column J from r0 on, of four channels; lr where it is OUTSIDE. */
+#define TN_DL_BYTES(OUTSIDE, J, C, A, B, D, E)                                                    \
+    TN_DW_IF(OUTSIDE,                                                                             \
+             "mov " A ", lr\n mov " B ", lr\n mov " D ", lr\n mov " E ", lr\n .else\n"            \
+             "ldrsb " A ", [r0, #(" C "*(" J "))]\n ldrsb " B ", [r0, #(" C "*(" J ")+1)]\n"      \
+             "ldrsb " D ", [r0, #(" C "*(" J ")+2)]\n ldrsb " E ", [r0, #(" C "*(" J ")+3)]\n")
+/* Two columns become words of the strip at AT. */
+#define TN_DL_JOIN(OUTSIDE_I, I, OUTSIDE_J, J, C, AT)                                             \
+    TN_DL_BYTES(OUTSIDE_I, I, C, "r4", "r5", "r6", "r7")                                          \
+    TN_DL_BYTES(OUTSIDE_J, J, C, "r8", "r9", "r10", "r11")                                        \
+    "add r4, r4, r8, lsl #21\n add r5, r5, r9, lsl #21\n"                                         \
+    "add r6, r6, r10, lsl #21\n add r7, r7, r11, lsl #21\n"                                       \
+    "str r4, [r12, #(" AT ")]\n str r5, [r12, #(" AT "+4)]\n"                                     \
+    "str r6, [r12, #(" AT "+8)]\n str r7, [r12, #(" AT "+12)]\n"
+/* Four columns, of which those before L and from R on are outside. */
+#define TN_DL_PUT(S, L, R, H, C)                                                                  \
+    TN_DW_IF(S " == 1",                                                                           \
+             TN_DL_JOIN(L " > 0", "0-" L, L " > 1 || " R " < 2", "1-" L, C, "0")                  \
+             TN_DL_JOIN(L " > 2 || " R " < 3", "2-" L, R " < 4", "3-" L, C, "16*" H))             \
+    TN_DW_IF(S " == 2",                                                                           \
+             TN_DL_JOIN(L " > 0", "0-" L, L " > 2 || " R " < 3", "2-" L, C, "0")                  \
+             TN_DL_JOIN(L " > 1 || " R " < 2", "1-" L, R " < 4", "3-" L, C, "16*" H))             \
+    "add r12, r12, #(32*" H ")\n"
 
-/* Row r0, columns r3 = c bytes apart, into the strip at r12; r2: the list of such. */
-#define TN_DL_NEXT(REGISTER) "ldr " REGISTER ", [r0]\n add r0, r0, r3\n"
-#define TN_DL_FILL(S, L, R, H)                                                                    \
+/* Row r0 into the strip at r12; r2: the list of such; r3: bytes of four columns. */
+#define TN_DL_FILL(S, L, R, H, C)                                                                 \
     "ldr r2, " TN_DL_AT_FILLS "\n ldr r4, " TN_DL_AT_FILLS_END "\n cmp r2, r4\n beq.w 4f\n"       \
-    "0: ldm r2!, {r0, r12}\n ldr r4, " TN_DL_AT_CHANNEL "\n ldr r3, " TN_DL_AT_C "\n"             \
+    "mov r3, #(4*" C ")\n"                                                                        \
+    "0: ldm r2!, {r0, r12}\n ldr r4, " TN_DL_AT_CHANNEL "\n ldr lr, " TN_DL_AT_ZERO "\n"          \
     "add r0, r0, r4\n"                                                                            \
-    TN_DW_IF(L " > 0",                                                                            \
-        "ldr r8, " TN_DL_AT_ZERO "\n"                                                             \
-        TN_DW_IF(L " > 1", "mov r9, r8\n .else\n" TN_DL_NEXT("r9"))                               \
-        TN_DW_IF(L " > 2", "mov r10, r8\n .else\n" TN_DL_NEXT("r10"))                             \
-        TN_DL_NEXT("r11") TN_DL_PUT(S, H))                                                        \
-    "ldr lr, " TN_DL_AT_FOUR_BYTES "\n add lr, r12, lr\n cmp r12, lr\n beq 2f\n"                  \
-    "1: add r4, r0, r3, lsl #1\n ldr r8, [r0]\n ldr r9, [r0, r3]\n"                               \
-    "ldr r10, [r4]\n ldr r11, [r4, r3]\n add r0, r4, r3, lsl #1\n"                                \
-    TN_DL_PUT(S, H) "cmp r12, lr\n bne 1b\n"                                                      \
-    "2:\n"                                                                                        \
-    TN_DW_IF(R " > 0",                                                                            \
-        "ldr r11, " TN_DL_AT_ZERO "\n" TN_DL_NEXT("r8")                                           \
-        TN_DW_IF(R " > 1", TN_DL_NEXT("r9") ".else\n mov r9, r11\n")                              \
-        TN_DW_IF(R " > 2", TN_DL_NEXT("r10") ".else\n mov r10, r11\n") TN_DL_PUT(S, H))           \
+    TN_DW_IF(L " > 0", TN_DL_PUT(S, L, "4", H, C) "add r0, r0, #(" C "*(4-" L "))\n")             \
+    "ldr r1, " TN_DL_AT_FOUR_BYTES "\n add r1, r12, r1\n cmp r12, r1\n beq 2f\n"                  \
+    "1:\n" TN_DL_PUT(S, "0", "4", H, C) "add r0, r0, r3\n cmp r12, r1\n bne 1b\n"                 \
+    "2:\n" TN_DW_IF(R " > 0", TN_DL_PUT(S, "0", R, H, C))                                         \
     "ldr r4, " TN_DL_AT_FILLS_END "\n cmp r2, r4\n bne.w 0b\n"                                    \
     "4:\n"
 
@@ -213,10 +216,10 @@
              TN_DL_TILE(K, S, H, "(" OW "/2%3+1)", "0", "(1-" OW "%2)", "1", W, SHIFT)            \
              "ldr r2, " TN_DL_AT_ROW "\n and r0, r0, #12\n add r0, r0, r2\n")
 
-#define TN_DL_BAND(K, S, OW, L, R, H, SHIFT, W)                                                   \
+#define TN_DL_BAND(K, S, OW, L, R, H, C, SHIFT, W)                                                \
     "push {r4-r11, lr}\n sub sp, #" TN_DL_FRAME "\n"                                              \
     "ldm r0, {r1-r11}\n mov r12, #0\n stm sp, {r1-r12}\n"                                         \
-    "20:\n" TN_DL_FILL(S, L, R, H)                                                                \
+    "20:\n" TN_DL_FILL(S, L, R, H, C)                                                             \
     "ldr r0, " TN_DL_AT_X "\n ldr r2, " TN_DL_AT_OUTS "\n"                                        \
     "8: str r0, " TN_DL_AT_ROW "\n ldr r10, [r2], #4\n"                                           \
     "ldr r3, " TN_DL_AT_CHANNEL "\n ldr r1, " TN_DL_AT_BLOCKS "\n"                                \
@@ -231,11 +234,11 @@
     "add r2, r2, #4\n str r2, " TN_DL_AT_CHANNEL "\n cmp r2, r3\n bne.w 20b\n"                    \
     "add sp, #" TN_DL_FRAME "\n pop {r4-r11, pc}\n"
 
-#define TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, SHIFT, W)                                       \
+#define TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, C, SHIFT, W)                                    \
     static TN_NOINLINE TN_DW_NAKED void                                                           \
-        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##SHIFT##_##W(                    \
+        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W(              \
             const tn_depthwise_lanes_band *b TN_UNUSED) {                                         \
-        __asm__(TN_DL_BAND(#K, #S, #OW, #L, #R, #H, #SHIFT, #W));                                 \
+        __asm__(TN_DL_BAND(#K, #S, #OW, #L, #R, #H, #C, #SHIFT, #W));                             \
     }
 
 #endif

@@ -18,6 +18,7 @@ LARGEST_SHIFT = 12  # bounds of offsets stay within folding.NO_STEP
 LARGEST_POWER = 2  # of two, by which weights are multiplied
 NEAR = np.arange(-4, 5)  # multipliers around the true one that are tried
 MOST_ROWS = 28  # TN_DEPTHWISE_LANES_MOST
+MOST_CHANNELS = 1360
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,13 @@ def lanes_call(
         _number(call, name) for name in ("kernel", "stride_w", "out_w", "in_w", "pad_left", "c")
     )
     lead = pad_left % 4
-    if kernel < 5 or call.fields["clamp"] or out.zero_point != -128 or in_w < -lead % 4:
+    if (
+        kernel < 5
+        or call.fields["clamp"]
+        or out.zero_point != -128
+        or in_w < -lead % 4
+        or channels > MOST_CHANNELS
+    ):
         return None
     square = np.zeros((kernel, kernel, channels), np.int64)
     square[: taps.shape[0], : taps.shape[1]] = taps
@@ -57,7 +64,7 @@ def lanes_call(
             function="tn_depthwise_lanes_s8",
             header="tn_depthwise_lanes.h",
             fields={**call.fields, "blocks": _pack(square << numbers.power, stride, numbers)},
-            numbers=(kernel, stride, out_w, lead, rest, rows, numbers.shift, 0),
+            numbers=(kernel, stride, out_w, lead, rest, rows, channels, numbers.shift, 0),
             assembly=_code(kernel, out_w),
             literals=(),
         ),

@@ -85,10 +85,10 @@ def test_other_layers_have_no_lanes() -> None:
 FUNCTIONS = """
 #include "tn_depthwise_lanes.h"
 #define FORM(I, S, OW, L, R, H, W, IW, PL)                                                    \\
-    TN_DEPTHWISE_LANES_S8(KERNEL, S, OW, L, R, H, 6, W)                                       \\
+    TN_DEPTHWISE_LANES_S8(KERNEL, S, OW, L, R, H, 8, 6, W)                                       \\
     static void form_##I##S##OW##L##R##H##W##IW##PL(                                          \\
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t rows) { \\
-        tn_depthwise_lanes_KERNEL##_##S##_##OW##_##L##_##R##_##H##_6_##W##_s8(g, in, out,     \\
+        tn_depthwise_lanes_KERNEL##_##S##_##OW##_##L##_##R##_##H##_8_6_##W##_s8(g, in, out,     \\
                                                                     scratch, 0, rows);        \\
     }
 DEFINITIONS
