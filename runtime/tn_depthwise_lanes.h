@@ -35,7 +35,7 @@
  *
  * Kernel, stride_w, out_w; of the columns from -pad_left on, four by four, L before the input share
  * four with the first ones of it, and R are left behind the last whole four; rows of the strip,
- * kernel to TN_DEPTHWISE_LANES_MOST; channels c, up to 1360; shift; widened.
+ * kernel to TN_DEPTHWISE_LANES_MOST; channels c, up to 1020; shift; widened.
  * scratch: TN_DEPTHWISE_LANES_SCRATCH bytes, 4-byte aligned. */
 
 #define TN_DEPTHWISE_LANES_MOST 28
@@ -62,7 +62,7 @@ typedef struct {
     int32_t zero_point;
     int32_t row_step;                  /* in the strip, from output row to output row */
     int8_t *x_stop;                    /* what x is after the last row */
-    int32_t c, pitch;                  /* pitch: bytes of a pixel of the output */
+    int32_t c;
     int8_t *x;                         /* the strip at the first row */
     int8_t **outs;
     const int8_t *blocks;
@@ -92,7 +92,6 @@ TN_SHARED void tn_depthwise_lanes_begin(const tn_depthwise_square *g, tn_depthwi
     b->zero_point = zero;
     b->row_step = 16 * g->stride_h;
     b->c = g->c;
-    b->pitch = g->c << g->widened;
     b->x = strip;
     b->fills = b->fill;
     b->outs = b->out;
@@ -129,7 +128,8 @@ TN_SHARED void tn_depthwise_lanes_place(const tn_depthwise_square *g, tn_depthwi
 /* Output rows [y_begin, y_end) in bands of about the same height. */
 #define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, SHIFT, W)                                     \
     TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, C, SHIFT, W)                                        \
-    TN_INLINE void tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W##_s8(\
+    TN_INLINE void                                                                                \
+        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W##_s8(         \
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
         int32_t y_end) {                                                                          \
         const int32_t most = (H - K) / g->stride_h + 1;                                           \
@@ -205,7 +205,8 @@ TN_SHARED void tn_depthwise_lanes_plain(const tn_depthwise_square *g, tn_rows in
 }
 
 #define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, SHIFT, W)                                     \
-    TN_INLINE void tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W##_s8(\
+    TN_INLINE void                                                                                \
+        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W##_s8(         \
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
         int32_t y_end) {                                                                          \
         tn_depthwise_lanes_plain(g, in, out, scratch, y_begin, y_end, SHIFT);                     \

@@ -24,17 +24,16 @@
 #define TN_DL_AT_ROW_STEP "[sp, #16]"
 #define TN_DL_AT_X_STOP "[sp, #20]"
 #define TN_DL_AT_C "[sp, #24]"
-#define TN_DL_AT_PITCH "[sp, #28]"
-#define TN_DL_AT_X "[sp, #32]"
-#define TN_DL_AT_OUTS "[sp, #36]"
-#define TN_DL_AT_BLOCKS "[sp, #40]"
-#define TN_DL_AT_CHANNEL "[sp, #44]"
-#define TN_DL_AT_ROW "[sp, #48]"
-#define TN_DL_AT_ROW_OUT "[sp, #52]"
-#define TN_DL_AT_OUT "[sp, #56]"
-#define TN_DL_AT_PIXEL "[sp, #60]"
-#define TN_DL_AT_CARRY "[sp, #64]"
-#define TN_DL_AT_TILES "[sp, #68]"
+#define TN_DL_AT_X "[sp, #28]"
+#define TN_DL_AT_OUTS "[sp, #32]"
+#define TN_DL_AT_BLOCKS "[sp, #36]"
+#define TN_DL_AT_CHANNEL "[sp, #40]"
+#define TN_DL_AT_ROW "[sp, #44]"
+#define TN_DL_AT_ROW_OUT "[sp, #48]"
+#define TN_DL_AT_OUT "[sp, #52]"
+#define TN_DL_AT_PIXEL "[sp, #56]"
+#define TN_DL_AT_CARRY "[sp, #60]"
+#define TN_DL_AT_TILES "[sp, #64]"
 
 /* ---- strips ---------------------------------------------------------------------------------- */
 
@@ -166,31 +165,34 @@
 #define TN_DL_STORE(W, X, AT)                                                                     \
     TN_DW_IF(W " == 0", "strb " X ", [" AT "]\n") TN_DW_IF(W " == 1", "strh " X ", [" AT "]\n")
 #define TN_DL_STORE_IF(CONDITION, W, X, AT) TN_DW_IF(CONDITION, TN_DL_STORE(W, X, AT))
-/* N outputs, r11 = pitch apart; stores are next to each other, which is fastest. */
-#define TN_DL_STORES(N, W, P0, P1, P2, P3, P4)                                                    \
-    TN_DL_STORE(W, P0, "r10") TN_DL_STORE_IF(N " > 1", W, P1, "r10, r11")                         \
-    TN_DL_STORE_IF(N " > 2", W, P2, "r10, r11, lsl #1") TN_DL_STORE_IF(N " > 3", W, P3, "lr")     \
-    TN_DL_STORE_IF(N " > 4", W, P4, "lr, r11")
-#define TN_DL_END_OF(A, N, FIRST, HALF, LAST, W, SHIFT)                                           \
-    "ldr r2, [r1, #8]\n ldr r3, [r1, #12]\n ldr r11, " TN_DL_AT_PITCH "\n"                        \
+#define TN_DL_ADD(D, X, N)                                                                        \
+    TN_DW_IF(N " < 4096", "add " D ", " X ", #(" N ")\n .else\n"                                  \
+             "movw " D ", #(" N ")\n add " D ", " D ", " X "\n")
+/* N outputs from r10 on, P bytes apart; stores are next to each other, which is fastest. */
+#define TN_DL_STORES(N, P, W, P0, P1, P2, P3, P4)                                                 \
+    TN_DL_STORE(W, P0, "r10") TN_DL_STORE_IF(N " > 1", W, P1, "r10, #(" P ")")                    \
+    TN_DL_STORE_IF(N " > 2", W, P2, "r10, #(2*" P ")") TN_DL_STORE_IF(N " > 3", W, P3, "lr")      \
+    TN_DL_STORE_IF(N " > 4", W, P4, "lr, #(" P ")")
+#define TN_DL_END_OF(A, N, FIRST, HALF, LAST, P, W, SHIFT)                                        \
+    "ldr r2, [r1, #8]\n ldr r3, [r1, #12]\n"                                                      \
     TN_DW_IF(FIRST " == 1", "ldr r10, " TN_DL_AT_OUT "\n .else\n ldr r10, " TN_DL_AT_PIXEL "\n"   \
              "ubfx r12, r4, #0, #21\n" TN_DL_SCALE("r12", SHIFT))                                 \
     TN_DW_IF("(" A " == 1) * " HALF " == 0", TN_DL_LANE_1("r4", "r5", SHIFT))                     \
     TN_DW_IF(A " > 1", TN_DL_LANES(A " == 2", HALF, "r5", "r6", "r7", SHIFT))                     \
     TN_DW_IF(A " > 2", TN_DL_LANES(A " == 3", HALF, "r7", "r8", "r9", SHIFT))                     \
-    TN_DW_IF(N " > 3", "add lr, r10, r11\n add lr, lr, r11, lsl #1\n")                            \
-    TN_DW_IF(LAST " == 0", "add r3, lr, r11, lsl #1\n"                                            \
-             TN_DW_IF(FIRST " == 0", "add r3, r3, r11\n"))                                        \
+    TN_DW_IF(N " > 3", TN_DL_ADD("lr", "r10", "3*" P))                                            \
+    TN_DW_IF(LAST " == 0", TN_DL_ADD("r3", "r10", "(6-" FIRST ")*" P))                            \
     TN_DW_IF(FIRST " == 1",                                                                       \
-             "add r2, r10, #(1+" W ")\n" TN_DL_STORES(N, W, "r4", "r5", "r6", "r7", "r8")         \
+             "add r2, r10, #(1+" W ")\n" TN_DL_STORES(N, P, W, "r4", "r5", "r6", "r7", "r8")      \
              "str r2, " TN_DL_AT_OUT "\n .else\n"                                                 \
-             TN_DL_STORES(N, W, "r12", "r4", "r5", "r6", "r7")                                    \
-             TN_DL_STORE_IF(N " > 5", W, "r8", "lr, r11, lsl #1"))                                \
+             TN_DL_STORES(N, P, W, "r12", "r4", "r5", "r6", "r7")                                 \
+             TN_DL_STORE_IF(N " > 5", W, "r8", "lr, #(2*" P ")"))                                 \
     TN_DW_IF(LAST " == 0", "str r9, " TN_DL_AT_CARRY "\n str r3, " TN_DL_AT_PIXEL "\n")
-#define TN_DL_END(A, FIRST, HALF, LAST, W, SHIFT)                                                 \
-    TN_DL_END_OF(A, "(2*" A "-" FIRST "-" HALF ")", FIRST, HALF, LAST, W, SHIFT)
+#define TN_DL_END(A, FIRST, HALF, LAST, C, W, SHIFT)                                              \
+    TN_DL_END_OF(A, "(2*" A "-" FIRST "-" HALF ")", FIRST, HALF, LAST, "(" C "*(1+" W "))", W,    \
+                 SHIFT)
 
-#define TN_DL_TILE(K, S, H, A, FIRST, HALF, LAST, W, SHIFT)                                       \
+#define TN_DL_TILE(K, S, H, C, A, FIRST, HALF, LAST, W, SHIFT)                                    \
     TN_DL_BEGIN(A, FIRST)                                                                         \
     TN_DW_IF(K S " == 51", ".irp row, 0, 1, 2, 3, 4\n"                                            \
              TN_DL_ROW_51(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
@@ -200,31 +202,31 @@
              TN_DL_ROW_71(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
     TN_DW_IF(K S " == 72", ".irp row, 0, 1, 2, 3, 4, 5, 6\n"                                      \
              TN_DL_ROW_72(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
-    TN_DL_END(A, FIRST, HALF, LAST, W, SHIFT)
+    TN_DL_END(A, FIRST, HALF, LAST, C, W, SHIFT)
 
 /* All tiles of a row: three accumulators each, the last up to three. */
-#define TN_DL_TILES(K, S, OW, H, W, SHIFT)                                                        \
-    TN_DW_IF(OW " < 6", TN_DL_TILE(K, S, H, "(" OW "/2+1)", "1", "(1-" OW "%2)", "1", W, SHIFT)   \
+#define TN_DL_TILES(K, S, OW, H, C, W, SHIFT)                                                     \
+    TN_DW_IF(OW " < 6", TN_DL_TILE(K, S, H, C, "(" OW "/2+1)", "1", "(1-" OW "%2)", "1", W, SHIFT)\
              ".else\n"                                                                            \
-             TN_DL_TILE(K, S, H, "3", "1", "0", "0", W, SHIFT) "add r0, r0, #(48*" H "*" S ")\n"  \
+             TN_DL_TILE(K, S, H, C, "3", "1", "0", "0", W, SHIFT) "add r0, r0, #(48*" H "*" S ")\n"\
              TN_DW_IF(OW " >= 12",                                                                \
                  "mov r12, #(" OW "/6-1)\n"                                                       \
                  "10: str r12, " TN_DL_AT_TILES "\n"                                              \
-                 TN_DL_TILE(K, S, H, "3", "0", "0", "0", W, SHIFT)                                \
+                 TN_DL_TILE(K, S, H, C, "3", "0", "0", "0", W, SHIFT)                             \
                  "ldr r12, " TN_DL_AT_TILES "\n add r0, r0, #(48*" H "*" S ")\n"                  \
                  "subs r12, r12, #1\n bne.w 10b\n")                                               \
-             TN_DL_TILE(K, S, H, "(" OW "/2%3+1)", "0", "(1-" OW "%2)", "1", W, SHIFT)            \
+             TN_DL_TILE(K, S, H, C, "(" OW "/2%3+1)", "0", "(1-" OW "%2)", "1", W, SHIFT)         \
              "ldr r2, " TN_DL_AT_ROW "\n and r0, r0, #12\n add r0, r0, r2\n")
 
 #define TN_DL_BAND(K, S, OW, L, R, H, C, SHIFT, W)                                                \
     "push {r4-r11, lr}\n sub sp, #" TN_DL_FRAME "\n"                                              \
-    "ldm r0, {r1-r11}\n mov r12, #0\n stm sp, {r1-r12}\n"                                         \
+    "ldm r0, {r1-r10}\n mov r11, #0\n stm sp, {r1-r11}\n"                                         \
     "20:\n" TN_DL_FILL(S, L, R, H, C)                                                             \
     "ldr r0, " TN_DL_AT_X "\n ldr r2, " TN_DL_AT_OUTS "\n"                                        \
     "8: str r0, " TN_DL_AT_ROW "\n ldr r10, [r2], #4\n"                                           \
     "ldr r3, " TN_DL_AT_CHANNEL "\n ldr r1, " TN_DL_AT_BLOCKS "\n"                                \
     "str r2, " TN_DL_AT_ROW_OUT "\n add r10, r10, r3, lsl #" W "\n str r10, " TN_DL_AT_OUT "\n"   \
-    "9:\n" TN_DL_TILES(K, S, OW, H, W, SHIFT)                                                     \
+    "9:\n" TN_DL_TILES(K, S, OW, H, C, W, SHIFT)                                                  \
     "add r0, r0, #4\n add r1, r1, #(16+2*" K "*(" K "+1))\n"                                      \
     "tst r0, #12\n bne.w 9b\n" /* the next channel */                                             \
     "ldr r0, " TN_DL_AT_ROW "\n ldr r2, " TN_DL_AT_ROW_OUT "\n"                                   \

@@ -18,7 +18,7 @@ LARGEST_SHIFT = 12  # bounds of offsets stay within folding.NO_STEP
 LARGEST_POWER = 2  # of two, by which weights are multiplied
 NEAR = np.arange(-4, 5)  # multipliers around the true one that are tried
 MOST_ROWS = 28  # TN_DEPTHWISE_LANES_MOST
-MOST_CHANNELS = 1360
+MOST_CHANNELS = 1020  # offsets of instructions reach two pixels of int16
 
 
 @dataclass(frozen=True, eq=False)
