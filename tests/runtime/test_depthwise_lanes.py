@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from test_convolution import EXAMPLES, Case, Numbers, _bands, conv_case
 from test_depthwise_on_arm import run_forms
 
 from thumbnet.codegen.graph import Padding
-from thumbnet.codegen.lowering.depthwise_lanes import MOST_ROWS
+from thumbnet.codegen.lowering.depthwise_lanes import MOST_CHANNELS, MOST_ROWS
 from thumbnet.codegen.stack import ASSEMBLY_BYTES
 
 
@@ -84,12 +85,12 @@ def test_other_layers_have_no_lanes() -> None:
 # Every form as its own function, as the generator makes them.
 FUNCTIONS = """
 #include "tn_depthwise_lanes.h"
-#define FORM(I, S, OW, L, R, H, W, IW, PL)                                                    \\
-    TN_DEPTHWISE_LANES_S8(KERNEL, S, OW, L, R, H, 8, 6, W)                                       \\
-    static void form_##I##S##OW##L##R##H##W##IW##PL(                                          \\
+#define FORM(I, S, OW, L, R, H, W, IW, PL, C)                                                 \\
+    TN_DEPTHWISE_LANES_S8(KERNEL, S, OW, L, R, H, C, 6, W)                                       \\
+    static void form_##I##S##OW##L##R##H##W##IW##PL##C(                                       \\
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t rows) { \\
-        tn_depthwise_lanes_KERNEL##_##S##_##OW##_##L##_##R##_##H##_8_6_##W##_s8(g, in, out,     \\
-                                                                    scratch, 0, rows);        \\
+        tn_depthwise_lanes_KERNEL##_##S##_##OW##_##L##_##R##_##H##_##C##_6_##W##_s8(            \\
+            g, in, out, scratch, 0, rows);                                                    \\
     }
 DEFINITIONS
 typedef void form(const tn_depthwise_square *, tn_rows, tn_rows, void *, int32_t);
@@ -101,13 +102,13 @@ CHECK = """
 #include "tn_depthwise_lanes.h"
 typedef void form(const tn_depthwise_square *, tn_rows, tn_rows, void *, int32_t);
 extern form *const native[], *const plain[];
-static const int16_t forms[][9] = {FORMS};
+static const int16_t forms[][10] = {FORMS};
 static uint32_t seed = 1;
 static int32_t next(int32_t n) {
     seed = seed * 1664525u + 1013904223u;
     return (int32_t)((seed >> 8) % (uint32_t)n);
 }
-enum { C = 8, GUARD = 0x5A, MOST = 2 * C * 24 * 20 };
+enum { C = CHANNELS, GUARD = 0x5A, MOST = 2 * C * 24 * 20 };
 static int8_t blocks[C * TN_DEPTHWISE_LANES_BLOCK(7)] __attribute__((aligned(4)));
 static int8_t in[24 * 48 * C] __attribute__((aligned(4)));
 static int8_t wanted[MOST] __attribute__((aligned(4))), found[MOST] __attribute__((aligned(4)));
@@ -146,7 +147,7 @@ int check(void);
 int check(void) {
     const int32_t k = KERNEL;
     for (int32_t i = 0; i < (int32_t)(sizeof forms / sizeof *forms); i++)
-        for (int32_t turn = 0; turn < 12; turn++) {
+        for (int32_t turn = 0; turn < TURNS; turn++) {
             const int16_t *const f = forms[i];
             const int32_t stride_h = 1 + next(2), most = (f[5] - k) / stride_h + 1;
             const tn_depthwise_square g = {
@@ -176,29 +177,37 @@ int check(void) {
 """
 
 
-def _forms(kernel: int) -> list[tuple[int, ...]]:
+def _forms(kernel: int, channels: int, widths: list[int]) -> list[tuple[int, ...]]:
     """Rows of one tile to four, even and odd; columns outside on both sides, or cut off."""
     rng = np.random.default_rng(kernel)
     forms: list[tuple[int, ...]] = []
-    for stride in (1, 2):
-        for out_w in [*range(2, 15), 18, 19]:
-            fours = (stride * (out_w - 1) + kernel + 3) // 4
-            for widened in (0, 1):
-                pad_left = int(rng.integers(0, kernel))
-                in_w = int(rng.integers(max(-pad_left % 4, 1), 48))
-                rest = (min(in_w, 4 * fours - pad_left) - -pad_left % 4) % 4
-                height = int(rng.integers(kernel, MOST_ROWS + 1))
-                forms.append(
-                    (100 + len(forms), stride, out_w, pad_left % 4, rest, height, widened, in_w,
-                     pad_left)
-                )  # fmt: skip
+    for stride, out_w, widened in product((1, 2), widths, (0, 1)):
+        fours = (stride * (out_w - 1) + kernel + 3) // 4
+        pad_left = int(rng.integers(0, kernel))
+        in_w = int(rng.integers(max(-pad_left % 4, 1), 48))
+        rest = (min(in_w, 4 * fours - pad_left) - -pad_left % 4) % 4
+        height = int(rng.integers(kernel, MOST_ROWS + 1))
+        form = (stride, out_w, pad_left % 4, rest, height, widened, in_w, pad_left, channels)
+        forms.append((100 + len(forms), *form))
     return forms
+
+
+def _check(channels: int, turns: int) -> str:
+    return CHECK.replace("CHANNELS", str(channels)).replace("TURNS", str(turns))
 
 
 @pytest.mark.parametrize("level", ["-O2", "-Os"])
 @pytest.mark.parametrize("kernel", [5, 7])
 def test_forms_in_assembly(kernel: int, level: str, tmp_path: Path, qemu: None) -> None:
-    run_forms(_forms(kernel), FUNCTIONS, CHECK, kernel, level, tmp_path)  # type: ignore[arg-type]
+    forms = _forms(kernel, 8, [*range(2, 15), 18, 19])
+    run_forms(forms, FUNCTIONS, _check(8, 12), kernel, level, tmp_path)  # type: ignore[arg-type]
+
+
+def test_pixels_far_apart_in_assembly(tmp_path: Path, qemu: None) -> None:
+    forms = _forms(5, MOST_CHANNELS, [5, 13])
+    check = _check(MOST_CHANNELS, 1).replace("24 * 48", "12 * 48").replace("24 * 20", "12 * 13")
+    check = check.replace("2 + next(20)", "2 + next(10)").replace("tn_min(24", "tn_min(12")
+    run_forms(forms, FUNCTIONS, check, 5, "-O2", tmp_path)  # type: ignore[arg-type]
 
 
 def test_stack_of_assembly_is_what_it_pushes() -> None:
