@@ -61,7 +61,7 @@ ASSEMBLY_BYTES: Mapping[str, int] = {
     **dict.fromkeys(("tn_strip_tile", "tn_exact_tile", "tn_pointwise_tile"), 64),
     "tn_row_sums_add": 36,
     **dict.fromkeys(("tn_strip_fill", "tn_strip_single"), 36),
-    "tn_depthwise_lanes": 108,
+    "tn_depthwise_lanes": 116,
     "tn_winograd_products": 60,
     "tn_winograd_out_2": 44,
     "tn_winograd_out_4": 44,

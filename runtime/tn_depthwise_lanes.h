@@ -28,14 +28,15 @@
 
 #include "tn_depthwise_rows.h"
 
-/* tn_depthwise_lanes_..._s8 is of TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, SHIFT, W):
+/* tn_depthwise_lanes_..._s8 is of TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, Z, SHIFT, W):
  *
  *     void tn_depthwise_lanes_..._s8(const tn_depthwise_square *g, tn_rows in, tn_rows out,
  *                                    void *scratch, int32_t y_begin, int32_t y_end);
  *
  * Kernel, stride_w, out_w; of the columns from -pad_left on, four by four, L before the input share
  * four with the first ones of it, and R are left behind the last whole four; rows of the strip,
- * kernel to TN_DEPTHWISE_LANES_MOST; channels c, up to 1020; shift; widened.
+ * kernel to TN_DEPTHWISE_LANES_MOST; channels c, up to 1020; Z 1: sums are of
+ * inputs less the zero point, so that rows outside need not be added; shift; widened.
  * scratch: TN_DEPTHWISE_LANES_SCRATCH bytes, 4-byte aligned. */
 
 #define TN_DEPTHWISE_LANES_MOST 28
@@ -59,15 +60,18 @@
 typedef struct {
     const int8_t **fills, **fills_end; /* an input row from column 0 on, and where it goes */
     int32_t four_bytes;                /* of whole fours of columns in the strip */
-    int32_t zero_point;
+    uint32_t zero_point;               /* of two columns */
     int32_t row_step;                  /* in the strip, from output row to output row */
     int8_t *x_stop;                    /* what x is after the last row */
     int32_t c;
     int8_t *x;                         /* the strip at the first row */
-    int8_t **outs;
+    const struct tn_depthwise_lanes_row *rows;
     const int8_t *blocks;
     const int8_t *fill[2 * TN_DEPTHWISE_LANES_MOST];
-    int8_t *out[TN_DEPTHWISE_LANES_MOST];
+    struct tn_depthwise_lanes_row {
+        int8_t *out;
+        int32_t below, outside; /* rows under it that are below the input; above or below */
+    } row[TN_DEPTHWISE_LANES_MOST];
 } tn_depthwise_lanes_band;
 
 /* `rows` words of four channels, of `fours` fours of columns, each `four` bytes: the zero point. */
@@ -82,19 +86,20 @@ TN_SHARED void tn_depthwise_lanes_outside(int8_t *x, int32_t four, int32_t fours
 /* What does not change from band to band. `strip` is 16-byte aligned, of `rows` rows. */
 #define tn_depthwise_lanes_begin TN_VARIANT(tn_depthwise_lanes_begin)
 TN_SHARED void tn_depthwise_lanes_begin(const tn_depthwise_square *g, tn_depthwise_lanes_band *b,
-                                        int8_t *strip, int32_t rows) {
-    const int32_t four = TN_DEPTHWISE_LANES_FOUR(rows), zero = g->in_zero_point;
+                                        int8_t *strip, int32_t rows, int32_t skip) {
+    const int32_t four = TN_DEPTHWISE_LANES_FOUR(rows);
+    const int32_t zero = skip != 0 ? 0 : g->in_zero_point;
     const int32_t fours = TN_DEPTHWISE_LANES_FOURS(g->kernel, g->stride_w, g->out_w);
     const int32_t begin = (g->pad_left + 3) / 4; /* the first whole four */
     const int32_t columns = tn_min(g->in_w, 4 * fours - g->pad_left) - (4 * begin - g->pad_left);
     const int32_t after = begin + (columns + 3) / 4; /* fours up to the right border */
     b->four_bytes = columns / 4 * four;
-    b->zero_point = zero;
+    b->zero_point = (uint32_t)g->in_zero_point * ((1u << 21) + 1u);
     b->row_step = 16 * g->stride_h;
     b->c = g->c;
     b->x = strip;
     b->fills = b->fill;
-    b->outs = b->out;
+    b->rows = b->row;
     b->blocks = g->blocks;
     tn_depthwise_lanes_outside(strip, four, g->pad_left / 4, rows, zero);
     tn_depthwise_lanes_outside(strip + after * four, four, fours - after, rows, zero);
@@ -103,9 +108,10 @@ TN_SHARED void tn_depthwise_lanes_begin(const tn_depthwise_square *g, tn_depthwi
 /* Output rows y to y + n - 1. */
 #define tn_depthwise_lanes_place TN_VARIANT(tn_depthwise_lanes_place)
 TN_SHARED void tn_depthwise_lanes_place(const tn_depthwise_square *g, tn_depthwise_lanes_band *b,
-                                        tn_rows in, tn_rows out, int32_t rows, int32_t y,
-                                        int32_t n) {
-    const int32_t four = TN_DEPTHWISE_LANES_FOUR(rows), zero = g->in_zero_point;
+                                        tn_rows in, tn_rows out, int32_t rows, int32_t skip,
+                                        int32_t y, int32_t n) {
+    const int32_t four = TN_DEPTHWISE_LANES_FOUR(rows);
+    const int32_t zero = skip != 0 ? 0 : g->in_zero_point;
     const int32_t fours = TN_DEPTHWISE_LANES_FOURS(g->kernel, g->stride_w, g->out_w);
     const int32_t first = y * g->stride_h - g->pad_top;
     const int32_t height = (n - 1) * g->stride_h + g->kernel;
@@ -120,27 +126,32 @@ TN_SHARED void tn_depthwise_lanes_place(const tn_depthwise_square *g, tn_depthwi
     tn_depthwise_lanes_outside(b->x, four, fours, above, zero);
     tn_depthwise_lanes_outside(b->x + 16 * end, four, fours, height - end, zero);
     b->x_stop = b->x + n * b->row_step;
-    for (int32_t i = 0; i < n; i++) b->out[i] = tn_row(out, y + i);
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t begin = first + i * g->stride_h, behind = begin + g->kernel - g->in_h;
+        b->row[i].out = tn_row(out, y + i);
+        b->row[i].below = skip != 0 ? tn_max(behind, 0) : 0;
+        b->row[i].outside = skip != 0 ? tn_max(behind, 0) + tn_max(-begin, 0) : 0;
+    }
 }
 
 #include "tn_depthwise_lanes_armv7em.h"
 
 /* Output rows [y_begin, y_end) in bands of about the same height. */
-#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, SHIFT, W)                                     \
-    TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, C, SHIFT, W)                                        \
+#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, Z, SHIFT, W)                                  \
+    TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, C, Z, SHIFT, W)                                     \
     TN_INLINE void                                                                                \
-        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W##_s8(         \
+        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##Z##_##SHIFT##_##W##_s8(   \
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
         int32_t y_end) {                                                                          \
         const int32_t most = (H - K) / g->stride_h + 1;                                           \
         int8_t *const strip = (int8_t *)scratch + ((16u - ((uintptr_t)scratch & 15u)) & 15u);     \
         int32_t bands = (y_end - y_begin + most - 1) / most;                                      \
         tn_depthwise_lanes_band b;                                                                \
-        tn_depthwise_lanes_begin(g, &b, strip, H);                                                \
+        tn_depthwise_lanes_begin(g, &b, strip, H, Z);                                             \
         for (int32_t y = y_begin, n; y < y_end; y += n, bands--) {                                \
             n = (y_end - y + bands - 1) / bands;                                                  \
-            tn_depthwise_lanes_place(g, &b, in, out, H, y, n);                                    \
-            tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W(&b);      \
+            tn_depthwise_lanes_place(g, &b, in, out, H, Z, y, n);                                 \
+            tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##Z##_##SHIFT##_##W(&b);\
         }                                                                                         \
     }
 
@@ -158,7 +169,8 @@ TN_SHARED int32_t tn_depthwise_lanes_column(int32_t kernel, int32_t stride_w, in
 /* All channels of a pixel. */
 #define tn_depthwise_lanes_pixel TN_VARIANT(tn_depthwise_lanes_pixel)
 TN_SHARED void tn_depthwise_lanes_pixel(const tn_depthwise_square *g, const int8_t *in,
-                                        const int32_t *offsets, int8_t *out, int32_t shift) {
+                                        const int32_t *offsets, int8_t *out, int32_t zero,
+                                        int32_t shift) {
     const int32_t kernel = g->kernel, words = (kernel + 1) / 2;
     const int8_t *block = g->blocks;
     for (int32_t i = 0; i < g->c; i++, in++) {
@@ -173,9 +185,9 @@ TN_SHARED void tn_depthwise_lanes_pixel(const tn_depthwise_square *g, const int8
                 const int32_t word = (int32_t)tn_load32(block);
                 const int32_t w = (int32_t)((uint32_t)word << 11) >> 11;
                 const int32_t odd = tn_depthwise_lanes_column(kernel, g->stride_w, j, 1);
-                sum += ((word - w) >> 21) *
-                       in[p[tn_depthwise_lanes_column(kernel, g->stride_w, j, 0)]];
-                if (odd < kernel) sum += w * in[p[odd]];
+                const int32_t even = tn_depthwise_lanes_column(kernel, g->stride_w, j, 0);
+                sum += ((word - w) >> 21) * (in[p[even]] - zero);
+                if (odd < kernel) sum += w * (in[p[odd]] - zero);
             }
         const int32_t scaled = (int32_t)(((int64_t)sum * multiplier) >> 32);
         const int8_t y = (int8_t)tn_ssat8((addend + scaled) >> shift);
@@ -190,7 +202,7 @@ TN_SHARED void tn_depthwise_lanes_pixel(const tn_depthwise_square *g, const int8
 #define tn_depthwise_lanes_plain TN_VARIANT(tn_depthwise_lanes_plain)
 TN_SHARED void tn_depthwise_lanes_plain(const tn_depthwise_square *g, tn_rows in, tn_rows out,
                                         void *scratch, int32_t y_begin, int32_t y_end,
-                                        int32_t shift) {
+                                        int32_t zero, int32_t shift) {
     int32_t *const offsets = (int32_t *)scratch;
     int8_t *const run = (int8_t *)(offsets + g->kernel * g->kernel); /* of the zero point */
     const int32_t outside = (int32_t)((intptr_t)run - (intptr_t)in.data);
@@ -199,17 +211,18 @@ TN_SHARED void tn_depthwise_lanes_plain(const tn_depthwise_square *g, tn_rows in
         int8_t *d = tn_row(out, y);
         for (int32_t x = 0; x < g->out_w; x++, d += g->c << g->widened) {
             tn_depthwise_rows_offsets(g, in, y, x, outside, offsets);
-            tn_depthwise_lanes_pixel(g, in.data, offsets, d, shift);
+            tn_depthwise_lanes_pixel(g, in.data, offsets, d, zero, shift);
         }
     }
 }
 
-#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, SHIFT, W)                                     \
+#define TN_DEPTHWISE_LANES_S8(K, S, OW, L, R, H, C, Z, SHIFT, W)                                  \
     TN_INLINE void                                                                                \
-        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W##_s8(         \
+        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##Z##_##SHIFT##_##W##_s8(   \
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \
         int32_t y_end) {                                                                          \
-        tn_depthwise_lanes_plain(g, in, out, scratch, y_begin, y_end, SHIFT);                     \
+        const int32_t zero = Z != 0 ? g->in_zero_point : 0;                                       \
+        tn_depthwise_lanes_plain(g, in, out, scratch, y_begin, y_end, zero, SHIFT);               \
     }
 
 #endif

@@ -16,7 +16,7 @@
 #include "tn_depthwise_square_armv7em.h"
 
 /* The frame begins with a tn_depthwise_lanes_band. */
-#define TN_DL_FRAME "72"
+#define TN_DL_FRAME "80"
 #define TN_DL_AT_FILLS "[sp, #0]"
 #define TN_DL_AT_FILLS_END "[sp, #4]"
 #define TN_DL_AT_FOUR_BYTES "[sp, #8]"
@@ -34,43 +34,48 @@
 #define TN_DL_AT_PIXEL "[sp, #56]"
 #define TN_DL_AT_CARRY "[sp, #60]"
 #define TN_DL_AT_TILES "[sp, #64]"
+#define TN_DL_AT_TAPS "[sp, #68]" /* bytes of taps that r1 goes back */
+#define TN_DL_AT_ENTRY "[sp, #72]"
+#define TN_DL_AT_NEXT "[sp, #76]"
 
 /* ---- strips ---------------------------------------------------------------------------------- */
 
-/* Bytes of column J from r0 on, of four channels; lr where it is OUTSIDE. */
+/* Bytes of column J from r0 on, of four channels; the zero point where it is OUTSIDE. */
 #define TN_DL_BYTES(OUTSIDE, J, C, A, B, D, E)                                                    \
     TN_DW_IF(OUTSIDE,                                                                             \
-             "mov " A ", lr\n mov " B ", lr\n mov " D ", lr\n mov " E ", lr\n .else\n"            \
+             "sbfx " A ", lr, #0, #21\n mov " B ", " A "\n mov " D ", " A "\n"                    \
+             "mov " E ", " A "\n .else\n"                                                         \
              "ldrsb " A ", [r0, #(" C "*(" J "))]\n ldrsb " B ", [r0, #(" C "*(" J ")+1)]\n"      \
              "ldrsb " D ", [r0, #(" C "*(" J ")+2)]\n ldrsb " E ", [r0, #(" C "*(" J ")+3)]\n")
-/* Two columns become words of the strip at AT. */
-#define TN_DL_JOIN(OUTSIDE_I, I, OUTSIDE_J, J, C, AT)                                             \
+/* Two columns become words of the strip at AT; lr: the word of two zero points. */
+#define TN_DL_JOIN(OUTSIDE_I, I, OUTSIDE_J, J, C, Z, AT)                                          \
     TN_DL_BYTES(OUTSIDE_I, I, C, "r4", "r5", "r6", "r7")                                          \
     TN_DL_BYTES(OUTSIDE_J, J, C, "r8", "r9", "r10", "r11")                                        \
     "add r4, r4, r8, lsl #21\n add r5, r5, r9, lsl #21\n"                                         \
     "add r6, r6, r10, lsl #21\n add r7, r7, r11, lsl #21\n"                                       \
+    TN_DW_IF(Z " == 1", "sub r4, r4, lr\n sub r5, r5, lr\n sub r6, r6, lr\n sub r7, r7, lr\n")    \
     "str r4, [r12, #(" AT ")]\n str r5, [r12, #(" AT "+4)]\n"                                     \
     "str r6, [r12, #(" AT "+8)]\n str r7, [r12, #(" AT "+12)]\n"
 /* Four columns, of which those before L and from R on are outside. */
-#define TN_DL_PUT(S, L, R, H, C)                                                                  \
+#define TN_DL_PUT(S, L, R, H, C, Z)                                                               \
     TN_DW_IF(S " == 1",                                                                           \
-             TN_DL_JOIN(L " > 0", "0-" L, L " > 1 || " R " < 2", "1-" L, C, "0")                  \
-             TN_DL_JOIN(L " > 2 || " R " < 3", "2-" L, R " < 4", "3-" L, C, "16*" H))             \
+             TN_DL_JOIN(L " > 0", "0-" L, L " > 1 || " R " < 2", "1-" L, C, Z, "0")               \
+             TN_DL_JOIN(L " > 2 || " R " < 3", "2-" L, R " < 4", "3-" L, C, Z, "16*" H))          \
     TN_DW_IF(S " == 2",                                                                           \
-             TN_DL_JOIN(L " > 0", "0-" L, L " > 2 || " R " < 3", "2-" L, C, "0")                  \
-             TN_DL_JOIN(L " > 1 || " R " < 2", "1-" L, R " < 4", "3-" L, C, "16*" H))             \
+             TN_DL_JOIN(L " > 0", "0-" L, L " > 2 || " R " < 3", "2-" L, C, Z, "0")               \
+             TN_DL_JOIN(L " > 1 || " R " < 2", "1-" L, R " < 4", "3-" L, C, Z, "16*" H))          \
     "add r12, r12, #(32*" H ")\n"
 
 /* Row r0 into the strip at r12; r2: the list of such; r3: bytes of four columns. */
-#define TN_DL_FILL(S, L, R, H, C)                                                                 \
+#define TN_DL_FILL(S, L, R, H, C, Z)                                                              \
     "ldr r2, " TN_DL_AT_FILLS "\n ldr r4, " TN_DL_AT_FILLS_END "\n cmp r2, r4\n beq.w 4f\n"       \
     "mov r3, #(4*" C ")\n"                                                                        \
     "0: ldm r2!, {r0, r12}\n ldr r4, " TN_DL_AT_CHANNEL "\n ldr lr, " TN_DL_AT_ZERO "\n"          \
     "add r0, r0, r4\n"                                                                            \
-    TN_DW_IF(L " > 0", TN_DL_PUT(S, L, "4", H, C) "add r0, r0, #(" C "*(4-" L "))\n")             \
+    TN_DW_IF(L " > 0", TN_DL_PUT(S, L, "4", H, C, Z) "add r0, r0, #(" C "*(4-" L "))\n")          \
     "ldr r1, " TN_DL_AT_FOUR_BYTES "\n add r1, r12, r1\n cmp r12, r1\n beq 2f\n"                  \
-    "1:\n" TN_DL_PUT(S, "0", "4", H, C) "add r0, r0, r3\n cmp r12, r1\n bne 1b\n"                 \
-    "2:\n" TN_DW_IF(R " > 0", TN_DL_PUT(S, "0", R, H, C))                                         \
+    "1:\n" TN_DL_PUT(S, "0", "4", H, C, Z) "add r0, r0, r3\n cmp r12, r1\n bne 1b\n"              \
+    "2:\n" TN_DW_IF(R " > 0", TN_DL_PUT(S, "0", R, H, C, Z))                                      \
     "ldr r4, " TN_DL_AT_FILLS_END "\n cmp r2, r4\n bne.w 0b\n"                                    \
     "4:\n"
 
@@ -147,10 +152,18 @@
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
 
-#define TN_DL_BEGIN(A, FIRST)                                                                     \
+/* With Z 1 strips have inputs less the zero point, and rows outside of the input are left out: r3
+ * row blocks of a tile, with the others taking rows from r0 and taps from r1 earlier. */
+#define TN_DL_ENTER                                                                               \
+    "tbh [pc, r3, lsl #1]\n"                                                                      \
+    "29: .hword (30f-29b)/2, (31f-29b)/2, (32f-29b)/2, (33f-29b)/2, (34f-29b)/2, (35f-29b)/2\n"   \
+    ".hword (36f-29b)/2\n"
+#define TN_DL_BEGIN(A, FIRST, Z, ENTER)                                                           \
     "ldr r4, [r1]\n ldr r5, [r1, #4]\n" TN_DW_IF(FIRST " == 0", "ldr r12, " TN_DL_AT_CARRY "\n")  \
+    TN_DW_IF(Z " == 1", "ldr r2, " TN_DL_AT_TAPS "\n ldr r3, " TN_DL_AT_ENTRY "\n")               \
     TN_DW_IF(A " > 1", "mov r6, r4\n mov r7, r5\n") TN_DW_IF(A " > 2", "mov r8, r4\n mov r9, r5\n")\
-    TN_DW_IF(FIRST " == 0", "add r4, r4, r12, lsr #10\n")
+    TN_DW_IF(FIRST " == 0", "add r4, r4, r12, lsr #10\n")                                         \
+    TN_DW_IF(Z " == 1", "sub r1, r1, r2\n" ENTER)
 
 /* Lanes become outputs where they are; r2 and r3 are multiplier and addend. One of lane 0 takes the
  * place of the accumulator before, whose lane 2 is a part of it. */
@@ -192,55 +205,62 @@
     TN_DL_END_OF(A, "(2*" A "-" FIRST "-" HALF ")", FIRST, HALF, LAST, "(" C "*(1+" W "))", W,    \
                  SHIFT)
 
-#define TN_DL_TILE(K, S, H, C, A, FIRST, HALF, LAST, W, SHIFT)                                    \
-    TN_DL_BEGIN(A, FIRST)                                                                         \
-    TN_DW_IF(K S " == 51", ".irp row, 0, 1, 2, 3, 4\n"                                            \
+#define TN_DL_TILE(K, S, H, C, Z, A, FIRST, HALF, LAST, W, SHIFT)                                 \
+    TN_DL_BEGIN(A, FIRST, Z, TN_DL_ENTER)                                                         \
+    TN_DW_IF(K S " == 51", ".irp row, 0, 1, 2, 3, 4\n3\\row:\n"                                   \
              TN_DL_ROW_51(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
-    TN_DW_IF(K S " == 52", ".irp row, 0, 1, 2, 3, 4\n"                                            \
+    TN_DW_IF(K S " == 52", ".irp row, 0, 1, 2, 3, 4\n3\\row:\n"                                   \
              TN_DL_ROW_52(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
-    TN_DW_IF(K S " == 71", ".irp row, 0, 1, 2, 3, 4, 5, 6\n"                                      \
+    TN_DW_IF(K S " == 71", ".irp row, 0, 1, 2, 3, 4, 5, 6\n3\\row:\n"                             \
              TN_DL_ROW_71(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
-    TN_DW_IF(K S " == 72", ".irp row, 0, 1, 2, 3, 4, 5, 6\n"                                      \
+    TN_DW_IF(K S " == 72", ".irp row, 0, 1, 2, 3, 4, 5, 6\n3\\row:\n"                             \
              TN_DL_ROW_72(A, "(" A "-" HALF ")", "\\row", H) ".endr\n")                           \
+    TN_DW_IF(K " == 5", "35: 36:\n")                                                              \
+    TN_DW_IF(Z " == 1", "ldr r2, " TN_DL_AT_TAPS "\n add r1, r1, r2\n")                           \
     TN_DL_END(A, FIRST, HALF, LAST, C, W, SHIFT)
 
 /* All tiles of a row: three accumulators each, the last up to three. */
-#define TN_DL_TILES(K, S, OW, H, C, W, SHIFT)                                                     \
-    TN_DW_IF(OW " < 6", TN_DL_TILE(K, S, H, C, "(" OW "/2+1)", "1", "(1-" OW "%2)", "1", W, SHIFT)\
+#define TN_DL_TILES(K, S, OW, H, C, Z, W, SHIFT)                                                  \
+    TN_DW_IF(OW " < 6",                                                                           \
+             TN_DL_TILE(K, S, H, C, Z, "(" OW "/2+1)", "1", "(1-" OW "%2)", "1", W, SHIFT)        \
              ".else\n"                                                                            \
-             TN_DL_TILE(K, S, H, C, "3", "1", "0", "0", W, SHIFT) "add r0, r0, #(48*" H "*" S ")\n"\
+             TN_DL_TILE(K, S, H, C, Z, "3", "1", "0", "0", W, SHIFT)                              \
+             "add r0, r0, #(48*" H "*" S ")\n"                                                    \
              TN_DW_IF(OW " >= 12",                                                                \
                  "mov r12, #(" OW "/6-1)\n"                                                       \
                  "10: str r12, " TN_DL_AT_TILES "\n"                                              \
-                 TN_DL_TILE(K, S, H, C, "3", "0", "0", "0", W, SHIFT)                             \
+                 TN_DL_TILE(K, S, H, C, Z, "3", "0", "0", "0", W, SHIFT)                          \
                  "ldr r12, " TN_DL_AT_TILES "\n add r0, r0, #(48*" H "*" S ")\n"                  \
                  "subs r12, r12, #1\n bne.w 10b\n")                                               \
-             TN_DL_TILE(K, S, H, C, "(" OW "/2%3+1)", "0", "(1-" OW "%2)", "1", W, SHIFT)         \
+             TN_DL_TILE(K, S, H, C, Z, "(" OW "/2%3+1)", "0", "(1-" OW "%2)", "1", W, SHIFT)      \
              "ldr r2, " TN_DL_AT_ROW "\n and r0, r0, #12\n add r0, r0, r2\n")
 
-#define TN_DL_BAND(K, S, OW, L, R, H, C, SHIFT, W)                                                \
+#define TN_DL_BAND(K, S, OW, L, R, H, C, Z, SHIFT, W)                                             \
     "push {r4-r11, lr}\n sub sp, #" TN_DL_FRAME "\n"                                              \
     "ldm r0, {r1-r10}\n mov r11, #0\n stm sp, {r1-r11}\n"                                         \
-    "20:\n" TN_DL_FILL(S, L, R, H, C)                                                             \
+    "20:\n" TN_DL_FILL(S, L, R, H, C, Z)                                                          \
     "ldr r0, " TN_DL_AT_X "\n ldr r2, " TN_DL_AT_OUTS "\n"                                        \
-    "8: str r0, " TN_DL_AT_ROW "\n ldr r10, [r2], #4\n"                                           \
+    "8: str r0, " TN_DL_AT_NEXT "\n ldm r2!, {r10, r11, r12}\n"                                   \
     "ldr r3, " TN_DL_AT_CHANNEL "\n ldr r1, " TN_DL_AT_BLOCKS "\n"                                \
-    "str r2, " TN_DL_AT_ROW_OUT "\n add r10, r10, r3, lsl #" W "\n str r10, " TN_DL_AT_OUT "\n"   \
-    "9:\n" TN_DL_TILES(K, S, OW, H, C, W, SHIFT)                                                  \
+    "str r2, " TN_DL_AT_ROW_OUT "\n str r12, " TN_DL_AT_ENTRY "\n"                                \
+    "add r10, r10, r3, lsl #" W "\n sub r0, r0, r11, lsl #4\n"                                    \
+    "mov r2, #(2*" K "+2)\n mul r11, r11, r2\n str r10, " TN_DL_AT_OUT "\n"                       \
+    "str r11, " TN_DL_AT_TAPS "\n str r0, " TN_DL_AT_ROW "\n"                                     \
+    "9:\n" TN_DL_TILES(K, S, OW, H, C, Z, W, SHIFT)                                               \
     "add r0, r0, #4\n add r1, r1, #(16+2*" K "*(" K "+1))\n"                                      \
     "tst r0, #12\n bne.w 9b\n" /* the next channel */                                             \
-    "ldr r0, " TN_DL_AT_ROW "\n ldr r2, " TN_DL_AT_ROW_OUT "\n"                                   \
+    "ldr r0, " TN_DL_AT_NEXT "\n ldr r2, " TN_DL_AT_ROW_OUT "\n"                                  \
     "ldr r3, " TN_DL_AT_ROW_STEP "\n ldr r4, " TN_DL_AT_X_STOP "\n"                               \
     "add r0, r0, r3\n cmp r0, r4\n bne.w 8b\n"                                                    \
     "str r1, " TN_DL_AT_BLOCKS "\n ldr r2, " TN_DL_AT_CHANNEL "\n ldr r3, " TN_DL_AT_C "\n"       \
     "add r2, r2, #4\n str r2, " TN_DL_AT_CHANNEL "\n cmp r2, r3\n bne.w 20b\n"                    \
     "add sp, #" TN_DL_FRAME "\n pop {r4-r11, pc}\n"
 
-#define TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, C, SHIFT, W)                                    \
+#define TN_DEPTHWISE_LANES_RUN(K, S, OW, L, R, H, C, Z, SHIFT, W)                                 \
     static TN_NOINLINE TN_DW_NAKED void                                                           \
-        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##SHIFT##_##W(              \
+        tn_depthwise_lanes_##K##_##S##_##OW##_##L##_##R##_##H##_##C##_##Z##_##SHIFT##_##W(        \
             const tn_depthwise_lanes_band *b TN_UNUSED) {                                         \
-        __asm__(TN_DL_BAND(#K, #S, #OW, #L, #R, #H, #C, #SHIFT, #W));                             \
+        __asm__(TN_DL_BAND(#K, #S, #OW, #L, #R, #H, #C, #Z, #SHIFT, #W));                         \
     }
 
 #endif

@@ -132,8 +132,12 @@ def depthwise_lanes(work: Work) -> None:
     work.add("lanes.fill", filled * groups)
     work.add("lanes.four", filled * groups * touched)
     work.add("lanes.out", work.rows * groups)
-    form, rows = f"lanes_{kernel}_{stride}", work.rows * c
+    form, rows, share = f"lanes_{kernel}_{stride}", work.rows * c, 1.0
+    if work.call.numbers[7]:  # rows outside are left out
+        inside, without = rows_inside(work, "kernel")
+        share = inside / (inside + without)
+        work.add("lanes.skip", rows * (out_w // 6 + 1))
     work.add("lanes.channel", rows)
-    work.add(f"{form}.tile", rows * (out_w // 6 + 1))
-    work.add(f"{form}.pair", rows * (out_w // 2 + 1))
+    work.add(f"{form}.tile", rows * (out_w // 6 + 1) * share)
+    work.add(f"{form}.pair", rows * (out_w // 2 + 1) * share)
     work.add("lanes.pixel", rows * out_w)

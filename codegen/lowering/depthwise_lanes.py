@@ -52,7 +52,8 @@ def lanes_call(
         return None
     square = np.zeros((kernel, kernel, channels), np.int64)
     square[: taps.shape[0], : taps.shape[1]] = taps
-    numbers = lane_numbers(square, stride, exact)
+    skips = _skips(call, out.shape[1])
+    numbers = lane_numbers(square, stride, exact, _number(call, "in_zero_point") if skips else 0)
     if numbers is None:
         return None
     fours = (stride * (out_w - 1) + kernel + 3) // 4
@@ -64,7 +65,7 @@ def lanes_call(
             function="tn_depthwise_lanes_s8",
             header="tn_depthwise_lanes.h",
             fields={**call.fields, "blocks": _pack(square << numbers.power, stride, numbers)},
-            numbers=(kernel, stride, out_w, lead, rest, rows, channels, numbers.shift, 0),
+            numbers=(kernel, stride, out_w, lead, rest, rows, channels, skips, numbers.shift, 0),
             assembly=_code(kernel, out_w),
             literals=(),
         ),
@@ -76,6 +77,17 @@ def _number(call: Call, name: str) -> int:
     value = call.fields[name]
     assert isinstance(value, int)
     return value
+
+
+def _skips(call: Call, out_h: int) -> int:
+    """Whether it pays to leave out rows outside of the input: a tile then takes about as long as
+    two thirds of a row more."""
+    kernel, in_h, stride, pad = (
+        _number(call, name) for name in ("kernel", "in_h", "stride_h", "pad_top")
+    )
+    first = np.arange(out_h) * stride - pad
+    outside = np.maximum(-first, 0) + np.maximum(first + kernel - in_h, 0)
+    return int(3 * outside.sum() > 2 * out_h)
 
 
 def _code(kernel: int, out_w: int) -> int:
@@ -94,20 +106,23 @@ def words_of_taps(kernel: int, stride_w: int) -> list[tuple[int, int]]:
     ]
 
 
-def lane_numbers(taps: NDArray[np.int64], stride_w: int, exact: Requantization) -> Lanes | None:
-    """For `taps` [K, K, C], outputs of zero point -128; None where some channel has none."""
+def lane_numbers(
+    taps: NDArray[np.int64], stride_w: int, exact: Requantization, zero: int = 0
+) -> Lanes | None:
+    """For `taps` [K, K, C] of inputs less `zero`, outputs of zero point -128; None where some
+    channel has none."""
     if not exact.fast or np.any(exact.largest >= 2**29):
         return None
     least = int(exact.shift.min()) - 1
     tried = (
-        _lanes(taps, stride_w, exact, shift)
+        _lanes(taps, stride_w, exact, zero, shift)
         for shift in range(max(least, 1), min(least + LARGEST_POWER, LARGEST_SHIFT) + 1)
     )
     return next((lanes for lanes in tried if lanes is not None), None)
 
 
 def _lanes(
-    taps: NDArray[np.int64], stride_w: int, exact: Requantization, shift: int
+    taps: NDArray[np.int64], stride_w: int, exact: Requantization, zero: int, shift: int
 ) -> Lanes | None:
     """The same with a shift. Multipliers are of 2^-(32 + shift); weights of channels where they
     would be 2^31 or more are multiplied by a power of two.
@@ -119,10 +134,10 @@ def _lanes(
     power = np.maximum(shift + 1 - right, 0)
     lost = right + power - (shift + 1)  # bits of the multiplier
     low_columns = [low for low, _ in words_of_taps(len(taps), stride_w) if low < len(taps)]
-    least, most = _interval(taps << power)
-    least_0, _ = _interval(taps[:, low_columns] << power)
+    least, most = _interval(taps << power, zero)
+    least_0, _ = _interval(taps[:, low_columns] << power, zero)
     steps = first_steps(true, right, -128, exact.largest)
-    bias = exact.bias.astype(np.int64) << power
+    bias = (exact.bias.astype(np.int64) + zero * taps.sum((0, 1))) << power
     multiplier, addend, begin = np.zeros_like(true), np.zeros_like(true), np.zeros_like(true)
     for c, largest in enumerate(exact.largest):
         tried = (true[c] >> lost[c]) + NEAR
@@ -143,10 +158,12 @@ def _lanes(
     return Lanes(shift, power, np.asarray(words, np.uint64), multiplier, addend)
 
 
-def _interval(taps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The least and the largest sum of `taps` [KH, KW, C] by inputs -128..127, by channel."""
+def _interval(taps: NDArray[np.int64], zero: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The least and the largest sum of `taps` [KH, KW, C] by inputs -128..127 less `zero`, by
+    channel."""
     positive, negative = np.maximum(taps, 0).sum((0, 1)), np.minimum(taps, 0).sum((0, 1))
-    return 127 * negative - 128 * positive, 127 * positive - 128 * negative
+    low, high = -128 - zero, 127 - zero
+    return high * negative + low * positive, high * positive + low * negative
 
 
 def _pack(taps: NDArray[np.int64], stride_w: int, numbers: Lanes) -> Constant:

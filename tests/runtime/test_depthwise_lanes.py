@@ -85,11 +85,11 @@ def test_other_layers_have_no_lanes() -> None:
 # Every form as its own function, as the generator makes them.
 FUNCTIONS = """
 #include "tn_depthwise_lanes.h"
-#define FORM(I, S, OW, L, R, H, W, IW, PL, C)                                                 \\
-    TN_DEPTHWISE_LANES_S8(KERNEL, S, OW, L, R, H, C, 6, W)                                       \\
-    static void form_##I##S##OW##L##R##H##W##IW##PL##C(                                       \\
+#define FORM(I, S, OW, L, R, H, W, IW, PL, C, Z)                                              \\
+    TN_DEPTHWISE_LANES_S8(KERNEL, S, OW, L, R, H, C, Z, 6, W)                                     \\
+    static void form_##I##S##OW##L##R##H##W##IW##PL##C##Z(                                    \\
         const tn_depthwise_square *g, tn_rows in, tn_rows out, void *scratch, int32_t rows) { \\
-        tn_depthwise_lanes_KERNEL##_##S##_##OW##_##L##_##R##_##H##_##C##_6_##W##_s8(            \\
+        tn_depthwise_lanes_KERNEL##_##S##_##OW##_##L##_##R##_##H##_##C##_##Z##_6_##W##_s8(     \\
             g, in, out, scratch, 0, rows);                                                    \\
     }
 DEFINITIONS
@@ -102,7 +102,7 @@ CHECK = """
 #include "tn_depthwise_lanes.h"
 typedef void form(const tn_depthwise_square *, tn_rows, tn_rows, void *, int32_t);
 extern form *const native[], *const plain[];
-static const int16_t forms[][10] = {FORMS};
+static const int16_t forms[][11] = {FORMS};
 static uint32_t seed = 1;
 static int32_t next(int32_t n) {
     seed = seed * 1664525u + 1013904223u;
@@ -115,7 +115,7 @@ static int8_t wanted[MOST] __attribute__((aligned(4))), found[MOST] __attribute_
 static int8_t scratch[12000] __attribute__((aligned(16)));
 
 /* Any weights, extremes too; lanes begin with what makes them non-negative, just, or with more. */
-static void fill(int32_t k, int32_t stride, int32_t extreme) {
+static void fill(int32_t k, int32_t stride, int32_t zero, int32_t extreme) {
     const int32_t words = (k + 1) / 2, evens = (k + 3) / 4;
     for (int32_t o = 0; o < C; o++) {
         int8_t *const block = blocks + o * TN_DEPTHWISE_LANES_BLOCK(k);
@@ -127,8 +127,8 @@ static void fill(int32_t k, int32_t stride, int32_t extreme) {
             int32_t low = extreme ? -127 + 254 * next(2) : next(255) - 127;
             const int32_t high = extreme ? -127 + 254 * next(2) : next(255) - 127;
             if (column >= k) low = 0;
-            least_0 += low > 0 ? -128 * low : 127 * low;
-            least += high > 0 ? -128 * high : 127 * high;
+            least_0 += low > 0 ? (-128 - zero) * low : (127 - zero) * low;
+            least += high > 0 ? (-128 - zero) * high : (127 - zero) * high;
             tn_store32(block + 16 + 4 * i, (uint32_t)(low + high * (1 << 21)));
         }
         least += least_0;
@@ -160,7 +160,7 @@ int check(void) {
             const tn_rows from = {in, g.in_w * C, NULL}, to = {wanted, pitch, NULL};
             const tn_rows other = {found, pitch, NULL};
             int8_t *const place = scratch + 4 * next(4);
-            fill(k, f[1], turn % 4 == 0);
+            fill(k, f[1], f[10] ? g.in_zero_point : 0, turn % 4 == 0);
             for (int32_t n = 0; n < (int32_t)sizeof in; n++)
                 in[n] = (int8_t)(turn % 3 == 0 ? -128 + 255 * next(2) : next(256) - 128);
             memset(wanted, GUARD, sizeof wanted);
@@ -178,7 +178,8 @@ int check(void) {
 
 
 def _forms(kernel: int, channels: int, widths: list[int]) -> list[tuple[int, ...]]:
-    """Rows of one tile to four, even and odd; columns outside on both sides, or cut off."""
+    """Rows of one tile to four, even and odd; columns outside on both sides, or cut off; inputs
+    less the zero point or not."""
     rng = np.random.default_rng(kernel)
     forms: list[tuple[int, ...]] = []
     for stride, out_w, widened in product((1, 2), widths, (0, 1)):
@@ -187,7 +188,8 @@ def _forms(kernel: int, channels: int, widths: list[int]) -> list[tuple[int, ...
         in_w = int(rng.integers(max(-pad_left % 4, 1), 48))
         rest = (min(in_w, 4 * fours - pad_left) - -pad_left % 4) % 4
         height = int(rng.integers(kernel, MOST_ROWS + 1))
-        form = (stride, out_w, pad_left % 4, rest, height, widened, in_w, pad_left, channels)
+        less = int(rng.integers(0, 2))
+        form = (stride, out_w, pad_left % 4, rest, height, widened, in_w, pad_left, channels, less)
         forms.append((100 + len(forms), *form))
     return forms
 
