@@ -42,25 +42,25 @@ def _lanes(numbers: Lanes) -> list[NDArray[np.int64]]:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("shifts", [[5, 6, 8], [3, 4, 9, 12], [9, 10, 11, 13]])
 @pytest.mark.parametrize("kernel", [5, 7])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("stride", "zero"), [(1, 0), (1, -128), (2, 0), (2, 100)])
 def test_outputs_equal_the_reference_at_every_accumulator(
-    seed: int, shifts: list[int], kernel: int, stride: int
+    seed: int, shifts: list[int], kernel: int, stride: int, zero: int
 ) -> None:
     taps, exact = _layer(seed, kernel, shifts, 60)
-    numbers = lane_numbers(taps, stride, exact)
+    numbers = lane_numbers(taps, stride, exact, zero)
     assert numbers is not None
     first, middle, last = _lanes(numbers)
     np.testing.assert_array_equal(first + last, middle)  # odd pixels are like even ones
     multiplier = (exact.multiplier.astype(np.int64) + 2**32) >> 1
     low = [column for column, _ in words_of_taps(kernel, stride) if column < kernel]
     high = [column for _, column in words_of_taps(kernel, stride)]
-    for c, bias in enumerate(exact.bias.astype(np.int64)):
+    least, most = -128 - zero, 127 - zero  # inputs
+    for c, bias in enumerate(exact.bias.astype(np.int64) + zero * taps.sum((0, 1))):
         for columns, begin in ((low, first), (high, last), (low + high, middle)):
             part = taps[:, columns, c] << numbers.power[c]
-            assert begin[c] + (-128 * part[part > 0]).sum() + (127 * part[part < 0]).sum() >= 0
-        positive, negative = taps[..., c][taps[..., c] > 0], taps[..., c][taps[..., c] < 0]
-        least = 127 * negative.sum() - 128 * positive.sum()
-        x = np.arange(least, 127 * positive.sum() - 128 * negative.sum() + 1)
+            assert begin[c] + np.minimum(least * part, most * part).sum() >= 0
+        sums = np.sort([least * taps[..., c], most * taps[..., c]], axis=0).sum((1, 2))
+        x = np.arange(sums[0], sums[1] + 1)
         lane = middle[c] + (x << numbers.power[c])
         assert lane[0] >= 0 and lane[-1] < 2**LANE
         found = (numbers.addend[c] + ((lane * numbers.multiplier[c]) >> 32)) >> numbers.shift
