@@ -56,6 +56,12 @@
 
 #if TN_DSP && TN_DSP_NATIVE
 
+/* An output row. */
+typedef struct {
+    int8_t *out;
+    int32_t below, outside; /* rows under it that are below the input; above or below */
+} tn_depthwise_lanes_row;
+
 /* A band of output rows. tn_depthwise_lanes_armv7em.h knows the order of fields up to blocks. */
 typedef struct {
     const int8_t **fills, **fills_end; /* an input row from column 0 on, and where it goes */
@@ -65,13 +71,10 @@ typedef struct {
     int8_t *x_stop;                    /* what x is after the last row */
     int32_t c;
     int8_t *x;                         /* the strip at the first row */
-    const struct tn_depthwise_lanes_row *rows;
+    const tn_depthwise_lanes_row *rows;
     const int8_t *blocks;
     const int8_t *fill[2 * TN_DEPTHWISE_LANES_MOST];
-    struct tn_depthwise_lanes_row {
-        int8_t *out;
-        int32_t below, outside; /* rows under it that are below the input; above or below */
-    } row[TN_DEPTHWISE_LANES_MOST];
+    tn_depthwise_lanes_row row[TN_DEPTHWISE_LANES_MOST];
 } tn_depthwise_lanes_band;
 
 /* `rows` words of four channels, of `fours` fours of columns, each `four` bytes: the zero point. */
