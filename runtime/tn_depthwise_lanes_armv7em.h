@@ -12,8 +12,8 @@
 #ifndef TN_DEPTHWISE_LANES_ARMV7EM_H
 #define TN_DEPTHWISE_LANES_ARMV7EM_H
 
+#include "tn_depthwise_fill_armv7em.h"
 #include "tn_depthwise_lanes.h"
-#include "tn_depthwise_square_armv7em.h"
 
 /* The frame begins with a tn_depthwise_lanes_band. */
 #define TN_DL_FRAME "80"
