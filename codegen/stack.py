@@ -67,6 +67,7 @@ ASSEMBLY_BYTES: Mapping[str, int] = {
     "tn_dense_pairs": 60,
     "tn_row_sums_add": 36,
     "tn_depthwise_conv_2d_fours": 60,
+    "tn_depthwise_lanes": 116,
     "tn_winograd_products": 60,
     "tn_winograd_out_2": 44,
     "tn_winograd_out_4": 44,

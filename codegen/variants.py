@@ -201,7 +201,7 @@ def _widened(graph: Graph, mode: Mode, usual: Sequence[Kernel], base: _Found) ->
     while pairs and worse < MOST_WORSE:
         kernels = list(base.kernels)
         for i, j in pairs:
-            producer, reader = usual[i].widened_output, usual[j].widened_input
+            producer, reader = _widened_output(graph, usual[i]), usual[j].widened_input
             assert producer is not None and reader is not None
             kernels[i], kernels[j] = producer, reader
         wide = {
@@ -230,7 +230,7 @@ def _widenable(graph: Graph, kernels: Sequence[Kernel]) -> list[tuple[int, int]]
     return [
         (i, readers[kernel.output][0])
         for i, kernel in enumerate(kernels)
-        if kernel.widened_output is not None
+        if _widened_output(graph, kernel) is not None
         and kernel.output not in graph.outputs
         and len(readers.get(kernel.output, ())) == 1
         and kernels[readers[kernel.output][0]].widened_input is not None
@@ -267,21 +267,34 @@ def small_options(graph: Graph, kernel: Kernel, optimize: str = "balanced") -> l
 
 def all_options(graph: Graph, kernel: Kernel, optimize: str = "latency") -> list[Option]:
     """The forms of a kernel as a layer alone runs them, the usual one first, the widened last."""
-    wide = [kernel.widened_output, kernel.widened_input]
-    forms = [*kernel.faster, *[form for form in wide if form is not None]]
-    return _options(graph, kernel, forms, optimize)
+    forms = [kernel, *kernel.faster]
+    wide = [form.widened_output for form in forms] + [form.widened_input for form in forms]
+    others = [*kernel.faster, *[form for form in wide if form is not None]]
+    return _options(graph, kernel, others, optimize)
 
 
 def _options(
     graph: Graph, kernel: Kernel, forms: Sequence[Kernel], optimize: str = "latency"
 ) -> list[Option]:
-    turns = turns_of(kernel, graph.tensors, {rows_of(graph, kernel): 1}, lambda _: False, False)
     own = constant_bytes([kernel]) + _assembly_bytes([kernel]) if forms else 0
     more = [constant_bytes([form]) + _assembly_bytes([form]) - own for form in forms]
     return [
-        Option(form, nbytes, kernel_cycles(form, turns, optimize))
+        Option(form, nbytes, _cycles_alone(graph, form, optimize))
         for form, nbytes in zip((kernel, *forms), (0, *more), strict=True)
     ]
+
+
+def _widened_output(graph: Graph, kernel: Kernel) -> Kernel | None:
+    """The form with an int16 output, where there is one; of several that of fewest cycles."""
+    forms = [form.widened_output for form in (kernel, *kernel.faster)]
+    wide = [form for form in forms if form is not None]
+    return min(wide, key=lambda form: _cycles_alone(graph, form), default=None)
+
+
+def _cycles_alone(graph: Graph, form: Kernel, optimize: str = "latency") -> int:
+    """As a layer alone runs it."""
+    turns = turns_of(form, graph.tensors, {rows_of(graph, form): 1}, lambda _: False, False)
+    return kernel_cycles(form, turns, optimize)
 
 
 def _assembly_bytes(kernels: Sequence[Kernel]) -> int:

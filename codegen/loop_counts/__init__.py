@@ -24,6 +24,7 @@ from thumbnet.codegen.loop_counts.convolution import (
 )
 from thumbnet.codegen.loop_counts.depthwise import (
     depthwise,
+    depthwise_lanes,
     depthwise_rows,
     depthwise_square,
 )
@@ -147,6 +148,7 @@ COUNTERS: dict[str, Callable[[Work], None]] = {
     "tn_depthwise_conv_2d_s8": depthwise,
     **{f"tn_depthwise_{k}x{k}_s8": depthwise_square for k in (3, 5, 7)},
     **{f"tn_depthwise_rows_{k}x{k}_s8": depthwise_rows for k in (3, 5, 7)},
+    "tn_depthwise_lanes_s8": depthwise_lanes,
     "tn_fully_connected_s8": fully_connected,
     "tn_fully_connected_eights_s8": fully_connected_eights,
     "tn_fully_connected_widened_s8": fully_connected_eights,

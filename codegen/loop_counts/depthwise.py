@@ -1,4 +1,4 @@
-"""DEPTHWISE_CONV_2D: tn_depthwise_conv_2d.h, tn_depthwise_square.h and tn_depthwise_rows.h."""
+"""DEPTHWISE_CONV_2D: tn_depthwise_conv_2d.h, _square.h, _rows.h and _lanes.h."""
 
 from __future__ import annotations
 
@@ -91,19 +91,25 @@ def depthwise_square(work: Work) -> None:
     work.add("square.any", 0 if work.number("positive") else tiles * tile)
 
 
-def depthwise_rows(work: Work) -> None:
-    kernel, stride, tile, out_w, c = work.numbers("kernel", "stride_w", "tile", "out_w", "c")
-    in_h, in_w, pad, lead = work.numbers("in_h", "in_w", "pad_left", "lead")
-    stride_h, groups = work.number("stride_h"), c // 4
-    most = work.number("span")  # output rows of a band
+def _bands(work: Work, most: int) -> tuple[float, float, float]:
+    """Bands of up to `most` output rows; rows under them inside the input and outside."""
+    kernel, stride, in_h = work.numbers("kernel", "stride_h", "in_h")
     bands, filled, outside = 0, 0, 0
     for height, times in work.heights.items():
         here = -(-height // most)
-        window = (height - here) * stride_h + here * kernel
-        inside = min(window, in_h + (here - 1) * (kernel - stride_h))
+        window = (height - here) * stride + here * kernel
+        inside = min(window, in_h + (here - 1) * (kernel - stride))
         bands += times * here
         filled += times * inside
         outside += times * (window - inside)
+    return bands, filled, outside
+
+
+def depthwise_rows(work: Work) -> None:
+    kernel, stride, tile, out_w, c = work.numbers("kernel", "stride_w", "tile", "out_w", "c")
+    in_w, pad, lead = work.numbers("in_w", "pad_left", "lead")
+    groups = c // 4
+    bands, filled, outside = _bands(work, work.number("span"))
     pairs = (stride * (out_w - 1) + kernel + 1) // 2
     columns = min(in_w, 2 * pairs - pad) - lead
     sides = pairs - (lead + columns + 1) // 2
@@ -122,3 +128,29 @@ def depthwise_rows(work: Work) -> None:
     work.add(f"rows_{kernel}_{stride}.pixel", tiles * tile)
     work.add("square.limit", work.rows * out_w * c if work.clamps else 0)
     work.add("square.any", 0 if work.number("positive") else tiles * tile)
+
+
+def depthwise_lanes(work: Work) -> None:
+    kernel, stride, out_w, c = work.numbers("kernel", "stride_w", "out_w", "c")
+    in_w, pad = work.numbers("in_w", "pad_left")
+    groups, strip = c // 4, work.call.numbers[5]
+    most = (strip - kernel) // work.number("stride_h") + 1
+    bands, filled, outside = _bands(work, most)
+    fours = (stride * (out_w - 1) + kernel + 3) // 4
+    touched = -(-(pad + min(in_w, 4 * fours - pad)) // 4) - pad // 4
+    work.add("lanes.band", bands)
+    work.add("lanes.row", filled + work.rows)
+    work.add("lanes.border", 8 * (outside * fours + strip * work.steps * (fours - touched)))
+    work.add("lanes.group", bands * groups)
+    work.add("lanes.fill", filled * groups)
+    work.add("lanes.four", filled * groups * touched)
+    work.add("lanes.out", work.rows * groups)
+    form, rows, share = f"lanes_{kernel}_{stride}", work.rows * c, 1.0
+    if work.call.numbers[7]:  # rows outside are left out
+        inside, without = rows_inside(work, "kernel")
+        share = inside / (inside + without)
+        work.add("lanes.skip", rows * (out_w // 6 + 1))
+    work.add("lanes.channel", rows)
+    work.add(f"{form}.tile", rows * (out_w // 6 + 1) * share)
+    work.add(f"{form}.pair", rows * (out_w // 2 + 1) * share)
+    work.add("lanes.pixel", rows * out_w)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from thumbnet.codegen.errors import UnsupportedError
 from thumbnet.codegen.graph import Activation, Convolution, Graph, Operator, Tensor
 from thumbnet.codegen.kernel import Call, Constant, Kernel, Overlap, Read, RowWindow
+from thumbnet.codegen.lowering.depthwise_lanes import lanes_call
 from thumbnet.codegen.lowering.depthwise_square import square_calls
 from thumbnet.codegen.lowering.packing import (
     Requantization,
@@ -215,7 +216,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
         )
         for call, scratch in forms
     ]
-    banded = tuple(
+    banded = [
         replace(
             usual,
             form="rows",
@@ -224,22 +225,27 @@ def lower_depthwise_conv_2d(graph: Graph, op: Operator) -> Kernel:
             scratch_bytes=scratch,
         )
         for call, scratch in faster
-    )
+    ]
+    if faster and (lanes := lanes_call(faster[0][0], data[0], numbers, out)):
+        call, scratch = lanes
+        reads = (Read(op.inputs[0], window),)
+        form = replace(usual, form="lanes", reads=reads, calls=(call,), scratch_bytes=scratch)
+        banded.insert(0, form)
     return replace(
         usual,
         with_less_scratch=small[0] if small else None,
-        faster=banded,
-        widened_output=next(
-            (_widened(form) for form in banded if not form.calls[0].fields["clamp"]), None
-        ),
+        faster=tuple(replace(form, widened_output=_widened(form)) for form in banded),
     )
 
 
-def _widened(rows: Kernel) -> Kernel:
-    """The form of tn_depthwise_rows.h with int16 outputs."""
-    (call,) = rows.calls
-    wide = replace(call, fields={**call.fields, "widened": 1})
-    return replace(rows, form="rows, int16", calls=(wide,))
+def _widened(kernel: Kernel) -> Kernel | None:
+    """A form of tn_depthwise_rows.h or tn_depthwise_lanes.h with int16 outputs, where it can be."""
+    (call,) = kernel.calls
+    if call.fields["clamp"]:
+        return None
+    numbers = (*call.numbers[:-1], 1) if call.numbers else ()
+    wide = replace(call, fields={**call.fields, "widened": 1}, numbers=numbers)
+    return replace(kernel, form=f"{kernel.form}, int16", calls=(wide,))
 
 
 def _depthwise_call(

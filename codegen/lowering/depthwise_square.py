@@ -201,7 +201,7 @@ def square_numbers(exact: Requantization, zero_point: int) -> Numbers | None:
     return next((form for form in forms if form is not None), None)
 
 
-def _true_multiplier(exact: Requantization) -> NDArray[np.int64]:
+def true_multiplier(exact: Requantization) -> NDArray[np.int64]:
     """In [2**30, 2**31); `exact` is of the fast form."""
     return (exact.multiplier.astype(np.int64) + 2**32) >> 1
 
@@ -211,7 +211,7 @@ def _any_shift(exact: Requantization, zero_point: int) -> Numbers | None:
     used = np.minimum(shift, LARGEST_SHIFT)
     ones = np.ones_like(shift)
     numbers = Numbers(
-        0, ones, 0 * ones, _true_multiplier(exact) >> (shift - used),
+        0, ones, 0 * ones, true_multiplier(exact) >> (shift - used),
         zero_point * 2**used + 2 ** (used - 1), used,
     )  # fmt: skip
     rounded = np.flatnonzero(shift > used)
@@ -229,7 +229,7 @@ def _positive(exact: Requantization) -> Numbers | None:
     power = np.maximum(SHIFT + 1 - shift, LEAST_POWER)
     if np.any(power > LARGEST_POWER) or np.any((exact.largest << power) + EXTRAS >= 2**31):
         return None
-    true, lost = _true_multiplier(exact), shift - (SHIFT + 1 - power)  # bits of the multiplier
+    true, lost = true_multiplier(exact), shift - (SHIFT + 1 - power)  # bits of the multiplier
     steps = first_steps(true, shift, -128, exact.largest)
     numbers = Numbers(1, power, 0 * power, 0 * power, 0 * power, shift)
     for c, largest in enumerate(exact.largest):
@@ -255,7 +255,7 @@ def _equal(
     bias = exact.bias.astype(np.int64)[channels, None]
     radius = exact.largest[channels, None] - np.abs(bias)
     least, most = bias - radius, bias + radius
-    multiplier = _true_multiplier(exact)[channels, None]
+    multiplier = true_multiplier(exact)[channels, None]
     shift = exact.shift.astype(np.int64)[channels, None]
 
     def wanted(x: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -297,7 +297,7 @@ def pack_square(
     words += [_pair(last[i], last[i + 1]) for i in (0, *range(1, kernel - 1, 2))]
     if not numbers.positive:
         words.append(numbers.shift)
-    return _blocks(words)
+    return blocks_of_words(words)
 
 
 def _pack_rows(taps: NDArray[np.int8], exact: Requantization, numbers: Numbers) -> Constant:
@@ -309,14 +309,14 @@ def _pack_rows(taps: NDArray[np.int8], exact: Requantization, numbers: Numbers) 
     words += [numbers.multiplier, numbers.addend]
     if not numbers.positive:
         words.append(numbers.shift)
-    return _blocks(words)
+    return blocks_of_words(words)
 
 
 def _pair(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
     return (low & 0xFFFF) | ((high & 0xFFFF) << 16)
 
 
-def _blocks(words: list[NDArray[np.int64]]) -> Constant:
+def blocks_of_words(words: list[NDArray[np.int64]]) -> Constant:
     """Of each channel the 32 low bits of `words`."""
     raw = (np.stack(words, axis=1) & 0xFFFFFFFF).astype("<u4")
     return Constant("int8_t", raw.view(np.int8).reshape(-1))
