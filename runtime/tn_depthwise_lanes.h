@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * What tn_depthwise_rows.h computes with `positive` 1 and clamp 0, with half the multiplications.
- * lead, tile and span are not used; where pad_left % 4 is not 0, in_w is at least 4 less that.
+ * lead, tile and span are not used; in_w is at least 4 - pad_left % 4 where that is not 4.
  *
  * With D = 2^21 two columns of a row are the word a + b * D, and so are two taps; SMLAL adds their
  * product to 64 bits, four products of a convolution in three lanes of 21 bits:
@@ -14,8 +14,9 @@
  * 2j - 1, lane 1 pixel 2j, lane 2 the other part of pixel 2j + 1. A constant that it begins with
  * makes all lanes non-negative, so that no lane borrows from the next.
  *
- * The strip: columns from -pad_left on, four by four, two words: of H rows, of four
- * channels. Columns and rows outside hold in_zero_point.
+ * The strip: columns from -pad_left on, four by four, two words: of H rows, of four channels.
+ * Columns and rows outside hold in_zero_point. With Z 1 it has inputs less in_zero_point: columns
+ * outside hold 0, and rows outside are left out of the sums.
  *
  * Blocks: one for each channel, words:
  *   uint64 that accumulators begin with, int32 multiplier, addend
@@ -35,8 +36,7 @@
  *
  * Kernel, stride_w, out_w; of the columns from -pad_left on, four by four, L before the input share
  * four with the first ones of it, and R are left behind the last whole four; rows of the strip,
- * kernel to TN_DEPTHWISE_LANES_MOST; channels c, up to 1020; Z 1: sums are of
- * inputs less the zero point, so that rows outside need not be added; shift; widened.
+ * kernel to TN_DEPTHWISE_LANES_MOST; channels c, up to 1020; Z; shift; widened.
  * scratch: TN_DEPTHWISE_LANES_SCRATCH bytes, 4-byte aligned. */
 
 #define TN_DEPTHWISE_LANES_MOST 28
