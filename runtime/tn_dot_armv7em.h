@@ -14,6 +14,8 @@
 #include "tn_assembly.h"
 #include "tn_dot.h"
 
+#if TN_DSP_NATIVE
+
 /* of a tn_tile, in bytes */
 #define TN_TILE_OUT_C "4"
 #define TN_TILE_GROUPS "8"
@@ -307,4 +309,5 @@ TN_SHARED TN_ASSEMBLY void tn_tile_1(const tn_tile *t TN_UNUSED, const int8_t *c
         "7: strb r4, [r2], #1\n lsr r4, r4, #8\n cmp r2, lr\n bne 7b\n b 6b\n");
 }
 
+#endif
 #endif

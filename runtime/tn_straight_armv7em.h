@@ -14,6 +14,8 @@
 
 #include "tn_straight.h"
 
+#if TN_DSP_NATIVE
+
 /* of a tn_straight, in bytes */
 #define TN_STRAIGHT_X "4"
 #define TN_STRAIGHT_OUT "8"
@@ -281,4 +283,5 @@
                 "str r4, [r8], #4\n cmp r8, r9\n bne.w 1b\n add sp, #4\n pop {r4-r11, pc}\n");     \
     }
 
+#endif
 #endif

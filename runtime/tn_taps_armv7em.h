@@ -7,6 +7,8 @@
 
 #include "tn_dot_armv7em.h"
 
+#if TN_DSP_NATIVE
+
 /* Three taps of a pair of channels, 43 cycles for 48 products. W, X: bytes from r0 and r1, which
  * are 4 before, of the first words; W_LAST and X_LAST are those of the last ones. */
 #define TN_TAPS_PAIR(W, X, W_LAST, X_LAST)                                                         \
@@ -59,4 +61,5 @@ TN_SHARED TN_ASSEMBLY void tn_tile_taps(const tn_tile *t TN_UNUSED, tn_pairs *pa
             "2:\n" TN_TAPS_SIXTEEN TN_TAPS_SIXTEEN TN_TILE_2_END(TN_TAPS_FIRST));
 }
 
+#endif
 #endif

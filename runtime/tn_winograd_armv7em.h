@@ -10,6 +10,8 @@
 
 #include "tn_dot.h"
 
+#if TN_DSP_NATIVE
+
 /* ---- products: four channels by two tiles ------------------------------------------------------ */
 
 /* One pair of k, 16 cycles for 16 products: four words of weights, one of each tile. r0 and r1 are 4
@@ -159,4 +161,5 @@ TN_SHARED TN_ASSEMBLY void tn_winograd_out_2(int32_t *sums TN_UNUSED,
             TN_WINOGRAD_ROW_2("128", "160", "192", "224", "8", "12")));
 }
 
+#endif
 #endif
