@@ -253,7 +253,7 @@ TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, tn_pairs *pairs
             "2:\n" TN_TILE_2_EIGHT TN_TILE_2_EIGHT TN_TILE_2_END(TN_TILE_2_FIRST));
 }
 
-/* ---- one pixel --------------------------------------------------------------------------------- */
+/* ---- one pixel ------------------------------------------------------------------------------- */
 
 /* Sums in r4 to r7, outputs at r2, r3 is the end of x. A group, 20 cycles for 16 products: four
  * words of weights, one of x. */

@@ -44,7 +44,7 @@
     "ldr r4, [r12, #" TN_PAIRS_SKIPS "]\n"                                                         \
     "add r7, r1, r2, lsl #1\n add r3, r2, r2, lsl #1\n"                                            \
     "str r7, [r12, #" TN_PAIRS_BASE "]\n str r5, " TN_AT_ROWS "\n"                                 \
-    "11: " TN_TAPS_WIDEN "beq 12f\n" TN_TAPS_WIDEN "bne 11b\n12: "                                  \
+    "11: " TN_TAPS_WIDEN "beq 12f\n" TN_TAPS_WIDEN "bne 11b\n12: "                                 \
     "ldr r5, " TN_AT_ROWS "\n subs r5, #1\n beq 16f\n"                                             \
     "ldr r7, [r4], #4\n ldr r12, " TN_AT_PAIRS "\n ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n"           \
     "str r5, " TN_AT_ROWS "\n add r1, r1, r7\n b 11b\n"                                            \
