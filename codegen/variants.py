@@ -31,6 +31,7 @@ from thumbnet.codegen.targets import target as target_named
 
 LITTLE_MORE = 1.125  # times the bytes of a layer's constants, by default
 MUCH_LESS = 0.93  # of a layer's cycles, by default
+MOST_IN_VAIN = 6  # choices of forms in a row that fit and save nothing
 MOST_WORSE = 3  # choices of tensors to widen in a row that save nothing
 CODE_MARGIN = 1.1  # of the estimate, which is of all forms that there are
 
@@ -135,10 +136,10 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
     """`planner.plan` of an optimised graph whose layers take faster forms within `mode.max_flash`
     bytes of weights and estimated code, and within `mode.max_sram` of arena where that can be.
 
-    Forms that need more scratch than there is room for are given up, that of most scratch first;
-    `plan_within_arena` may then know better ones. Then tensors from a depthwise to a pointwise
-    layer become int16 where both have such a form; the largest is given up first. Raises
-    UnsupportedError.
+    Forms that need more scratch than there is room for are given up, that of most scratch first,
+    until that no longer saves cycles; `plan_within_arena` may then know better ones. Then tensors
+    from a depthwise to a pointwise layer become int16 where both have such a form; the largest is
+    given up first. Raises UnsupportedError.
     """
     usual: list[Kernel] = []
 
@@ -154,7 +155,8 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
     room = mode.max_flash - weights_bytes(schedule) - round(CODE_MARGIN * code)
     options = [_options(schedule.graph, kernel, kernel.faster) for kernel in usual]
     found = [_Found(schedule, usual)]
-    while forms:
+    fewest, in_vain = inf, 0
+    while forms and in_vain < MOST_IN_VAIN:
         best = cheapest(options, room)
         if all(option.form is kernel for option, kernel in zip(best, usual, strict=True)):
             break
@@ -162,13 +164,18 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
         schedule = plan(graph, mode, _as_chosen(kernels))
         found.append(_Found(schedule, kernels))
         alone = sum(option.cycles for option in best)
-        if _fits(schedule, mode) and sum(layer_cycles(schedule)) <= alone:
-            break
+        if _fits(schedule, mode):
+            cycles = sum(layer_cycles(schedule))
+            if cycles <= alone:
+                break
+            in_vain = in_vain + 1 if cycles >= fewest else 0
+            fewest = min(fewest, cycles)
         given_up = max(
             (i for i, option in enumerate(best) if option.form is not usual[i]),
             key=lambda i: best[i].form.scratch_bytes,
         )
         if len(found) == 2:
+            options = [_that_may_fit(layer, found[0].schedule, mode) for layer in options]
             small = plan_within_arena(graph, mode, lower)
             if weights_bytes(small) - weights_bytes(found[0].schedule) <= room:
                 found.append(_Found(small, []))
@@ -177,6 +184,18 @@ def plan_within_flash(graph: Graph, mode: Mode, lower: Lower = lower_all) -> Sch
     if not best_found.kernels:
         return best_found.schedule
     return _best([best_found, *_widened(graph, mode, usual, best_found)], mode).schedule
+
+
+def _that_may_fit(options: list[Option], schedule: Schedule, mode: Mode) -> list[Option]:
+    """The usual form, and those with which the layer of `schedule` would fit if it ran alone."""
+    if mode.max_sram is None:
+        return options
+    usual, *others = options
+    kernel = next(i for i, k in enumerate(schedule.kernels) if k.output == usual.form.output)
+    steps = [i for i, step in enumerate(schedule.steps) if step.kernel == kernel]
+    if len(steps) > 1:
+        return options
+    return [usual, *[o for o in others if _most_live(schedule, steps[0], o.form) <= mode.max_sram]]
 
 
 @dataclass(frozen=True, eq=False)

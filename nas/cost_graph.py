@@ -8,7 +8,10 @@ layers that quantise well, and that is how they are set here:
   requantises the fast way;
 - scales of activations are those of the ranges that RELU and RELU6 leave (zero point -128, at most
   6 / 255), so that nothing has to be clamped;
-- the two operands of an addition have different scales;
+- the operands and the sum of an addition have scales of which none is a simple multiple of another,
+  so that it requantises the short way;
+- scales of means are so far from those of their inputs that they do not, as about half do after
+  training: costs are then what they are at most;
 - no two layers have equal weights (equal constants are stored once).
 
 Arena, weights and MACs do not depend on any of these but the last. docs/cost.md says how far cycles
@@ -50,7 +53,7 @@ RANGES = {
     "RELU6": (0.9 * 6 / 255, -128),
     "NONE": (0.04, 3),
     "TERM": (0.03, 3),
-    "SUM": (0.06, 3),
+    "SUM": (0.057, 3),
 }
 THREE = np.full((1, 1, 1, 1), 127, np.int8)  # of a hard sigmoid
 THREE_SCALE = 3 / 127
@@ -230,7 +233,8 @@ class _Network:
         return self.add(name, "SLICE", (x,), Slice((0, begin, 0, 0), size, (1, 1, 1, 1)))
 
     def mean(self, name: str, x: str) -> str:
-        self.activation(name, (1, 1, 1, self.shape(x)[-1]), "RELU")
+        source = self.tensors[x]
+        self._tensor(name, (1, 1, 1, source.shape[-1]), float(source.scale) / 16, -128)
         return self.add(name, "MEAN", (x,), Reduce((1, 2), True))
 
     def view(self, name: str, x: str, shape: Shape, factor: float = 1) -> str:

@@ -112,8 +112,9 @@ TN_INLINE void tn_conv_2d_bytes(const tn_conv_2d *g, tn_rows in, int32_t y, int3
 }
 
 TN_INLINE tn_tile tn_conv_2d_tile(const tn_conv_2d *g) {
+    const int32_t clamp = tn_clamps(g->out_min, g->out_max);
     const tn_tile t = {g->blocks,  g->out_c,   g->groups,          g->out_zero_point,
-                       g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
+                       g->out_min, g->out_max, g->fast_requantize, clamp};
     return t;
 }
 

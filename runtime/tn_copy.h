@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * `loops` (tn_nest.h) is the block that one output row takes from the input, steps in bytes, operand
- * A the input, B the output. Output row y takes it from input row y * row_stride + row_begin, and
- * leaves the row alone (PAD: filled only) where that is not a row of the input.
+ * `loops` (tn_nest.h) is the block that one output row takes from the input, steps in bytes,
+ * operand A the input, B the output. Output row y takes it from input row y * row_stride +
+ * row_begin, and leaves the row alone (PAD: filled only) where that is not a row of the input.
  * Aliasing: rows.
  */
 #ifndef TN_COPY_H

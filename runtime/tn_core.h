@@ -40,8 +40,8 @@
 #define TN_NOINLINE
 #endif
 
-/* A kernel out of line. Generated C defines TN_RUNTIME, which tells the text of the runtime; then the
- * function is weak under a name that tells its text and how it was compiled, so that the linker
+/* A kernel out of line. Generated C defines TN_RUNTIME, which tells the text of the runtime; then
+ * the function is weak under a name that tells its text and how it was compiled, so that the linker
  * keeps one of the copies that several models of an image bring. Sections that nothing refers to
  * must go (-ffunction-sections, --gc-sections); where they stay, define TN_UNSHARED.
  *
@@ -70,9 +70,9 @@
 #define TN_VARIANT(name) name
 #endif
 
-/* Around each layer of a model, `index` its number in the manifest's order; they do nothing unless the
- * firmware defines them (for the whole image), e.g. to read a cycle counter. A layer that runs in
- * bands comes once for each band. */
+/* Around each layer of a model, `index` its number in the manifest's order; they do nothing unless
+ * the firmware defines them (for the whole image), e.g. to read a cycle counter. A layer that runs
+ * in bands comes once for each band. */
 #ifndef TN_LAYER_BEGIN
 #define TN_LAYER_BEGIN(index) ((void)0)
 #endif
@@ -87,10 +87,10 @@
 #define TN_WEIGHTS
 #endif
 
-/* Rows of a tensor in the arena. Without a ring the tensor is whole: row y starts at data + y * pitch
- * and rows follow each other without a gap. With a ring only some rows exist at a time, each in a slot
- * of `pitch` bytes, and other tensors may use the slots in between: ring[0] is after how many rows
- * the slots repeat, ring[1 + y] the slot of row y below that. */
+/* Rows of a tensor in the arena. Without a ring the tensor is whole: row y starts at data + y *
+ * pitch and rows follow each other without a gap. With a ring only some rows exist at a time, each
+ * in a slot of `pitch` bytes, and other tensors may use the slots in between: ring[0] is after how
+ * many rows the slots repeat, ring[1 + y] the slot of row y below that. */
 typedef struct {
     int8_t *data;
     int32_t pitch;       /* bytes from a row, or slot, to the next: the bytes of a row */

@@ -17,8 +17,8 @@
     "smlad " AB ", " X ", " W ", " AB "\n sxtb16 " W ", " W "\n"                                   \
     "smlad " A ", " X ", " W ", " A "\n"
 
-/* Four k of eight channels, 32 products and 128 bytes: weights at r0, x at r1, sums a, ab, c, cd, e,
- * ef, g, gh in r4 to r11. From bytes in 39 cycles: */
+/* Four k of eight channels, 32 products and 128 bytes: weights at r0, x at r1, sums a, ab, c, cd,
+ * e, ef, g, gh in r4 to r11. From bytes in 39 cycles: */
 #define TN_DENSE_BYTES                                                                             \
     "ldr.w r12, [r1], #4\n ldr.w r2, [r0], #4\n ldr.w lr, [r0], #4\n sxtb16 r3, r12\n"             \
     TN_DENSE_MACS("r4", "r5", "r3", "r2") TN_DENSE_MACS("r6", "r7", "r3", "lr")                    \
@@ -51,8 +51,8 @@
     "ldr r2, [r0, #" MULTIPLIER "]\n ldrb r3, [r0, #" SHIFT "]\n" TN_TILE_OUTPUT(SUM)
 
 /* The outputs of eight times r3 channels: r0 the tile, r1 x, r2 outputs. GROUP: four k, X_LOG: log2
- * of their bytes of x. The stack: x, where the loop over 32 k is entered, x after the last turn (less
- * 1 unless requantisation is folded), outputs, their end, the tile. */
+ * of their bytes of x. The stack: x, where the loop over 32 k is entered, x after the last turn
+ * (less 1 unless requantisation is folded), outputs, their end, the tile. */
 #define TN_DENSE_EIGHTS(GROUP, X_LOG)                                                              \
     "push {r4-r11, lr}\n sub sp, #24\n"                                                            \
     "ldr r4, [r0, #" TN_TILE_GROUPS "]\n ldr r6, [r0, #" TN_TILE_FAST "]\n"                        \

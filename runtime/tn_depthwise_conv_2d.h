@@ -119,7 +119,8 @@ TN_INLINE void tn_depthwise_conv_2d_s8(const tn_depthwise_conv_2d *g, tn_rows in
     int8_t *const run = (int8_t *)scratch;
     int32_t *const offsets = (int32_t *)scratch + TN_PAD4(g->in_c) / 4;
     const int32_t outside = (int32_t)((intptr_t)run - (intptr_t)in.data);
-    int32_t filled = 0, serves = 0, base_x = 0, base_y = 0; /* the table is that of the window inside there */
+    /* The table is that of the window inside at (base_x, base_y). */
+    int32_t filled = 0, serves = 0, base_x = 0, base_y = 0;
     for (int32_t y = y_begin; y < y_end; y++) {
         const int32_t iy = y * g->stride_h - g->pad_top;
         int8_t *d = tn_row(out, y);

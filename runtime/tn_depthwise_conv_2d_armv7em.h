@@ -1,5 +1,5 @@
-/* tn_depthwise_conv_2d_armv7em.h: four channels of tn_depthwise_conv_2d.h in assembly, for cores with
- * the DSP extension.
+/* tn_depthwise_conv_2d_armv7em.h: four channels of tn_depthwise_conv_2d.h in assembly, for cores
+ * with the DSP extension.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -32,12 +32,12 @@
 
 /* A sum becomes an output as with tn_requantize_fast and tn_ssat8; the shift in r10's low byte. */
 #define TN_DEPTHWISE_OUTPUT(SUM, MULTIPLIER)                                                       \
-    "add r12, " SUM ", " SUM ", asr #31\n smmlar " SUM ", " SUM ", " MULTIPLIER ", r12\n"           \
+    "add r12, " SUM ", " SUM ", asr #31\n smmlar " SUM ", " SUM ", " MULTIPLIER ", r12\n"          \
     "asrs " SUM ", " SUM ", r10\n adc " SUM ", " SUM ", lr\n ssat " SUM ", #8, " SUM "\n"
 
-/* All groups of four channels of one pixel: `fast` requantisation, depth multiplier 1. On the stack:
- * the table, zero point, outputs, their end, whether there are limits, the tile. r11: the table's
- * end, less 1 where the number of taps is odd. */
+/* All groups of four channels of one pixel: `fast` requantisation, depth multiplier 1. On the
+ * stack: the table, zero point, outputs, their end, whether there are limits, the tile. r11: the
+ * table's end, less 1 where the number of taps is odd. */
 #define tn_depthwise_conv_2d_fours TN_VARIANT(tn_depthwise_conv_2d_fours)
 TN_SHARED TN_ASSEMBLY void tn_depthwise_conv_2d_fours(const tn_tile *t TN_UNUSED,
                                                       const int8_t *in TN_UNUSED,

@@ -84,7 +84,8 @@ TN_INLINE void tn_dot_4(const int8_t *w, const int8_t *x, int32_t groups, int32_
     int32_t a = sums[0], ab = sums[1], c = sums[2], cd = sums[3];
     for (const int8_t *end = x + 4 * groups; x != end; x += 4, w += 16) {
         const uint32_t four = tn_load32(x);
-        uint32_t p = tn_load32(w), q = tn_load32(w + 4), r = tn_load32(w + 8), s = tn_load32(w + 12);
+        uint32_t p = tn_load32(w), q = tn_load32(w + 4);
+        uint32_t r = tn_load32(w + 8), s = tn_load32(w + 12);
         const uint32_t u = tn_sxtb16(four), v = tn_sxtb16_ror8(four);
         if (joined == 0) { /* words of channels b and d alone */
             a = tn_smlad(u, tn_sxtb16(p), a), p = tn_sxtb16_ror8(tn_ssub16(p, tn_sxtb16(p)));
@@ -167,7 +168,7 @@ TN_INLINE uint32_t tn_load_tail(const int8_t *p, int32_t n) {
 
 #if TN_DSP
 
-/* ---- widened columns: two interleaved, word x[2 * pair + column] -------------------------------- */
+/* ---- widened columns: two interleaved, word x[2 * pair + column] ----------------------------- */
 
 /* Four bytes become the two pairs of one of two columns. */
 TN_INLINE void tn_widen(uint32_t *x, uint32_t word) {
@@ -189,7 +190,7 @@ TN_SHARED void tn_widen_2(uint32_t *x, const int8_t *p, const int8_t *q, int32_t
     if ((n & 3) != 0) tn_widen_both(x, tn_load_tail(p, n & 3), tn_load_tail(q, n & 3));
 }
 
-/* ---- tiles: layers that are `fast` and `joined` -------------------------------------------------- */
+/* ---- tiles: layers that are `fast` and `joined` ---------------------------------------------- */
 
 /* Pairs of output pixels next to each other, and where their columns come from: `runs` runs of
  * `width` bytes, a multiple of four, and where `last` is not NULL the byte behind each. Two such

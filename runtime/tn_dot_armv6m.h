@@ -20,7 +20,8 @@
  * 16 bytes, and bytes from x to end. All are 4-byte aligned, and x < end. 36 instructions for 8
  * products: x in r4, the words of weights in r5. */
 #define tn_dot_joined TN_VARIANT(tn_dot_joined)
-TN_SHARED TN_ARMV6M_ASSEMBLY void tn_dot_joined(const int8_t *w TN_UNUSED, const int8_t *x TN_UNUSED,
+TN_SHARED TN_ARMV6M_ASSEMBLY void tn_dot_joined(const int8_t *w TN_UNUSED,
+                                                const int8_t *x TN_UNUSED,
                                                 const int8_t *end TN_UNUSED,
                                                 uint32_t *sums TN_UNUSED) {
     __asm__(".syntax unified\n"

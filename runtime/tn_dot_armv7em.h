@@ -14,6 +14,8 @@
 #include "tn_assembly.h"
 #include "tn_dot.h"
 
+#if TN_DSP_NATIVE
+
 /* of a tn_tile, in bytes */
 #define TN_TILE_OUT_C "4"
 #define TN_TILE_GROUPS "8"
@@ -251,7 +253,7 @@ TN_SHARED TN_ASSEMBLY void tn_tile_2(const tn_tile *t TN_UNUSED, tn_pairs *pairs
             "2:\n" TN_TILE_2_EIGHT TN_TILE_2_EIGHT TN_TILE_2_END(TN_TILE_2_FIRST));
 }
 
-/* ---- one pixel --------------------------------------------------------------------------------- */
+/* ---- one pixel ------------------------------------------------------------------------------- */
 
 /* Sums in r4 to r7, outputs at r2, r3 is the end of x. A group, 20 cycles for 16 products: four
  * words of weights, one of x. */
@@ -307,4 +309,5 @@ TN_SHARED TN_ASSEMBLY void tn_tile_1(const tn_tile *t TN_UNUSED, const int8_t *c
         "7: strb r4, [r2], #1\n lsr r4, r4, #8\n cmp r2, lr\n bne 7b\n b 6b\n");
 }
 
+#endif
 #endif

@@ -2,15 +2,15 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Shapes: without `broadcast`, both operands have the output's rows and row bytes; with it, the nest
- * (tn_nest.h) says how the operands step. One operand may be a constant array instead of rows.
+ * Shapes: without `broadcast`, both operands have the output's rows and row bytes; with it, the
+ * nest (tn_nest.h) says how the operands step. One operand may be a constant array instead of rows.
  * Aliasing: elements, with any operand that has the output's shape.
  *
  * Sums: operand A is the one with the larger scale, so that its rescaling is exactly one half:
  *   x = a * 2^19 +- b' + the zero points' share,   b' = b * 2^20 requantised,   |x| < 2^29
  * Products: x = (a + za) * (b + zb). Then out = x requantised + zo, clamped.
- * Short sums: out = (floor(a * m / 2^8) + floor(b * n / 2^8) + a_offset) >> TN_SHORT_SHIFT, clamped,
- * where codegen/lowering/short_sums.py has found this to be the same for all a and b.
+ * Short sums: out = (floor(a * m / 2^8) + floor(b * n / 2^8) + a_offset) >> TN_SHORT_SHIFT,
+ * clamped, where codegen/lowering/short_sums.py has found this to be the same for all a and b.
  */
 #ifndef TN_ELEMENTWISE_H
 #define TN_ELEMENTWISE_H

@@ -21,9 +21,9 @@ typedef struct {
 
 /* ---- eight channels at a time ---------------------------------------------------------------- */
 
-/* Layers with tiles. As far as there are eight more channels, two blocks of tn_dot.h are joined: first
- * come the sums of both, then for each two k the words ab, cd of both, then what is behind the
- * weights of both. */
+/* Layers with tiles. As far as there are eight more channels, two blocks of tn_dot.h are joined:
+ * first come the sums of both, then for each two k the words ab, cd of both, then what is behind
+ * the weights of both. */
 
 #if TN_DSP_NATIVE
 
@@ -98,8 +98,9 @@ TN_SHARED void tn_fully_connected_tail(const tn_tile *t, int32_t joined, int32_t
 /* One step: y_begin 0, y_end 1 (the tensors are taken whole). */
 TN_INLINE void tn_fully_connected_s8(const tn_fully_connected *g, tn_rows in, tn_rows out,
                                      int32_t y_begin, int32_t y_end) {
+    const int32_t clamp = tn_clamps(g->out_min, g->out_max);
     const tn_tile t = {g->blocks,  g->out_c,   TN_PAD4(g->in_c) / 4, g->out_zero_point,
-                       g->out_min, g->out_max, g->fast_requantize,   tn_clamps(g->out_min, g->out_max)};
+                       g->out_min, g->out_max, g->fast_requantize,   clamp};
     (void)y_begin;
     (void)y_end;
     const int8_t *x = in.data;
@@ -206,8 +207,9 @@ TN_INLINE void tn_fully_connected_rows_s8(const tn_fully_connected_rows *g, tn_r
     for (int32_t y = y_begin; y < y_end; y++)
         w = tn_fully_connected_add(w, g->row_bytes, g->joined, g->out_c, tn_row(in, y), sums);
     if (y_end != g->rows) return;
+    const int32_t clamp = tn_clamps(g->out_min, g->out_max);
     const tn_tile t = {NULL,       g->out_c,   1,                  g->out_zero_point,
-                       g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
+                       g->out_min, g->out_max, g->fast_requantize, clamp};
     for (int32_t o = 0; o < g->out_c; o += 4)
         tn_tile_store_4(&t, 0, ends + o / 4 * TN_BLOCK_ENDS + TN_BLOCK_BEGIN, o, sums + o,
                         tn_row(out, 0));

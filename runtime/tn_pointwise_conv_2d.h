@@ -27,8 +27,9 @@ typedef struct {
 #define TN_POINTWISE_SCRATCH(k, tiles) ((tiles) < 2 ? (k) : 4 * (k))
 
 TN_INLINE tn_tile tn_pointwise_tile(const tn_pointwise_conv_2d *g) {
+    const int32_t clamp = tn_clamps(g->out_min, g->out_max);
     const tn_tile t = {g->blocks,  g->out_c,   g->groups,          g->out_zero_point,
-                       g->out_min, g->out_max, g->fast_requantize, tn_clamps(g->out_min, g->out_max)};
+                       g->out_min, g->out_max, g->fast_requantize, clamp};
     return t;
 }
 
@@ -144,8 +145,8 @@ TN_SHARED void tn_straight_pairs(const tn_straight *t, int32_t words, int32_t is
                          TN_VARIANT(tn_pointwise_tile_##N##_##LONG));                              \
     }
 
-/* tn_unrolled_conv_2d_N_C_U_s8, of C channels, U blocks a turn, of what TN_UNROLLED_POINTWISE_TILE(N,
- * C, U) made. */
+/* tn_unrolled_conv_2d_N_C_U_s8, of C channels, U blocks a turn, of what
+ * TN_UNROLLED_POINTWISE_TILE(N, C, U) made. */
 #define TN_UNROLLED_CONV_2D_S8(N, C, U)                                                            \
     TN_INLINE void tn_unrolled_conv_2d_##N##_##C##_##U##_s8(                                       \
         const tn_pointwise_conv_2d *g, tn_rows in, tn_rows out, void *scratch, int32_t y_begin,    \

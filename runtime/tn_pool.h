@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Shapes: input rows of in_w * channels bytes, output rows of out_w * channels bytes. Padded taps do
- * not count. Every window has at least one tap inside the input.
+ * Shapes: input rows of in_w * channels bytes, output rows of out_w * channels bytes. Padded taps
+ * do not count. Every window has at least one tap inside the input.
  * Aliasing: rows; an output row may lie on input rows that neither it nor a later row reads.
  */
 #ifndef TN_POOL_H

@@ -5,9 +5,9 @@
  * Shapes: the input is whole (no ring). `loops` (tn_nest.h, operand A the input) runs over the kept
  * axes in output order; each output sums size[0] * size[1] * size[2] inputs, `step` bytes apart in
  * each of the three loops. All output rows in one band. Aliasing: none.
- * out = output_zero_point + (sum + bias) requantised, where a mean's count is in the multiplier; or,
- * `brief`, (sum * multiplier + bias) >> 21, where codegen/lowering/short_sums.py has found this to be
- * the same for all sums.
+ * out = output_zero_point + (sum + bias) requantised, where a mean's count is in the multiplier;
+ * or, `brief`, (sum * multiplier + bias) >> 21, where codegen/lowering/short_sums.py has found this
+ * to be the same for all sums.
  */
 #ifndef TN_REDUCE_H
 #define TN_REDUCE_H

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Pairs: sums as int16, of `few` pixels, TN_ROW_SUMS_PIXELS at most: for every four channels a, b, c,
- * d the words (a, c) and (b, d), low half first.
+ * Pairs: sums as int16, of `few` pixels, TN_ROW_SUMS_PIXELS at most: for every four channels a, b,
+ * c, d the words (a, c) and (b, d), low half first.
  */
 #ifndef TN_ROW_SUMS_H
 #define TN_ROW_SUMS_H
@@ -83,7 +83,7 @@ TN_INLINE void tn_sums_add(tn_sums *s, int32_t few, const int8_t *p, int32_t col
     }
 }
 
-/* ---- from rows as they come --------------------------------------------------------------------- */
+/* ---- from rows as they come ------------------------------------------------------------------ */
 
 /* Bytes of the sums of so many channels: pairs where pixels are few. */
 #define TN_ROW_SUMS_SCRATCH(channels, few) (((few) != 0 ? 2 : 4) * (((channels) + 3) & ~3))

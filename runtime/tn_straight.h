@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * They compute all channels of pairs of output pixels from blocks as tn_dot.h has them: of layers
- * that are joined, whose channels are a multiple of four and whose requantisation is folded (LONG 0)
- * or fast and without limits (LONG 1). Unrolled ones are for C channels, U blocks a turn, of folded
- * requantisation. K is counted in words of two. Those of a strip have their
+ * that are joined, whose channels are a multiple of four and whose requantisation is folded (LONG
+ * 0) or fast and without limits (LONG 1). Unrolled ones are for C channels, U blocks a turn, of
+ * folded requantisation. K is counted in words of two. Those of a strip have their
  * words in the order of k: (0, 1), (2, 3), ...
  */
 #ifndef TN_STRAIGHT_H
@@ -41,12 +41,14 @@ TN_INLINE tn_tile tn_straight_as_tile(const tn_straight *t, int32_t words, int32
 typedef int16_t __attribute__((may_alias)) tn_straight_value;
 
 /* The sums of a block, of one pixel. */
-TN_INLINE void tn_straight_sums(const int8_t *block, const int16_t *x, int32_t words, int32_t *sums) {
+TN_INLINE void tn_straight_sums(const int8_t *block, const int16_t *x, int32_t words,
+                                int32_t *sums) {
     memcpy(sums, block, TN_BLOCK_BEGIN);
     block += TN_BLOCK_BEGIN;
     for (const int16_t *const end = x + 2 * words; x != end; x += 2, block += 8)
         for (int32_t i = 0; i < 2; i++) {
-            const tn_straight_value *const w = (const tn_straight_value *)(const void *)(block + 4 * i);
+            const void *const word = block + 4 * i;
+            const tn_straight_value *const w = (const tn_straight_value *)word;
             for (int32_t j = 0; j < 2; j++) {
                 sums[2 * i] = (int32_t)tn_mac((uint32_t)sums[2 * i], x[j], (int8_t)w[j]);
                 sums[2 * i + 1] = (int32_t)tn_mac((uint32_t)sums[2 * i + 1], x[j], w[j]);
@@ -62,18 +64,19 @@ TN_SHARED void tn_straight_pixels(const tn_straight *t, int32_t pixels, int32_t 
     for (int32_t i = 0; i < pixels; i++) {
         const int16_t *const x = (const int16_t *)t->x + i * apart / 2;
         const int8_t *block = t->blocks;
-        for (int32_t o = 0; o < t->out_c; o += 4, block += TN_BLOCK_BEGIN + 8 * words + TN_BLOCK_END) {
+        for (int32_t o = 0; o < t->out_c; o += 4) {
             int32_t sums[4];
             tn_straight_sums(block, x, words, sums);
-            tn_tile_store_4(&tile, 1, block + TN_BLOCK_BEGIN + 8 * words, o, sums,
-                            t->out + i * t->out_c);
+            block += TN_BLOCK_BEGIN + 8 * words;
+            tn_tile_store_4(&tile, 1, block, o, sums, t->out + i * t->out_c);
+            block += TN_BLOCK_END;
         }
     }
 }
 
 #define TN_STRIP_TILE(N, D, LONG)                                                                  \
     TN_INLINE void TN_VARIANT(tn_strip_tile_##N##_##D##_##LONG)(const tn_straight *t) {            \
-        tn_straight_pixels(t, 2 * t->pairs, N, D, LONG);                                                \
+        tn_straight_pixels(t, 2 * t->pairs, N, D, LONG);                                           \
     }
 #define TN_UNROLLED_STRIP_TILE(N, D, C, U)                                                         \
     TN_INLINE void TN_VARIANT(tn_unrolled_strip_tile_##N##_##D##_##C##_##U)(                       \
@@ -82,9 +85,8 @@ TN_SHARED void tn_straight_pixels(const tn_straight *t, int32_t pixels, int32_t 
     }
 #define TN_STRIP_SINGLE(N, LONG)                                                                   \
     TN_INLINE void TN_VARIANT(tn_strip_single_##N##_##LONG)(const tn_straight *t) {                \
-        tn_straight_pixels(t, 1, N, 0, LONG);                                                           \
+        tn_straight_pixels(t, 1, N, 0, LONG);                                                      \
     }
-
 
 #endif
 

@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Made by macros for a count of words and the places of x, so all offsets are constants and nothing
- * counts but channels and pixels. 15 cycles a word of k (see tn_dot_armv7em.h) and for each block of
- * four channels by two pixels 49 more, or where x is on the stack, which leaves a register for
+ * counts but channels and pixels. 15 cycles a word of k (see tn_dot_armv7em.h) and for each block
+ * of four channels by two pixels 49 more, or where x is on the stack, which leaves a register for
  * outputs, 46; some 37 more where requantisation is not folded. codegen/stack.py knows the bytes of
  * stack.
  */
@@ -13,6 +13,8 @@
 #define TN_STRAIGHT_ARMV7EM_H
 
 #include "tn_straight.h"
+
+#if TN_DSP_NATIVE
 
 /* of a tn_straight, in bytes */
 #define TN_STRAIGHT_X "4"
@@ -171,10 +173,10 @@
                 "add sp, sp, #(" TN_STRAIGHT_FRAME "+8*" #N ")\n pop {r4-r11, pc}\n");             \
     }
 
-/* ---- several blocks a turn -------------------------------------------------------------------- */
+/* ---- several blocks a turn ------------------------------------------------------------------- */
 
-/* U blocks of C channels, of folded sums: as TN_STRAIGHT_SUMS and outputs, all places relative to r0
- * and OUT, the outputs of pixel 0, which LOAD loads. */
+/* U blocks of C channels, of folded sums: as TN_STRAIGHT_SUMS and outputs, all places relative to
+ * r0 and OUT, the outputs of pixel 0, which LOAD loads. */
 #define TN_UNROLLED_BLOCKS(N, X, X0, STEP, D, C, U, OUT, LOAD)                                     \
     ".set .Ltn_b, 0\n .rept " U "\n .set .Ltn_w, .Ltn_b*(40+8*" N ")\n"                            \
     "ldr.w r4, [r0, #(4+.Ltn_w)]\n ldr.w r5, [r0, #(8+.Ltn_w)]\n"                                  \
@@ -293,4 +295,5 @@
                 "str r4, [r8], #4\n cmp r8, r9\n bne.w 1b\n add sp, #4\n pop {r4-r11, pc}\n");     \
     }
 
+#endif
 #endif

@@ -10,6 +10,8 @@
 
 #include "tn_strip_conv_2d.h"
 
+#if TN_DSP_NATIVE
+
 /* of a tn_strip, in bytes */
 #define TN_STRIP_D "0"
 #define TN_STRIP_LINES "4"
@@ -78,4 +80,5 @@
                                   "(2*" #C "*" #KH ")"));                                          \
     }
 
+#endif
 #endif

@@ -5,8 +5,8 @@
  * As tn_conv_2d.h, of layers that tn_straight.h has tiles for, dilation_w 1.
  *
  * Strips. The inputs of `span` output pixels next to each other are widened to int16: for each
- * input column, for each row of the kernel, for each channel, in_zero_point outside the input. The K
- * inputs of an output pixel follow each other there, and those of the next pixel lie
+ * input column, for each row of the kernel, for each channel, in_zero_point outside the input. The
+ * K inputs of an output pixel follow each other there, and those of the next pixel lie
  * stride_w * kernel_h * in_c values on, which must be even: words stay words. So weights are in the
  * order kx, ky, channel, with zeros to an even K. Output row y may lie over input rows that no
  * output row >= y reads.
@@ -127,8 +127,8 @@ TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
  *     void tn_strip_conv_2d_..._s8(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
  *                                  void *scratch, int32_t y_begin, int32_t y_end);
  *
- * scratch: TN_STRIP_SCRATCH bytes, 4-byte aligned. Of what TN_STRIP_FILL(C, KH), TN_STRIP_TILE(N, D,
- * LONG) and, where ODD is 1, TN_STRIP_SINGLE(N, LONG) made. */
+ * scratch: TN_STRIP_SCRATCH bytes, 4-byte aligned. Of what TN_STRIP_FILL(C, KH), TN_STRIP_TILE(N,
+ * D, LONG) and, where ODD is 1, TN_STRIP_SINGLE(N, LONG) made. */
 #define TN_STRIP_SINGLE_0(N, LONG) NULL
 #define TN_STRIP_SINGLE_1(N, LONG) TN_VARIANT(tn_strip_single_##N##_##LONG)
 #define TN_STRIP_CONV_2D_S8(N, D, C, KH, ODD, LONG)                                                \

@@ -5,8 +5,8 @@
  * Under a kernel three wide at stride 1 two neighbours among the output pixels have four input
  * pixels of a row, of which they share two: these are widened once, and read once for both. Taps:
  * four input pixels are interleaved, word x[4 * pair + pixel], where pairs are (c, c + 2) and
- * (c + 1, c + 3) of every four channels, for each row of the kernel. In a column of bytes, and so in
- * the blocks of tn_dot.h, the three taps follow each other in words of four channels.
+ * (c + 1, c + 3) of every four channels, for each row of the kernel. In a column of bytes, and so
+ * in the blocks of tn_dot.h, the three taps follow each other in words of four channels.
  */
 #ifndef TN_TAPS_H
 #define TN_TAPS_H

@@ -7,6 +7,8 @@
 
 #include "tn_dot_armv7em.h"
 
+#if TN_DSP_NATIVE
+
 /* Three taps of a pair of channels, 43 cycles for 48 products. W, X: bytes from r0 and r1, which
  * are 4 before, of the first words; W_LAST and X_LAST are those of the last ones. */
 #define TN_TAPS_PAIR(W, X, W_LAST, X_LAST)                                                         \
@@ -42,7 +44,7 @@
     "ldr r4, [r12, #" TN_PAIRS_SKIPS "]\n"                                                         \
     "add r7, r1, r2, lsl #1\n add r3, r2, r2, lsl #1\n"                                            \
     "str r7, [r12, #" TN_PAIRS_BASE "]\n str r5, " TN_AT_ROWS "\n"                                 \
-    "11: " TN_TAPS_WIDEN "beq 12f\n" TN_TAPS_WIDEN "bne 11b\n12: "                                  \
+    "11: " TN_TAPS_WIDEN "beq 12f\n" TN_TAPS_WIDEN "bne 11b\n12: "                                 \
     "ldr r5, " TN_AT_ROWS "\n subs r5, #1\n beq 16f\n"                                             \
     "ldr r7, [r4], #4\n ldr r12, " TN_AT_PAIRS "\n ldr r6, [r12, #" TN_PAIRS_WIDTH "]\n"           \
     "str r5, " TN_AT_ROWS "\n add r1, r1, r7\n b 11b\n"                                            \
@@ -59,4 +61,5 @@ TN_SHARED TN_ASSEMBLY void tn_tile_taps(const tn_tile *t TN_UNUSED, tn_pairs *pa
             "2:\n" TN_TAPS_SIXTEEN TN_TAPS_SIXTEEN TN_TILE_2_END(TN_TAPS_FIRST));
 }
 
+#endif
 #endif

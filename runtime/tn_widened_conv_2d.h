@@ -38,8 +38,8 @@ TN_INLINE void tn_widened_rows(const tn_widened_conv_2d *g, tn_rows in, tn_rows 
     }
 }
 
-/* tn_widened_conv_2d_N_D_ODD_LONG_s8, of N words of k and D = 4 * N bytes, ODD 1 where out_w is odd,
- * else 0; LONG: see tn_straight.h.
+/* tn_widened_conv_2d_N_D_ODD_LONG_s8, of N words of k and D = 4 * N bytes, ODD 1 where out_w is
+ * odd, else 0; LONG: see tn_straight.h.
  *
  *     void tn_widened_conv_2d_N_D_ODD_LONG_s8(const tn_widened_conv_2d *g, tn_rows in, tn_rows out,
  *                                             int32_t y_begin, int32_t y_end);

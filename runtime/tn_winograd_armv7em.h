@@ -1,5 +1,5 @@
-/* tn_winograd_armv7em.h: products and outputs of tn_winograd_conv_2d.h in assembly, for cores with the
- * DSP extension.
+/* tn_winograd_armv7em.h: products and outputs of tn_winograd_conv_2d.h in assembly, for cores with
+ * the DSP extension.
  *
  * SPDX-License-Identifier: Apache-2.0
  *
@@ -10,10 +10,12 @@
 
 #include "tn_dot.h"
 
-/* ---- products: four channels by two tiles ------------------------------------------------------ */
+#if TN_DSP_NATIVE
 
-/* One pair of k, 16 cycles for 16 products: four words of weights, one of each tile. r0 and r1 are 4
- * before weights and x, sums of tile 0 are r4 to r7, of tile 1 r8 to r11. */
+/* ---- products: four channels by two tiles ---------------------------------------------------- */
+
+/* One pair of k, 16 cycles for 16 products: four words of weights, one of each tile. r0 and r1 are
+ * 4 before weights and x, sums of tile 0 are r4 to r7, of tile 1 r8 to r11. */
 #define TN_WINOGRAD_PAIR(W0, W1, W2, W3, X0, X1)                                                   \
     "ldr.w r2, [r0, #" W0 "]\n ldr.w r3, [r0, #" W1 "]\n"                                          \
     "ldr.w r12, [r1, #" X0 "]\n ldr.w lr, [r1, #" X1 "\n"                                          \
@@ -25,7 +27,8 @@
 
 /* The sums over k < 2 * pairs of all positions: int32 sums[positions][2 tiles][4 channels] from
  * weights[positions][pairs][4 channels] and x[positions][pairs][2 tiles], words of two int16. The
- * first pair of k begins the sums, the others run eight a turn, and the first turn is entered late. */
+ * first pair of k begins the sums, the others run eight a turn, and the first turn is entered
+ * late. */
 #define tn_winograd_products TN_VARIANT(tn_winograd_products)
 TN_SHARED TN_ASSEMBLY void tn_winograd_products(const uint32_t *weights TN_UNUSED,
                                                 const uint32_t *x TN_UNUSED,
@@ -35,10 +38,10 @@ TN_SHARED TN_ASSEMBLY void tn_winograd_products(const uint32_t *weights TN_UNUSE
         "push {r4-r11, lr}\n ldr r4, [sp, #36]\n sub sp, #24\n"
         "sub r0, #4\n sub r1, #4\n"
         "str r2, [sp]\n add r4, r2, r4, lsl #5\n str r4, [sp, #4]\n"  /* sums, and their end */
-        "lsl r5, r3, #3\n add r6, r1, r5\n strd r5, r6, [sp, #8]\n"   /* bytes of x, and their end */
+        "lsl r5, r3, #3\n add r6, r1, r5\n strd r5, r6, [sp, #8]\n" /* bytes of x, and their end */
         "rsb r5, r3, #1\n and r5, r5, #7\n sub r6, r5, #1\n lsl r6, r6, #4\n" /* skipped weights */
         "adr.w r7, 2f\n mov r8, #56\n mla r7, r5, r8, r7\n add r7, #1\n"
-        "strd r6, r7, [sp, #16]\n"                                    /* and the first turn's entry */
+        "strd r6, r7, [sp, #16]\n"                                  /* and the first turn's entry */
         "1: ldr.w r2, [r0, #4]\n ldr.w r3, [r0, #8]\n ldr.w r12, [r1, #4]\n ldr.w lr, [r1, #8]\n"
         "smuad r4, r12, r2\n smuad r8, lr, r2\n smuad r5, r12, r3\n smuad r9, lr, r3\n"
         "ldr.w r2, [r0, #12]\n ldr.w r3, [r0, #16]\n"
@@ -60,7 +63,7 @@ TN_SHARED TN_ASSEMBLY void tn_winograd_products(const uint32_t *weights TN_UNUSE
         "add sp, #24\n pop {r4-r11, pc}");
 }
 
-/* ---- outputs: At of columns of both tiles, in place, then of rows, and requantised --------------- */
+/* ---- outputs: At of columns of both tiles, in place, then of rows, and requantised ----------- */
 
 /* At of r7 to r12 (or to r10) become r7 to r10 (or r7 and r8); lr is lost. */
 #define TN_WINOGRAD_AT_4                                                                           \
@@ -84,8 +87,8 @@ TN_SHARED TN_ASSEMBLY void tn_winograd_products(const uint32_t *weights TN_UNUSE
     TN_WINOGRAD_AT_2                                                                               \
     "str r7, [r0, #" I0 "]\n str r8, [r0, #" I1 "]\n"
 
-/* To the rows of four channels of two tiles, from r0: channel by channel r0 to r6 are sums, outputs,
- * bias, multiplier, right shift, zero point, 1/9. ROWS: what they become. */
+/* To the rows of four channels of two tiles, from r0: channel by channel r0 to r6 are sums,
+ * outputs, bias, multiplier, right shift, zero point, 1/9. ROWS: what they become. */
 #define TN_WINOGRAD_CHANNELS(TILE, ROWS)                                                     \
     "add r4, r3, #2 * " TILE "\n strd r1, r4, [sp]\n"                                             \
     "mov r5, r2\n mov r1, r3\n movw r6, #0x8e39\n movt r6, #0x38e3\n"                            \
@@ -152,11 +155,13 @@ TN_SHARED TN_ASSEMBLY void tn_winograd_out_2(int32_t *sums TN_UNUSED,
     __asm__(
         "push {r4-r11, lr}\n sub sp, #8\n add r4, r0, #128\n"
         "1:\n"
-        TN_WINOGRAD_COLUMN_2("0", "128", "256", "384") TN_WINOGRAD_COLUMN_2("4", "132", "260", "388")
+        TN_WINOGRAD_COLUMN_2("0", "128", "256", "384")
+        TN_WINOGRAD_COLUMN_2("4", "132", "260", "388")
         "add r0, #8\n cmp r0, r4\n bne 1b\n sub r0, #128\n"
         TN_WINOGRAD_CHANNELS("16",
             TN_WINOGRAD_ROW_2("0", "32", "64", "96", "0", "4")
             TN_WINOGRAD_ROW_2("128", "160", "192", "224", "8", "12")));
 }
 
+#endif
 #endif

@@ -2,17 +2,17 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Winograd's minimal filtering (Lavin and Gray, CVPR 2016) in integers: a tile of m x m outputs, m 2
- * or 4, comes from (m + 2) x (m + 2) inputs d and as many transformed weights u, its positions:
+ * Winograd's minimal filtering (Lavin and Gray, CVPR 2016) in integers: a tile of m x m outputs, m
+ * 2 or 4, comes from (m + 2) x (m + 2) inputs d and as many transformed weights u, its positions:
  *     outputs = At [sum over channels of (B' d B) * u] A'
- * 16 products for 4 outputs, or 36 for 16, instead of 9 each. The rows of G are multiplied by integers
- * until they are whole, and those of At make up for it: outputs are 4 or 576 times the sums of a
- * convolution. All is exact modulo 2^32; codegen/lowering/winograd.py takes the kernel only where
- * no transformed weight leaves an int16 and no multiple of a sum an int32.
+ * 16 products for 4 outputs, or 36 for 16, instead of 9 each. The rows of G are multiplied by
+ * integers until they are whole, and those of At make up for it: outputs are 4 or 576 times the
+ * sums of a convolution. All is exact modulo 2^32; codegen/lowering/winograd.py takes the kernel
+ * only where no transformed weight leaves an int16 and no multiple of a sum an int32.
  *
- * Transforms take two channels at a time in one word, low + 65536 * high, by plain arithmetic modulo
- * 2^32, and inputs as x + 128, which are not negative. Adding 2^15 to the low half before the last
- * sums and taking it off by EOR gives back both as int16.
+ * Transforms take two channels at a time in one word, low + 65536 * high, by plain arithmetic
+ * modulo 2^32, and inputs as x + 128, which are not negative. Adding 2^15 to the low half before
+ * the last sums and taking it off by EOR gives back both as int16.
  *
  * All input rows of a row of tiles are read before any of its outputs is written. Rows that no row
  * of the band needs are not read; what they would give is not written.
@@ -54,7 +54,7 @@ typedef struct {
     (4 * TN_WINOGRAD_POSITIONS(m) * ((in_c) + 8) + 8 * (m) * (m) +           \
      2 * ((m) + 2) * TN_WINOGRAD_COLUMNS(m, out_w) * (in_c) + (in_w) * (in_c))
 
-/* ---- inputs ------------------------------------------------------------------------------------ */
+/* ---- inputs ---------------------------------------------------------------------------------- */
 
 /* B' d for a column of m + 2 words. `last` is added to the low halves. */
 TN_INLINE void tn_winograd_in(int32_t m, const uint32_t *d, uint32_t last, uint32_t *v) {
@@ -150,7 +150,7 @@ TN_INLINE void tn_winograd_tile(int32_t m, int32_t in_c, const uint32_t *lines, 
     }
 }
 
-/* ---- products and outputs ------------------------------------------------------------------------ */
+/* ---- products and outputs -------------------------------------------------------------------- */
 
 #if TN_DSP_NATIVE
 
@@ -204,7 +204,8 @@ TN_INLINE void tn_winograd_outputs(int32_t m, int32_t *sums, const int32_t *numb
                 for (int32_t j = 0; j < m + 2; j++) s[j] = (uint32_t)p[8 * j];
                 tn_winograd_out(m, s, y);
                 for (int32_t j = 0; j < m; j++) {
-                    const int32_t right = m == 2 ? 2 : 6 - TN_WINOGRAD_LACKS(i) - TN_WINOGRAD_LACKS(j);
+                    const int32_t lacks = TN_WINOGRAD_LACKS(i) + TN_WINOGRAD_LACKS(j);
+                    const int32_t right = m == 2 ? 2 : 6 - lacks;
                     const uint32_t part = (uint32_t)((int32_t)y[j] >> right);
                     const uint32_t sum = part * (m == 2 ? 1u : 0x38E38E39u) + (uint32_t)c[0];
                     bytes[4 * (m * (m * t + i) + j) + k] = (int8_t)tn_ssat8(
@@ -224,9 +225,10 @@ TN_INLINE void tn_winograd_out_4(int32_t *sums, const int32_t *numbers, int32_t 
 
 #endif
 
-/* ---- a layer ----------------------------------------------------------------------------------- */
+/* ---- a layer --------------------------------------------------------------------------------- */
 
-/* Outputs of channels o to o + 3 of two tiles to (y, x), as many of them as there are, down to y_end. */
+/* Outputs of channels o to o + 3 of two tiles to (y, x), as many of them as there are, down to
+ * y_end. */
 TN_INLINE void tn_winograd_store(const tn_winograd_conv_2d *g, const uint32_t *outputs, tn_rows out,
                                  int32_t y, int32_t x, int32_t o, int32_t y_end) {
     const int32_t m = g->tile, clamp = tn_clamps(g->out_min, g->out_max), n = g->out_c - o;
@@ -256,12 +258,13 @@ TN_INLINE void tn_winograd_conv_2d_s8(const tn_winograd_conv_2d *g, tn_rows in, 
     const int32_t pitch = TN_WINOGRAD_COLUMNS(m, g->out_w) * (in_c / 2);
     uint32_t *const x = (uint32_t *)scratch;
     int32_t *const sums = (int32_t *)(x + positions * in_c);
-    uint32_t *const outputs = (uint32_t *)(sums + 8 * positions), *const lines = outputs + 2 * m * m;
+    uint32_t *const outputs = (uint32_t *)(sums + 8 * positions);
+    uint32_t *const lines = outputs + 2 * m * m;
     int8_t *const padding = (int8_t *)(lines + (m + 2) * pitch);
     for (int32_t y = y_begin; y < y_end; y += m) {
         tn_winograd_lines(g, in, y, y_end + 2 - g->pad_top, lines, padding);
         for (int32_t left = 0; left < g->out_w; left += 2 * m) {
-            const int32_t second = left + m < g->out_w ? m : 0; /* one that lacks: the first again */
+            const int32_t second = left + m < g->out_w ? m : 0; /* of one tile: the first again */
             const uint32_t *const from = lines + left * (in_c / 2), *weights = g->weights;
             tn_winograd_tile(m, in_c, from, pitch, x);
             tn_winograd_tile(m, in_c, from + second * (in_c / 2), pitch, x + 1);

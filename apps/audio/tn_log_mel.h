@@ -53,7 +53,7 @@ TN_INLINE int32_t tn_smulwt(int32_t x, uint32_t pair) {
     return r;
 }
 /* acc + tn_smulwt(x, pair) */
-TN_INLINE int32_t tn_smlawt(int32_t x, uint32_t pair, int32_t acc) {
+TN_INLINE int32_t tn_add_smulwt(int32_t x, uint32_t pair, int32_t acc) {
     int32_t r;
     __asm__("smlawt %0, %1, %2, %3" : "=r"(r) : "r"(x), "r"(pair), "r"(acc));
     return r;
@@ -70,7 +70,7 @@ TN_INLINE int32_t tn_smulwb(int32_t x, uint32_t pair) {
 TN_INLINE int32_t tn_smulwt(int32_t x, uint32_t pair) {
     return tn_wide_product(x, (int16_t)(pair >> 16));
 }
-TN_INLINE int32_t tn_smlawt(int32_t x, uint32_t pair, int32_t acc) {
+TN_INLINE int32_t tn_add_smulwt(int32_t x, uint32_t pair, int32_t acc) {
     return acc + tn_smulwt(x, pair);
 }
 
@@ -96,7 +96,7 @@ TN_INLINE tn_complex tn_half(tn_complex z) { return tn_point(z.re >> 1, z.im >> 
 /* z * w / 2, where w is (cosine, -sine) in Q15. */
 TN_INLINE tn_complex tn_turned(tn_complex z, uint32_t w) {
     return tn_point(tn_smulwb(z.re, w) - tn_smulwt(z.im, w),
-                    tn_smlawt(z.re, w, tn_smulwb(z.im, w)));
+                    tn_add_smulwt(z.re, w, tn_smulwb(z.im, w)));
 }
 
 /* --- FFT ----------------------------------------------------------------------------------------

@@ -131,13 +131,23 @@ def test_the_graph_is_that_of_the_trained_network(name: str) -> None:
     made, trained = cost_graph(architecture), trained_graph(architecture)
     assert described(made) == described(trained)
     for how in ("balanced", "latency"):
-        assert graph_cost(made, optimize=how) == graph_cost(trained, optimize=how)
+        told, found = graph_cost(made, optimize=how), graph_cost(trained, optimize=how)
+        assert replace(told, cycles=found.cycles) == found
+        assert_promised(told.cycles, found.cycles)
 
 
 @pytest.mark.parametrize(("template", "seed"), [(SMALL_IMAGES, 23), (SPECTROGRAMS, 2)])
 def test_drawn_networks_cost_what_trained_ones_do(template: Any, seed: int) -> None:
     architecture = drawn(seed, template)
-    assert told(architecture) == of_graph(graph_cost(trained_graph(architecture, seed)))
+    *promised, cycles = told(architecture)
+    *found, needed = of_graph(graph_cost(trained_graph(architecture, seed)))
+    assert promised == found
+    assert_promised(cycles, needed)
+
+
+def assert_promised(told: int, found: int) -> None:
+    """What is told is a limit: about half of all means requantise faster than they are taken to."""
+    assert found <= told <= 1.01 * found
 
 
 def told(architecture: Architecture, deployment: Deployment = WHOLE) -> list[int]:
@@ -262,14 +272,15 @@ def test_a_limit_of_sram_costs_cycles_where_it_must() -> None:
     ],
 )
 def test_bounds_never_refuse_what_would_fit(deployment: Deployment) -> None:
-    """And are near enough to refuse something."""
+    """And are near enough to refuse something. Faster forms may bring code of their own."""
+    least_code = 0.6 if deployment.optimize == "latency" else 0.7
     for architecture in [*NETWORKS.values(), *map(drawn, range(6)), drawn(1, SPECTROGRAMS)]:
         least = cost_bounds(architecture, deployment)
         told = network_cost(architecture, deployment)
         assert (least.macs, least.params) == (told.macs, told.params)
         assert 0 < least.arena_bytes <= told.arena_bytes
         assert 0.9 * told.weights_bytes < least.weights_bytes <= told.weights_bytes
-        assert 0.7 * told.code_bytes <= least.code_bytes <= told.code_bytes
+        assert least_code * told.code_bytes <= least.code_bytes <= told.code_bytes
         assert 0.8 * told.cycles < least.cycles <= told.cycles
 
 

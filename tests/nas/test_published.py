@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from command_line import ROOT, refusal_of, result_of, thumbnet
 
+from thumbnet.codegen.cost import cost as graph_cost
 from thumbnet.codegen.errors import ModelFormatError, ThumbnetError, UnsupportedError
 from thumbnet.nas.architecture import Architecture, Bottleneck, Stem, macs, parameters
 from thumbnet.nas.cost import Deployment, network_cost
+from thumbnet.nas.cost_graph import cost_graph
 from thumbnet.nas.published import load_architecture
 
 PUBLISHED = ROOT.parent / "shared" / "models" / "mcunet"
@@ -278,6 +280,7 @@ def test_the_command_tells_the_cost(value: Any, tmp_path: Path) -> None:
             "total": told.flash,
         },
         "cycles": told.cycles,
+        "forms": graph_cost(cost_graph(architecture)).forms,
     }
 
 

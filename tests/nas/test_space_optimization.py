@@ -277,7 +277,7 @@ def test_a_choice_by_the_compilers_own_costs() -> None:
     """The same from one process and from two."""
     template = replace(SMALL_IMAGES, widths=(0.2, 1.0), resolutions=(20,), stem_strides=((2, 2),))
     spaces: list[SearchSpace] = list(template.spaces((32, 32, 3), 10))
-    limits = Limits(sram=16 << 10, flash=64 << 10, cycles=3_000_000)
+    limits = Limits(sram=16 << 10, flash=112 << 10, cycles=3_000_000)
     found = []
     for processes in (1, 2):
         with CostOracle(Deployment(), limits, processes) as oracle:
