@@ -211,25 +211,42 @@ def _best(found: Sequence[_Found], mode: Mode) -> _Found:
     return min(found, key=lambda f: (not _fits(f.schedule, mode), sum(layer_cycles(f.schedule))))
 
 
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Kernels i and j, with forms that have an int16 tensor between them: the bytes that this grows
+    by, and the estimated cycles that the forms save for each of them."""
+
+    i: int
+    j: int
+    producer: Kernel
+    reader: Kernel
+    nbytes: int
+    worth: float
+
+
 def _widened(graph: Graph, mode: Mode, usual: Sequence[Kernel], base: _Found) -> Iterator[_Found]:
-    """`base` with tensors widened, fewer each time, until that no longer saves cycles."""
+    """`base` with tensors widened, fewer each time, until that no longer saves cycles: given up
+    first are those that are worth least, and once more the largest."""
+    pairs = list(_pairs(graph, usual, base.kernels))
+    for ordered in (
+        sorted(pairs, key=lambda pair: -pair.worth),
+        sorted(pairs, key=lambda pair: pair.nbytes),
+    ):
+        yield from _fewer_each_time(graph, mode, base, ordered)
+
+
+def _fewer_each_time(
+    graph: Graph, mode: Mode, base: _Found, pairs: list[_Pair]
+) -> Iterator[_Found]:
     assert mode.max_flash is not None
-    tensors = base.schedule.graph.tensors
-    pairs = sorted(_widenable(graph, usual), key=lambda pair: tensors[usual[pair[0]].output].nbytes)
     fewest, worse = inf, 0
     while pairs and worse < MOST_WORSE:
-        kernels = list(base.kernels)
-        for i, j in pairs:
-            producer, reader = _widened_output(graph, usual[i]), usual[j].widened_input
-            assert producer is not None and reader is not None
-            kernels[i], kernels[j] = producer, reader
-        wide = {
-            name: replace(graph.tensors[name], dtype="int16")
-            for name in (usual[i].output for i, _ in pairs)
-        }
-        schedule = plan(
-            replace(graph, tensors={**graph.tensors, **wide}), mode, _as_chosen(kernels)
-        )
+        kernels, tensors = list(base.kernels), dict(graph.tensors)
+        for pair in pairs:
+            kernels[pair.i], kernels[pair.j] = pair.producer, pair.reader
+            between = pair.producer.output
+            tensors[between] = replace(tensors[between], dtype="int16")
+        schedule = plan(replace(graph, tensors=tensors), mode, _as_chosen(kernels))
         flash = weights_bytes(schedule) + CODE_MARGIN * estimated_code(schedule, mode.target)
         if flash <= mode.max_flash:
             yield _Found(schedule, kernels)
@@ -240,20 +257,26 @@ def _widened(graph: Graph, mode: Mode, usual: Sequence[Kernel], base: _Found) ->
         pairs.pop()
 
 
-def _widenable(graph: Graph, kernels: Sequence[Kernel]) -> list[tuple[int, int]]:
-    """Kernels whose output may be int16 because their only reader takes that."""
+def _pairs(graph: Graph, usual: Sequence[Kernel], kernels: Sequence[Kernel]) -> Iterator[_Pair]:
+    """Those where the first kernel's output is read by the second one alone. `kernels` are in the
+    forms that they have otherwise."""
     readers: dict[str, list[int]] = {}
-    for j, kernel in enumerate(kernels):
+    for j, kernel in enumerate(usual):
         for read in kernel.reads:
             readers.setdefault(read.tensor, []).append(j)
-    return [
-        (i, readers[kernel.output][0])
-        for i, kernel in enumerate(kernels)
-        if _widened_output(graph, kernel) is not None
-        and kernel.output not in graph.outputs
-        and len(readers.get(kernel.output, ())) == 1
-        and kernels[readers[kernel.output][0]].widened_input is not None
-    ]
+    for i, kernel in enumerate(usual):
+        reading, producer = readers.get(kernel.output, []), _widened_output(graph, kernel)
+        if producer is None or len(reading) != 1 or kernel.output in graph.outputs:
+            continue
+        (j,) = reading
+        reader = usual[j].widened_input
+        if reader is not None:
+            now, wide = (
+                sum(_cycles_alone(graph, form) for form in forms)
+                for forms in ((kernels[i], kernels[j]), (producer, reader))
+            )
+            nbytes = graph.tensors[kernel.output].nbytes
+            yield _Pair(i, j, producer, reader, nbytes, (now - wide) / nbytes)
 
 
 def _as_chosen(kernels: list[Kernel]) -> Lower:
