@@ -13,7 +13,7 @@
  *
  * Where neighbouring output rows share one input row (kernel_h is stride_h + 1) and a strip is a whole
  * row, every second strip has the rows of the kernel in reverse: then the shared row is in its place
- * already. `turned` are the blocks for these.
+ * already. The blocks for these are `turned` bytes behind the others.
  */
 #ifndef TN_STRIP_CONV_2D_H
 #define TN_STRIP_CONV_2D_H
@@ -27,8 +27,8 @@ typedef struct {
     int32_t pad_top, pad_left;
     int32_t span; /* 2 to out_w */
     int32_t in_zero_point, out_zero_point;
+    int32_t turned; /* 0: no strip is in reverse */
     const int8_t *blocks;
-    const int8_t *turned; /* NULL: no strip is in reverse */
 } tn_strip_conv_2d;
 
 /* Words of a pixel's inputs, bytes from them to the next pixel's, and of a strip and a table. */
@@ -95,12 +95,12 @@ TN_INLINE void tn_strip_rows(const tn_strip_conv_2d *g, tn_rows in, tn_rows out,
         int8_t *const row = tn_row(out, y);
         int32_t iy = y * g->stride_h - g->pad_top;
         /* the first row of the kernel may be there, as the last row of the strip before */
-        const int32_t kept = g->turned != NULL && y > y_begin;
+        const int32_t kept = g->turned != 0 && y > y_begin;
         const int32_t turned = kept & (y - y_begin), first = kept & (turned ^ 1);
         for (int32_t ky = 0; ky < g->kernel_h; ky++, iy += g->dilation_h)
             lines[turned != 0 ? g->kernel_h - 1 - ky : ky] =
                 iy >= 0 && iy < g->in_h ? (int32_t)(tn_row(in, iy) - in.data) : -1;
-        t.blocks = turned != 0 ? g->turned : g->blocks;
+        t.blocks = g->blocks + (turned != 0 ? g->turned : 0);
         s.rows = g->kernel_h - kept;
         for (int32_t x = 0; x < g->out_w; x += span) {
             x = tn_min(x, g->out_w - span);

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.codegen.kernel import Constant
 from thumbnet.codegen.loop_counts.work import Work, count_outputs, rows_inside
 
 
@@ -275,7 +274,7 @@ def strip_conv_2d(work: Work) -> None:
     kernel_h, kernel_w, stride_w = work.numbers("kernel_h", "kernel_w", "stride_w")
     strips = work.rows * -(-out_w // span)
     lines = strips * kernel_h
-    if isinstance(work.call.fields["turned"], Constant):
+    if work.number("turned"):
         lines -= work.rows - work.steps
     rows_in, rows_out = rows_inside(work)
     rows = lines * rows_in / (rows_in + rows_out)

@@ -99,12 +99,13 @@ def with_strips(
         "span": 0,
         "in_zero_point": x.zero_point,
         "out_zero_point": out.zero_point,
-        "blocks": pack_words(blocks, words),
         "turned": 0,
+        "blocks": pack_words(blocks, words),
     }
-    shares = kernel_h == attributes.stride_h + 1 and attributes.dilation_h == 1
-    turned = pack_words(blocks_for(data[:, ::-1]), words) if shares else 0
-
+    whole = dict(fields)  # of strips that are whole rows
+    if kernel_h == attributes.stride_h + 1 and attributes.dilation_h == 1:
+        both = [pack_words(blocks_for(taps), words).data for taps in (data, data[:, ::-1])]
+        whole |= {"turned": both[0].nbytes, "blocks": Constant("int8_t", np.concatenate(both))}
     turn = 1 if is_long else unrolled(words, out_c)
     code = straight_code(words)
 
@@ -120,7 +121,7 @@ def with_strips(
             function=function,
             header="tn_strip_conv_2d.h",
             layer_type="tn_strip_conv_2d",
-            fields={**fields, "span": span, "turned": turned if span == out_w else 0},
+            fields={**(whole if span == out_w else fields), "span": span},
             inputs=(0,),
             literals=("in_c", "kernel_h", "kernel_w", "stride_w"),
             scratch=True,
