@@ -95,7 +95,7 @@ def test_straight_tiles_match_pytorch(
 ) -> None:
     case = conv_case("CONV_2D", size, (in_c, 4 * blocks), *POINTWISE, drawn)
     forms = [case.kernel, *case.kernel.faster]
-    assert function(forms[-1]) == "tn_straight_conv_2d_s8"
+    assert "tn_straight_conv_2d_s8" in map(function, forms)
     for form in forms:
         for dsp in (False, True):
             for rows in (None, bands_of(size[0], cut)):
@@ -154,10 +154,11 @@ def test_straight_tiles_that_take_much_code_are_a_faster_form() -> None:
         conv_case("CONV_2D", (3, 5), (in_c, 8), *POINTWISE, numbers).kernel
         for in_c, numbers in ((16, FOLDED), (20, FOLDED), (16, Numbers(seed=3)))
     )
-    assert function(few) == "tn_straight_conv_2d_s8" and not few.faster
+    assert function(few) == "tn_straight_conv_2d_s8"
+    assert [form.form for form in few.faster] == ["unrolled"]
     for kernel, numbers in ((many, (10, 0)), (is_long, (8, 1))):
         assert function(kernel) == "tn_pointwise_conv_2d_s8"
-        (form,) = kernel.faster
+        form = kernel.faster[0]
         assert form.form == "straight" and form.calls[0].numbers == numbers
         assert form.calls[0].fields == kernel.calls[0].fields  # no more weights
 
