@@ -74,7 +74,7 @@ int check(void) {
             const tn_depthwise_square g = {
                 1 + next(12), 1 + next(40), C, out_w, k, 1 + next(2), stride, 1 + next(2),
                 next(k), lead + 2 * next(k / 2), next(256) - 128, clamp, clamp ? -100 : -128,
-                clamp ? 90 : 127, lead, tile, span, forms[i][3], blocks};
+                clamp ? 90 : 127, lead, tile, span, forms[i][3], 0, blocks};
             const int32_t bytes = TN_DEPTHWISE_SQUARE_SCRATCH(C, k, stride, lead, span);
             const tn_rows from = {in, g.in_w * C, NULL}, to = {wanted, out_w * C, NULL};
             const tn_rows other = {found, out_w * C, NULL};

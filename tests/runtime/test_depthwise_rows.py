@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from convolution_case import EXAMPLES, Case, Numbers, bands_of, conv_case
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_loader import run_kernel
-from test_convolution import EXAMPLES, Case, Numbers, _bands, conv_case
 
 from thumbnet.codegen.graph import Padding
 from thumbnet.codegen.kernel import Kernel
@@ -44,7 +44,7 @@ def cases(draw: st.DrawFn) -> Case:
 @EXAMPLES
 @given(cases(), st.integers(0, 20))
 def test_matches_pytorch_whole_and_in_bands(case: Case, cut: int) -> None:
-    bands = _bands(case.expected.shape[1], cut)
+    bands = bands_of(case.expected.shape[1], cut)
     for form in forms(case):
         for dsp in (False, True):
             for rows in (None, bands):
@@ -57,7 +57,7 @@ def test_specialised_and_sanitized_programs_agree(kernel: int) -> None:
     shape = (kernel, kernel), (1, 2), (1, 1), Padding(1, 1, 1, 1)
     numbers = Numbers(seed=7, extreme=True)
     case = conv_case("DEPTHWISE_CONV_2D", (9, 11), (8, 1), *shape, numbers)
-    bands = _bands(case.expected.shape[1], 1)
+    bands = bands_of(case.expected.shape[1], 1)
     for dsp in (False, True):
         how = {"dsp": dsp, "specialise": True, "sanitize": True, "bands": bands}
         found = run_kernel(forms(case)[0], case.graph, {"x": case.x}, **how)  # type: ignore[arg-type]

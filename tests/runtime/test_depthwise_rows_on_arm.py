@@ -20,7 +20,9 @@ static int32_t next(int32_t n) {
 }
 enum { C = 8, GUARD = 0x5A, H = 20, W = 40 };
 static int8_t blocks[C * TN_DEPTHWISE_ROWS_BLOCK(7, 0)] __attribute__((aligned(4)));
-static int8_t in[H * W * C] __attribute__((aligned(4))), wanted[26 * 20 * C], found[26 * 20 * C];
+static int8_t in[H * W * C] __attribute__((aligned(4)));
+static int8_t wanted[2 * 26 * 20 * C] __attribute__((aligned(4)));
+static int8_t found[sizeof wanted] __attribute__((aligned(4)));
 static const uint16_t ring[] = {7, 5, 2, 19, 0, 3, 12, 7}; /* rows that are one are the same */
 static int8_t scratch[10000] __attribute__((aligned(16)));
 
@@ -53,13 +55,14 @@ int check(void) {
             const tn_depthwise_square g = {
                 2 + next(H - 1), 1 + next(W), C, out_w, k, stride_h, stride, 1,
                 next(k), lead + 2 * next(k / 2), next(256) - 128, clamp, clamp ? -100 : -128,
-                clamp ? 90 : 127, lead, tile, span, forms[i][3], blocks};
+                clamp ? 90 : 127, lead, tile, span, forms[i][3], 0, blocks};
             const int32_t rows = 1 + next((g.in_h - 1 + g.pad_top) / g.stride_h + 1);
             const int32_t bytes = TN_DEPTHWISE_ROWS_SCRATCH(C, k, stride, out_w);
             const int32_t rings = turn % 3 == 0;
             const tn_rows from = {in, g.in_w * C, rings ? ring : NULL};
-            const tn_rows to = {wanted, out_w * C, rings ? ring : NULL};
-            const tn_rows other = {found, out_w * C, rings ? ring : NULL};
+            const int32_t pitch = (out_w * C) << g.widened;
+            const tn_rows to = {wanted, pitch, rings ? ring : NULL};
+            const tn_rows other = {found, pitch, rings ? ring : NULL};
             int8_t *const place = scratch + 4 * next(4);
             fill(k, g.positive);
             for (int32_t n = 0; n < (int32_t)sizeof in; n++) in[n] = (int8_t)(next(256) - 128);

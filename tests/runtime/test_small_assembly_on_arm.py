@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_tiles_on_arm import run_image
+from arm_image import run_image
 
 SUMS = """
 #include "tn_row_sums.h"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from arm_image import run_image
+from convolution_case import EXAMPLES, SAME, Case, Numbers, bands_of, conv_case
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_loader import RUNTIME, compile_c, run_kernel
-from test_convolution import EXAMPLES, SAME, Case, Numbers, _bands, conv_case
-from test_tiles_on_arm import run_image
 
 from thumbnet.codegen.graph import Padding
 from thumbnet.codegen.kernel import Constant, Kernel
@@ -49,7 +49,7 @@ def cases(draw: st.DrawFn) -> Case:
 @given(cases(), st.integers(0, 20))
 def test_matches_pytorch_whole_and_in_bands(case: Case, cut: int) -> None:
     assert "winograd 2x2" in forms(case)
-    bands = _bands(case.expected.shape[1], cut)
+    bands = bands_of(case.expected.shape[1], cut)
     for form in forms(case).values():
         for dsp in (False, True):
             for rows in (None, bands):
@@ -77,7 +77,7 @@ def test_output_row_may_overlap_input_rows_that_are_done(
 def test_specialised_and_sanitized_programs_agree(form: str, padding: Padding, dsp: bool) -> None:
     numbers = Numbers(seed=7, extreme=True)
     case = conv_case("CONV_2D", (7, 9), (8, 6), *SQUARE, padding, numbers)
-    bands = _bands(case.expected.shape[1], 1)
+    bands = bands_of(case.expected.shape[1], 1)
     how = {"dsp": dsp, "specialise": True, "sanitize": True, "bands": bands}
     found = run_kernel(forms(case)[form], case.graph, {"x": case.x}, **how)  # type: ignore[arg-type]
     np.testing.assert_array_equal(found, case.expected)
