@@ -17,7 +17,7 @@ from thumbnet.codegen.kernel import Kernel
 
 
 def forms(case: Case) -> tuple[Kernel, ...]:
-    assert {kernel.form for kernel in case.kernel.faster} == {"rows"}
+    assert {kernel.form for kernel in case.kernel.faster} - {"lanes"} == {"rows"}
     return case.kernel.faster
 
 
