@@ -126,13 +126,16 @@ def described(graph: Graph) -> list[Any]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_graph_is_that_of_the_trained_network(name: str) -> None:
-    """Operator for operator; and what its costs depend on besides is what training gives."""
+    """Operator for operator; and what its costs depend on besides is what training gives, but for
+    MEANs of which some may be computed the short way, by a function of its own."""
     architecture = NETWORKS[name]
     made, trained = cost_graph(architecture), trained_graph(architecture)
     assert described(made) == described(trained)
     for how in ("balanced", "latency"):
         told, found = graph_cost(made, optimize=how), graph_cost(trained, optimize=how)
-        assert replace(told, cycles=found.cycles) == found
+        assert replace(told, cycles=found.cycles, code_bytes=found.code_bytes) == found
+        assert told.code_bytes is not None and found.code_bytes is not None
+        assert told.code_bytes <= found.code_bytes <= 1.15 * told.code_bytes
         assert_promised(told.cycles, found.cycles)
 
 
@@ -147,7 +150,7 @@ def test_drawn_networks_cost_what_trained_ones_do(template: Any, seed: int) -> N
 
 def assert_promised(told: int, found: int) -> None:
     """What is told is a limit: about half of all means requantise faster than they are taken to."""
-    assert found <= told <= 1.01 * found
+    assert found <= told <= 1.02 * found
 
 
 def told(architecture: Architecture, deployment: Deployment = WHOLE) -> list[int]:
@@ -273,7 +276,7 @@ def test_a_limit_of_sram_costs_cycles_where_it_must() -> None:
 )
 def test_bounds_never_refuse_what_would_fit(deployment: Deployment) -> None:
     """And are near enough to refuse something. Faster forms may bring code of their own."""
-    least_code = 0.6 if deployment.optimize == "latency" else 0.7
+    least_code = 0.2 if deployment.optimize == "latency" else 0.7
     for architecture in [*NETWORKS.values(), *map(drawn, range(6)), drawn(1, SPECTROGRAMS)]:
         least = cost_bounds(architecture, deployment)
         told = network_cost(architecture, deployment)
