@@ -51,11 +51,12 @@ int check(void) {
             const int32_t stride = forms[i][0], lead = forms[i][1], tile = forms[i][2];
             const int32_t out_w = tile + (stride == 1 ? 2 * next(5) : next(6));
             const int32_t clamp = next(2), stride_h = 1 + next(2);
+            const int32_t widened = clamp ? 0 : next(2);
             const int32_t span = 1 + next(TN_DEPTHWISE_ROWS_MOST(k, stride_h));
             const tn_depthwise_square g = {
                 2 + next(H - 1), 1 + next(W), C, out_w, k, stride_h, stride, 1,
                 next(k), lead + 2 * next(k / 2), next(256) - 128, clamp, clamp ? -100 : -128,
-                clamp ? 90 : 127, lead, tile, span, forms[i][3], 0, blocks};
+                clamp ? 90 : 127, lead, tile, span, forms[i][3], widened, blocks};
             const int32_t rows = 1 + next((g.in_h - 1 + g.pad_top) / g.stride_h + 1);
             const int32_t bytes = TN_DEPTHWISE_ROWS_SCRATCH(C, k, stride, out_w);
             const int32_t rings = turn % 3 == 0;
