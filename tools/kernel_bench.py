@@ -21,9 +21,9 @@ from thumbnet.tools.random_graphs import Net
 from thumbnet.tools.session import Place, Session, board_image, run_calls
 
 # Cycles a MAC that no code of that kind goes below on a Cortex-M4, from the instructions that it
-# needs at least. Convolution: a tile of 4 channels by 2 pixels takes 8 SMLAD, 2 SXTB16 and 5 cycles of
-# loads for 16 MACs. Dense, one vector: 37 cycles for 32 MACs from widened inputs. Depthwise: 14 SMLAL
-# for the 49 MACs of 7x7 (tn_depthwise_lanes.h); 5 SMLAD for the 9 of 3x3.
+# needs at least. Convolution: a tile of 4 channels by 2 pixels takes 8 SMLAD, 2 SXTB16 and 5 cycles
+# of loads for 16 MACs. Dense, one vector: 37 cycles for 32 MACs from widened inputs. Depthwise: 14
+# SMLAL for the 49 MACs of 7x7 (tn_depthwise_lanes.h); 5 SMLAD for the 9 of 3x3.
 FLOORS = {"pointwise": 0.94, "convolution": 0.94, "depthwise": 0.29, "dense": 1.16}
 
 
