@@ -56,5 +56,24 @@ def run_image(folder: Path, sources: Mapping[str, str], flags: list[str], checks
         paths.append(str(folder / f"{name}.c"))
     command = [*ARM, *flags, *FLAGS, f"-I{RUNTIME}", "-nostartfiles", "-T", str(script), *paths]
     subprocess.run([*command, "-lc", "-lgcc", "-o", str(image)], check=True)
+    return _status(image)
+
+
+def run_objects(folder: Path, sources: Mapping[str, tuple[str, list[str]]], level: str) -> int:
+    """The exit status of an image of C sources, each compiled with flags of its own."""
+    objects = []
+    for name, (text, flags) in sources.items():
+        (folder / f"{name}.c").write_text(text)
+        objects.append(str(folder / f"{name}.o"))
+        command = [*ARM, level, *flags, f"-I{RUNTIME}", "-c", str(folder / f"{name}.c")]
+        subprocess.run([*command, "-o", objects[-1]], check=True)
+    script, image = folder / "image.ld", folder / "image.elf"
+    script.write_text(LINKER)
+    link = [*ARM, "-nostartfiles", "-T", str(script), *objects, "-lc", "-lgcc", "-o", str(image)]
+    subprocess.run(link, check=True)
+    return _status(image)
+
+
+def _status(image: Path) -> int:
     run = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting", "-kernel"]
     return subprocess.run([*run, str(image)], timeout=120, stdin=subprocess.DEVNULL).returncode

@@ -100,19 +100,11 @@ form *const TABLE[] = {NAMES};
 
 CHECK = """
 #include "tn_depthwise_lanes.h"
-typedef void form(const tn_depthwise_square *, tn_rows, tn_rows, void *, int32_t);
-extern form *const native[], *const plain[];
 static const int16_t forms[][11] = {FORMS};
-static uint32_t seed = 1;
-static int32_t next(int32_t n) {
-    seed = seed * 1664525u + 1013904223u;
-    return (int32_t)((seed >> 8) % (uint32_t)n);
-}
-enum { C = CHANNELS, GUARD = 0x5A, MOST = 2 * C * 24 * 20 };
+enum { C = CHANNELS, OUTPUTS = 2 * C * 24 * 20, SCRATCH = 12000 };
+COMPARISON
 static int8_t blocks[C * TN_DEPTHWISE_LANES_BLOCK(7)] __attribute__((aligned(4)));
 static int8_t in[24 * 48 * C] __attribute__((aligned(4)));
-static int8_t wanted[MOST] __attribute__((aligned(4))), found[MOST] __attribute__((aligned(4)));
-static int8_t scratch[12000] __attribute__((aligned(16)));
 
 /* Any weights, extremes too; lanes begin with what makes them non-negative, just, or with more. */
 static void fill(int32_t k, int32_t stride, int32_t zero, int32_t extreme) {
@@ -158,19 +150,12 @@ int check(void) {
             const int32_t bytes = TN_DEPTHWISE_LANES_SCRATCH(C, k, f[1], f[2], f[5]);
             const int32_t pitch = (f[2] * C) << f[6];
             const tn_rows from = {in, g.in_w * C, NULL}, to = {wanted, pitch, NULL};
-            const tn_rows other = {found, pitch, NULL};
             int8_t *const place = scratch + 4 * next(4);
             fill(k, f[1], f[10] ? g.in_zero_point : 0, turn % 4 == 0);
             for (int32_t n = 0; n < (int32_t)sizeof in; n++)
                 in[n] = (int8_t)(turn % 3 == 0 ? -128 + 255 * next(2) : next(256) - 128);
-            memset(wanted, GUARD, sizeof wanted);
-            memset(found, GUARD, sizeof found);
-            plain[i](&g, from, to, place, rows);
-            memset(scratch, GUARD, sizeof scratch);
-            native[i](&g, from, other, place, rows);
-            if (memcmp(wanted, found, sizeof wanted) != 0) return 1;
-            for (int8_t *p = scratch; p != scratch + sizeof scratch; p++)
-                if ((p < place || p >= place + bytes) && *p != GUARD) return 2;
+            const int status = differ(i, &g, from, to, place, bytes, rows);
+            if (status != 0) return status;
         }
     return 0;
 }

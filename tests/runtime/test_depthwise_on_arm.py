@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
 import pytest
-from kernel_loader import RUNTIME
-from test_operators_on_arm import ARM, LINKER, START
+from arm_image import run_objects
+from test_operators_on_arm import START
 
 Form = tuple[int, int, int, int]  # stride, lead, tile, positive
 FORMS = list(product((1, 2), (0, 1), range(2, 9), (0, 1)))
@@ -30,20 +29,45 @@ extern form *const TABLE[];
 form *const TABLE[] = {NAMES};
 """
 
-CHECK = """
-#include "tn_depthwise_square.h"
+# What all checks of forms share. OUTPUTS and SCRATCH are the bytes of an output and of the scratch.
+COMPARISON = """
+enum { GUARD = 0x5A };
 typedef void form(const tn_depthwise_square *, tn_rows, tn_rows, void *, int32_t);
 extern form *const native[], *const plain[];
-static const int8_t forms[][4] = {FORMS};
 static uint32_t seed = 1;
 static int32_t next(int32_t n) {
     seed = seed * 1664525u + 1013904223u;
     return (int32_t)((seed >> 8) % (uint32_t)n);
 }
-enum { C = 8, GUARD = 0x5A };
+static int8_t wanted[OUTPUTS] __attribute__((aligned(4)));
+static int8_t found[OUTPUTS] __attribute__((aligned(4)));
+static int8_t scratch[SCRATCH] __attribute__((aligned(16)));
+
+/* Form i, plain to `wanted` and native to `found`, with `bytes` of scratch at place. 1: outputs
+ * differ, 2: native writes beyond its scratch. */
+static int differ(int32_t i, const tn_depthwise_square *g, tn_rows from, tn_rows to, int8_t *place,
+                  int32_t bytes, int32_t rows) {
+    tn_rows other = to;
+    other.data = found;
+    memset(wanted, GUARD, sizeof wanted);
+    memset(found, GUARD, sizeof found);
+    plain[i](g, from, to, place, rows);
+    memset(scratch, GUARD, sizeof scratch);
+    native[i](g, from, other, place, rows);
+    if (memcmp(wanted, found, sizeof wanted) != 0) return 1;
+    for (int8_t *p = scratch; p != scratch + sizeof scratch; p++)
+        if ((p < place || p >= place + bytes) && *p != GUARD) return 2;
+    return 0;
+}
+"""
+
+CHECK = """
+#include "tn_depthwise_square.h"
+static const int8_t forms[][4] = {FORMS};
+enum { C = 8, OUTPUTS = 6 * 20 * C, SCRATCH = 8192 };
+COMPARISON
 static int8_t blocks[C * TN_DEPTHWISE_BLOCK(7, 0)] __attribute__((aligned(4)));
-static int8_t in[12 * 40 * C] __attribute__((aligned(4))), wanted[6 * 20 * C], found[6 * 20 * C];
-static int8_t scratch[8192] __attribute__((aligned(16)));
+static int8_t in[12 * 40 * C] __attribute__((aligned(4)));
 
 /* Weights whose sums fit, and numbers that spread the outputs. */
 static void fill(int32_t kernel, int32_t positive) {
@@ -77,18 +101,11 @@ int check(void) {
                 clamp ? 90 : 127, lead, tile, span, forms[i][3], 0, blocks};
             const int32_t bytes = TN_DEPTHWISE_SQUARE_SCRATCH(C, k, stride, lead, span);
             const tn_rows from = {in, g.in_w * C, NULL}, to = {wanted, out_w * C, NULL};
-            const tn_rows other = {found, out_w * C, NULL};
             int8_t *const place = scratch + 4 * next(4);
             fill(k, g.positive);
             for (int32_t n = 0; n < (int32_t)sizeof in; n++) in[n] = (int8_t)(next(256) - 128);
-            memset(wanted, GUARD, sizeof wanted);
-            memset(found, GUARD, sizeof found);
-            plain[i](&g, from, to, place, 5);
-            memset(scratch, GUARD, sizeof scratch);
-            native[i](&g, from, other, place, 5);
-            if (memcmp(wanted, found, sizeof wanted) != 0) return 1;
-            for (int8_t *p = scratch; p != scratch + sizeof scratch; p++)
-                if ((p < place || p >= place + bytes) && *p != GUARD) return 2;
+            const int status = differ(i, &g, from, to, place, bytes, 5);
+            if (status != 0) return status;
         }
     return 0;
 }
@@ -106,26 +123,18 @@ def _functions(forms: Sequence[Form], text: str, kernel: int, table: str) -> str
 def run_forms(
     forms: Sequence[Form], functions: str, check: str, kernel: int, level: str, folder: Path
 ) -> None:
-    """Runs `check` of C `functions`, of which there is one for each form, in assembly and plain."""
+    """Runs `check`, whose COMPARISON is that of above, of C `functions`, of which there is one for
+    each form, in assembly and plain."""
     table = ", ".join("{" + ", ".join(map(str, form)) + "}" for form in forms)
+    check = check.replace("COMPARISON", COMPARISON)
     start = START.replace("CHECKS", "int check(void);").replace("RUN", "stop(check());")
-    objects = []
-    for name, text, flags in (
-        ("native", _functions(forms, functions, kernel, "native"), []),
-        ("plain", _functions(forms, functions, kernel, "plain"), ["-DTN_DSP=0"]),
-        ("check", check.replace("FORMS", table).replace("KERNEL", str(kernel)), []),
-        ("start", start, []),
-    ):
-        (folder / f"{name}.c").write_text(text)
-        objects.append(str(folder / f"{name}.o"))
-        command = [*ARM, level, *flags, f"-I{RUNTIME}", "-c", str(folder / f"{name}.c")]
-        subprocess.run([*command, "-o", objects[-1]], check=True)
-    script, image = folder / "image.ld", folder / "image.elf"
-    script.write_text(LINKER)
-    link = [*ARM, "-nostartfiles", "-T", str(script), *objects, "-lc", "-lgcc", "-o", str(image)]
-    subprocess.run(link, check=True)
-    run = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting", "-kernel"]
-    status = subprocess.run([*run, str(image)], timeout=120, stdin=subprocess.DEVNULL).returncode
+    sources = {
+        "native": (_functions(forms, functions, kernel, "native"), []),
+        "plain": (_functions(forms, functions, kernel, "plain"), ["-DTN_DSP=0"]),
+        "check": (check.replace("FORMS", table).replace("KERNEL", str(kernel)), []),
+        "start": (start, []),
+    }
+    status = run_objects(folder, sources, level)
     assert status == 0, {1: "outputs differ", 2: "scratch is larger than told"}.get(status, status)
 
 

@@ -10,21 +10,12 @@ from test_depthwise_on_arm import FUNCTIONS, run_forms
 
 CHECK = """
 #include "tn_depthwise_rows.h"
-typedef void form(const tn_depthwise_square *, tn_rows, tn_rows, void *, int32_t);
-extern form *const native[], *const plain[];
 static const int8_t forms[][4] = {FORMS};
-static uint32_t seed = 1;
-static int32_t next(int32_t n) {
-    seed = seed * 1664525u + 1013904223u;
-    return (int32_t)((seed >> 8) % (uint32_t)n);
-}
-enum { C = 8, GUARD = 0x5A, H = 20, W = 40 };
+enum { C = 8, H = 20, W = 40, OUTPUTS = 2 * 26 * 20 * C, SCRATCH = 10000 };
+COMPARISON
 static int8_t blocks[C * TN_DEPTHWISE_ROWS_BLOCK(7, 0)] __attribute__((aligned(4)));
 static int8_t in[H * W * C] __attribute__((aligned(4)));
-static int8_t wanted[2 * 26 * 20 * C] __attribute__((aligned(4)));
-static int8_t found[sizeof wanted] __attribute__((aligned(4)));
 static const uint16_t ring[] = {7, 5, 2, 19, 0, 3, 12, 7}; /* rows that are one are the same */
-static int8_t scratch[10000] __attribute__((aligned(16)));
 
 /* Weights whose sums fit, of each row one twice, and numbers that spread the outputs. */
 static void fill(int32_t kernel, int32_t positive) {
@@ -63,18 +54,11 @@ int check(void) {
             const tn_rows from = {in, g.in_w * C, rings ? ring : NULL};
             const int32_t pitch = (out_w * C) << g.widened;
             const tn_rows to = {wanted, pitch, rings ? ring : NULL};
-            const tn_rows other = {found, pitch, rings ? ring : NULL};
             int8_t *const place = scratch + 4 * next(4);
             fill(k, g.positive);
             for (int32_t n = 0; n < (int32_t)sizeof in; n++) in[n] = (int8_t)(next(256) - 128);
-            memset(wanted, GUARD, sizeof wanted);
-            memset(found, GUARD, sizeof found);
-            plain[i](&g, from, to, place, rows);
-            memset(scratch, GUARD, sizeof scratch);
-            native[i](&g, from, other, place, rows);
-            if (memcmp(wanted, found, sizeof wanted) != 0) return 1;
-            for (int8_t *p = scratch; p != scratch + sizeof scratch; p++)
-                if ((p < place || p >= place + bytes) && *p != GUARD) return 2;
+            const int status = differ(i, &g, from, to, place, bytes, rows);
+            if (status != 0) return status;
         }
     return 0;
 }

@@ -12,8 +12,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from arm_image import run_objects
 from kernel_loader import RUNTIME, SANITIZE, compile_c
-from test_operators_on_arm import ARM, LINKER, START
+from test_operators_on_arm import START
 
 # By function: what is done to operands and results x[0..6), and to 64 bytes at m, word aligned.
 CALLS = {
@@ -113,23 +114,13 @@ def test_every_function_is_tested() -> None:
 @pytest.mark.parametrize("level", ["-O1", "-O2", "-Os"])
 def test_instructions_are_what_their_twins_say(level: str, tmp_path: Path, qemu: None) -> None:
     start = START.replace("CHECKS", "int check(void);").replace("RUN", "stop(check());")
-    objects = []
-    for name, text, flags in (
-        ("native", _functions("native", 1), []),
-        ("twin", _functions("twin", 0), ["-U__ARM_FEATURE_DSP"]),
-        ("check", CHECK.replace("COUNT", str(len(CALLS))), []),
-        ("start", start, []),
-    ):
-        (tmp_path / f"{name}.c").write_text(text)
-        objects.append(str(tmp_path / f"{name}.o"))
-        command = [*ARM, level, *flags, f"-I{RUNTIME}", "-c", str(tmp_path / f"{name}.c")]
-        subprocess.run([*command, "-o", objects[-1]], check=True)
-    script, image = tmp_path / "image.ld", tmp_path / "image.elf"
-    script.write_text(LINKER)
-    link = [*ARM, "-nostartfiles", "-T", str(script), *objects, "-lc", "-lgcc", "-o", str(image)]
-    subprocess.run(link, check=True)
-    run = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting", "-kernel"]
-    status = subprocess.run([*run, str(image)], timeout=120, stdin=subprocess.DEVNULL).returncode
+    sources = {
+        "native": (_functions("native", 1), []),
+        "twin": (_functions("twin", 0), ["-U__ARM_FEATURE_DSP"]),
+        "check": (CHECK.replace("COUNT", str(len(CALLS))), []),
+        "start": (start, []),
+    }
+    status = run_objects(tmp_path, sources, level)
     assert status == 0, f"'{['', *CALLS][status]}' differs" if status <= len(CALLS) else status
 
 
